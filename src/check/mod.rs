@@ -1,0 +1,64 @@
+//! Pre- and postconditions: typed measurements with a threshold. A check is one file and one line in the registry.
+//!
+//! Only a pass passes. A check that could not measure says [`Verdict::Unknown`] with the reason; the caller treats it
+//! like a failure, and says it differently.
+
+pub mod context;
+pub mod evidence;
+pub mod measure;
+pub mod registry;
+
+pub mod backup_fresh;
+pub mod command;
+pub mod data;
+pub mod disk_free;
+pub mod disk_time_to_full;
+pub mod file;
+pub mod pg_accepts_connections;
+pub mod pg_query;
+pub mod service_running;
+
+use async_trait::async_trait;
+
+pub use context::Context;
+pub use evidence::{Evidence, Outcome, Seen, Verdict};
+
+/// A check with its parameters, ready to measure.
+#[async_trait]
+pub trait Check: Send + Sync + std::fmt::Debug {
+    /// The targets that it measures, by the names that the runbook gives them.
+    fn targets(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// What a pass proves about data, if anything: the copy that a destructive step may rely on.
+    fn proves(&self) -> Option<DataProof> {
+        None
+    }
+
+    /// The recorded manifest that it compares with, if any.
+    fn recorded(&self) -> Option<&str> {
+        None
+    }
+
+    /// Measures. Must not change anything. Dropping the future must leave nothing running, here or on a server.
+    async fn measure(&self, cx: &Context) -> Outcome;
+}
+
+/// That the data of one target (or a manifest recorded of it) is held by another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DataProof {
+    /// Where the data comes from: a target, or the name under which its manifest was recorded.
+    pub of: ProofSource,
+    /// The target that was shown to hold it.
+    pub held_by: String,
+}
+
+/// The side that a copy is compared with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ProofSource {
+    /// A target, measured at the same time.
+    Target(String),
+    /// A recorded manifest.
+    Recorded(String),
+}

@@ -1,0 +1,5 @@
+//! (in work)
+/// The whole program.
+pub fn main(_: impl Iterator<Item = std::ffi::OsString>) -> std::process::ExitCode {
+    std::process::ExitCode::SUCCESS
+}

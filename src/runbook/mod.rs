@@ -1,0 +1,9 @@
+//! What authors write: text, places, types, variables.
+
+pub mod load;
+pub mod model;
+pub mod schema;
+pub mod source;
+pub mod vars;
+
+pub use model::{CheckSpec, Runbook, Step, Target, Work};

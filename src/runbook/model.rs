@@ -1,0 +1,545 @@
+//! A runbook as plain types. The JSON Schema that editors use and the loader's own validation come from these.
+//!
+//! No places here: a problem speaks in paths, and [`super::source`] knows where a path stands in the file.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
+
+use crate::base::{Span, StepId};
+
+/// A whole runbook.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Runbook {
+    /// Format version; this program reads version 1.
+    #[schemars(range(min = 1, max = 1))]
+    pub holdpoint: u32,
+    /// Short name: lower-case letters, digits and hyphens. Runs are named after it.
+    #[schemars(regex(pattern = r"^[a-z0-9][a-z0-9-]{0,62}$"))]
+    pub name: String,
+    /// One line that says what the work is.
+    #[serde(default)]
+    pub title: Option<String>,
+    /// Markdown, shown before the start.
+    #[serde(default)]
+    pub about: Option<String>,
+    /// Values that differ from site to site.
+    #[serde(default)]
+    pub vars: IndexMap<String, Variable>,
+    /// What is measured and worked on.
+    #[serde(default)]
+    pub targets: IndexMap<String, Target>,
+    /// Places where this runbook is run; chosen with `--env`.
+    #[serde(default)]
+    pub environments: IndexMap<String, Environment>,
+    /// The work, in order.
+    #[schemars(length(min = 1))]
+    pub steps: Vec<Step>,
+}
+
+/// A value that differs from site to site. Without a default it must be given.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Variable {
+    /// The value when nothing else gives one.
+    #[serde(default)]
+    pub default: Option<String>,
+    /// What it means, for the person who has to give it.
+    #[serde(default)]
+    pub help: Option<String>,
+    /// Never shown, stored or passed on a command line. At least six characters.
+    #[serde(default)]
+    pub secret: bool,
+    /// The environment variable of Holdpoint itself that gives the value when `--var` does not.
+    #[serde(default)]
+    pub env: Option<String>,
+}
+
+/// Something that is measured and worked on: a PostgreSQL database or an SQLite file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// A PostgreSQL conninfo string or URL. Service files, .pgpass and PG* variables work as in psql.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub postgres: Option<String>,
+    /// With `postgres`: the Debian cluster, as `13/main`. Port and socket are then read from its configuration each
+    /// time, so that a port that moves to another cluster cannot mislead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// With `postgres`: the data directory that the server must have. Lets a stopped cluster be measured, too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data_directory: Option<String>,
+    /// An SQLite database file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sqlite: Option<String>,
+    /// A remote host. Not supported yet: refused in plain words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh: Option<String>,
+    /// What it is, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub help: Option<String>,
+}
+
+/// A place where the runbook is run.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Environment {
+    /// Values for this place; they replace defaults, and `--var` replaces them.
+    #[serde(default)]
+    pub vars: IndexMap<String, String>,
+    /// The operator types the environment's name at the start.
+    #[serde(default)]
+    pub protected: bool,
+}
+
+/// One unit of work: exactly one of `run`, `sql`, `manual`, `record`, `soak`.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// Unique in the runbook: lower-case letters, digits and hyphens.
+    #[schemars(regex(pattern = r"^[a-z0-9][a-z0-9-]{0,62}$"))]
+    pub id: String,
+    /// One line that says what happens.
+    #[serde(default)]
+    pub title: Option<String>,
+    /// Markdown: what to know, what to watch, what to do when it goes wrong.
+    #[serde(default)]
+    pub guide: Option<String>,
+    /// Must pass before the step begins.
+    #[serde(default)]
+    pub preconditions: Vec<CheckSpec>,
+    /// Measured again and again while the step runs.
+    #[serde(default)]
+    pub invariants: Vec<CheckSpec>,
+    /// Must pass after the step, and from then on until the step named by `until` begins.
+    #[serde(default)]
+    pub postconditions: Vec<CheckSpec>,
+    /// A command: a list is argv, a string is a bash script (run with -euo pipefail).
+    #[serde(default)]
+    pub run: Option<Run>,
+    /// SQL statements for a target, in order; each in its own transaction unless the text says otherwise.
+    #[serde(default)]
+    pub sql: Option<Sql>,
+    /// Instructions for a person, who confirms that they were carried out.
+    #[serde(default)]
+    pub manual: Option<Manual>,
+    /// Measures a manifest of a target now and keeps it, to compare with later.
+    #[serde(default)]
+    pub record: Option<Record>,
+    /// Waits and watches: the invariants must hold for this long without a break.
+    #[serde(default)]
+    pub soak: Option<Soak>,
+    /// The longest the work may take. Then TERM, a grace period, KILL.
+    #[serde(default)]
+    pub timeout: Option<Span>,
+    /// Extra environment variables for the command.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Working directory of the command; `/` when not given.
+    #[serde(default)]
+    pub cwd: Option<String>,
+    /// The user that the command runs as.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// May the work be repeated? `safe`: without asking; `ask`: a person decides; `never`.
+    #[serde(default)]
+    pub rerun: Rerun,
+    /// False for work that changes nothing, so that nothing has to be undone when going back past it.
+    #[serde(default)]
+    pub changes: Option<bool>,
+    /// Targets that this work makes anew: their identity is pinned again once it has run.
+    #[serde(default)]
+    pub creates: Vec<String>,
+    /// Makes the step destructive: what is destroyed, which the operator types.
+    #[serde(default)]
+    pub destroys: Option<Destroys>,
+    /// Work that undoes the step.
+    #[serde(default)]
+    pub rollback: Option<Rollback>,
+    /// Stands in for a manual step when nobody is there (rehearsal).
+    #[serde(default)]
+    pub rehearse: Option<Run>,
+    /// Keeps what the command printed to standard output (one line) as a variable for later steps.
+    #[serde(default)]
+    pub capture: Option<String>,
+}
+
+/// What a step does, one of five.
+#[derive(Debug, Clone, Copy)]
+pub enum Work<'a> {
+    /// A command.
+    Run(&'a Run),
+    /// SQL statements.
+    Sql(&'a Sql),
+    /// A person.
+    Manual(&'a Manual),
+    /// A manifest.
+    Record(&'a Record),
+    /// A watch.
+    Soak(&'a Soak),
+}
+
+impl Work<'_> {
+    /// The key it is written with.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Work::Run(_) => "run",
+            Work::Sql(_) => "sql",
+            Work::Manual(_) => "manual",
+            Work::Record(_) => "record",
+            Work::Soak(_) => "soak",
+        }
+    }
+}
+
+impl Step {
+    /// The step's id as a type.
+    pub fn key(&self) -> StepId {
+        StepId(self.id.clone())
+    }
+
+    /// The title, or the id when there is none.
+    pub fn name(&self) -> &str {
+        self.title.as_deref().unwrap_or(&self.id)
+    }
+
+    /// The work. A loaded runbook has exactly one; [`super::load`] refuses others, so this falls back to nothing only
+    /// for a step that was never validated.
+    pub fn work(&self) -> Option<Work<'_>> {
+        let all = [
+            self.run.as_ref().map(Work::Run),
+            self.sql.as_ref().map(Work::Sql),
+            self.manual.as_ref().map(Work::Manual),
+            self.record.as_ref().map(Work::Record),
+            self.soak.as_ref().map(Work::Soak),
+        ];
+        let mut given = all.into_iter().flatten();
+        given.next().filter(|_| given.next().is_none())
+    }
+
+    /// True when the step may change something: `run`, `sql` and `manual` do unless they say `changes: false`.
+    pub fn changes_something(&self) -> bool {
+        self.changes.unwrap_or(!matches!(self.work(), Some(Work::Record(_) | Work::Soak(_))))
+    }
+}
+
+/// May a step's work be repeated?
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Rerun {
+    /// Without asking.
+    Safe,
+    /// A person decides, with a reason.
+    #[default]
+    Ask,
+    /// Not at all: undo it or abandon the run.
+    Never,
+}
+
+/// A command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Run {
+    /// Program and arguments, no shell.
+    Argv(Vec<String>),
+    /// A bash script; variables reach it as environment variables, never as text.
+    Script(String),
+}
+
+/// Statements for a target.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sql {
+    /// The target they run on.
+    pub target: String,
+    /// The statements, in order.
+    #[schemars(length(min = 1))]
+    pub statements: Vec<String>,
+}
+
+/// Instructions for a person.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Manual {
+    /// Markdown: what to do.
+    pub instructions: String,
+    /// A question whose answer is kept in the log; without it the operator only confirms.
+    #[serde(default)]
+    pub observe: Option<String>,
+}
+
+/// A manifest to compare with later.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// The target that is measured: every table's rows and contents, sequences, and the catalogue.
+    pub target: String,
+    /// The name that checks use in `recorded`.
+    #[serde(rename = "as")]
+    #[schemars(regex(pattern = r"^[a-z0-9][a-z0-9-]{0,62}$"))]
+    pub name: String,
+}
+
+/// A watch.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Soak {
+    /// How long the invariants must hold without a break. The clock survives restarts, and starts again at zero on a
+    /// failure.
+    #[serde(rename = "for")]
+    pub length: Span,
+    /// How often they are measured.
+    pub every: Span,
+}
+
+/// What a destructive step destroys. In short form only the text that the operator types.
+#[derive(Debug, Clone, Default, Serialize, PartialEq, Eq)]
+pub struct Destroys {
+    /// The text that the operator types.
+    pub what: String,
+    /// The target that goes: its directories, tablespaces, WAL, configuration, databases and rows are measured.
+    pub target: Option<String>,
+    /// Files and directories that go.
+    pub paths: Vec<String>,
+    /// The target that holds the data from then on; it must be proved by a data check among the guards.
+    pub survives_in: Option<String>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct DestroysLong {
+    /// The text that the operator types.
+    what: String,
+    /// The target that goes: its directories, tablespaces, WAL, configuration, databases and rows are measured.
+    #[serde(default)]
+    target: Option<String>,
+    /// Files and directories that go.
+    #[serde(default)]
+    paths: Vec<String>,
+    /// The target that holds the data from then on; a data check among the guards must prove it.
+    #[serde(default)]
+    survives_in: Option<String>,
+}
+
+/// Work that undoes a step.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rollback {
+    /// What to know.
+    #[serde(default)]
+    pub guide: Option<String>,
+    /// A command.
+    #[serde(default)]
+    pub run: Option<Run>,
+    /// SQL statements.
+    #[serde(default)]
+    pub sql: Option<Sql>,
+    /// Instructions for a person.
+    #[serde(default)]
+    pub manual: Option<Manual>,
+    /// The longest it may take.
+    #[serde(default)]
+    pub timeout: Option<Span>,
+    /// Extra environment variables.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// Working directory.
+    #[serde(default)]
+    pub cwd: Option<String>,
+    /// The user that the command runs as.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// Must pass afterwards.
+    #[serde(default)]
+    pub postconditions: Vec<CheckSpec>,
+}
+
+impl Rollback {
+    /// The work; `None` for one that was never validated.
+    pub fn work(&self) -> Option<Work<'_>> {
+        let all =
+            [self.run.as_ref().map(Work::Run), self.sql.as_ref().map(Work::Sql), self.manual.as_ref().map(Work::Manual)];
+        let mut given = all.into_iter().flatten();
+        given.next().filter(|_| given.next().is_none())
+    }
+}
+
+/// What an invariant does when it no longer holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnViolation {
+    /// Pauses the command (SIGSTOP to its group) and asks.
+    Pause,
+    /// Stops the command: TERM, grace, KILL; the step has failed.
+    #[default]
+    Stop,
+    /// Only says so.
+    Alert,
+}
+
+/// Keys that every check takes.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CheckCommon {
+    /// A name of your own, unique in the step; needed when a step has the same check twice.
+    #[serde(default)]
+    #[schemars(regex(pattern = r"^[a-z0-9][a-z0-9-]{0,62}$"))]
+    pub id: Option<String>,
+    /// What it shows, in one line.
+    #[serde(default)]
+    pub title: Option<String>,
+    /// The longest the measurement may take; then the verdict is unknown.
+    #[serde(default)]
+    pub timeout: Option<Span>,
+    /// Postconditions only: need not hold once this step has begun.
+    #[serde(default)]
+    pub until: Option<String>,
+    /// May a second person waive it although it guards a destructive step?
+    #[serde(default)]
+    pub waivable: bool,
+    /// Shown, never a gate. Not allowed on a guard of a destructive step.
+    #[serde(default)]
+    pub advisory: bool,
+    /// Invariants only: what happens when it no longer holds.
+    #[serde(default)]
+    pub on_violation: Option<OnViolation>,
+    /// Invariants only: how often it is measured; 10s when not given.
+    #[serde(default)]
+    pub every: Option<Span>,
+}
+
+/// The names of [`CheckCommon`]'s keys.
+pub const COMMON_KEYS: [&str; 8] =
+    ["id", "title", "timeout", "until", "waivable", "advisory", "on_violation", "every"];
+
+/// A check as written: a map with one key, its name; inside stand its own parameters and the common ones.
+#[derive(Debug, Clone)]
+pub struct CheckSpec {
+    /// The check's name, as in `holdpoint checks`.
+    pub kind: String,
+    /// Keys that every check takes.
+    pub common: CheckCommon,
+    /// Its own parameters, variables already replaced.
+    pub params: Map<String, Value>,
+}
+
+impl<'de> Deserialize<'de> for CheckSpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let map = Map::<String, Value>::deserialize(deserializer)?;
+        let mut entries = map.into_iter();
+        let (Some((kind, body)), None) = (entries.next(), entries.next()) else {
+            return Err(D::Error::custom("a check is a map with one key, its name"));
+        };
+        let mut params = match body {
+            Value::Object(params) => params,
+            Value::Null => Map::new(),
+            _ => return Err(D::Error::custom(format!("the parameters of `{kind}` must be a map"))),
+        };
+        let mut common = Map::new();
+        for key in COMMON_KEYS {
+            if let Some(value) = params.shift_remove(key) {
+                common.insert(key.to_owned(), value);
+            }
+        }
+        let common = serde_json::from_value(Value::Object(common)).map_err(D::Error::custom)?;
+        Ok(CheckSpec { kind, common, params })
+    }
+}
+
+impl JsonSchema for CheckSpec {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Check".into()
+    }
+
+    /// A placeholder: [`super::schema`] replaces it by the catalogue's checks with their parameters.
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "type": "object", "minProperties": 1, "maxProperties": 1 })
+    }
+}
+
+/// Reads a string or something longer, by a visitor, so that an error keeps its place.
+macro_rules! string_or {
+    ($type:ty, $expecting:literal, $from_str:expr, seq: $seq:ty => $from_seq:expr) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct V;
+                impl<'de> Visitor<'de> for V {
+                    type Value = $type;
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str($expecting)
+                    }
+                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$type, E> {
+                        Ok($from_str(text.to_owned()))
+                    }
+                    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<$type, A::Error> {
+                        <$seq>::deserialize(serde::de::value::SeqAccessDeserializer::new(seq)).map($from_seq)
+                    }
+                }
+                deserializer.deserialize_any(V)
+            }
+        }
+    };
+    ($type:ty, $expecting:literal, $from_str:expr, map: $map:ty => $from_map:expr) => {
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct V;
+                impl<'de> Visitor<'de> for V {
+                    type Value = $type;
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str($expecting)
+                    }
+                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$type, E> {
+                        Ok($from_str(text.to_owned()))
+                    }
+                    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<$type, A::Error> {
+                        <$map>::deserialize(serde::de::value::MapAccessDeserializer::new(map)).map($from_map)
+                    }
+                }
+                deserializer.deserialize_any(V)
+            }
+        }
+    };
+}
+
+string_or!(Run, "a list (argv) or a string (a bash script)", Run::Script, seq: Vec<String> => Run::Argv);
+string_or!(
+    Destroys, "the text to type, or a map with `what`",
+    |what| Destroys { what, ..Destroys::default() },
+    map: DestroysLong => |long| Destroys {
+        what: long.what, target: long.target, paths: long.paths, survives_in: long.survives_in,
+    }
+);
+
+impl JsonSchema for Run {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Run".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "A list is argv (no shell); a string is a bash script, run with -euo pipefail.",
+            "anyOf": [
+                { "type": "string", "minLength": 1 },
+                { "type": "array", "minItems": 1, "items": { "type": "string" } },
+            ],
+        })
+    }
+}
+
+impl JsonSchema for Destroys {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Destroys".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let long = generator.subschema_for::<DestroysLong>();
+        json_schema!({
+            "description": "Makes the step destructive. The operator types this text, or `what` of the long form.",
+            "anyOf": [ { "type": "string", "minLength": 1 }, long ],
+        })
+    }
+}

@@ -1,0 +1,79 @@
+//! Files and file systems, as a port.
+
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+/// Space on the file system that holds a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Space {
+    /// The path that was measured: the given one, or its nearest existing ancestor.
+    pub path: PathBuf,
+    /// Size of the file system in bytes (f_blocks).
+    pub total: u64,
+    /// Bytes available to ordinary users (f_bavail): the root reserve is not counted.
+    pub available: u64,
+    /// Bytes free including the root reserve (f_bfree).
+    pub free: u64,
+    /// Inodes in all; 0 when the file system makes them as needed.
+    pub inodes: u64,
+    /// Inodes available to ordinary users.
+    pub inodes_available: u64,
+    /// Mounted read-only.
+    pub read_only: bool,
+    /// Device number, to tell file systems apart.
+    pub device: u64,
+    /// File system type, such as `ext4`, when known.
+    pub kind: Option<String>,
+}
+
+/// What is known of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stat {
+    /// Path with links resolved.
+    pub path: PathBuf,
+    /// `file`, `directory`, `link`, or another word.
+    pub kind: &'static str,
+    /// Bytes.
+    pub size: u64,
+    /// Last modification, wall clock.
+    pub modified: Timestamp,
+    /// Permission bits, such as 0o600.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Device number.
+    pub device: u64,
+    /// Inode number.
+    pub inode: u64,
+}
+
+/// Files and file systems. Errors are sentences that name the path.
+#[async_trait]
+pub trait Files: Send + Sync {
+    /// Space on the file system that holds `path`, or will hold it once it exists.
+    async fn space(&self, path: &Path) -> Result<Space, String>;
+    /// What is at `path` (links followed); `None` when nothing is there. "Not allowed to look" is an error.
+    async fn stat(&self, path: &Path) -> Result<Option<Stat>, String>;
+    /// The entries of a directory, with what they are (links not followed).
+    async fn list(&self, path: &Path) -> Result<Vec<Stat>, String>;
+    /// The whole file, at most `limit` bytes; a larger one is an error.
+    async fn read(&self, path: &Path, limit: u64) -> Result<Vec<u8>, String>;
+    /// Bytes in use below `path`, not crossing into other file systems unless `path` itself is a link to one.
+    async fn tree_size(&self, path: &Path) -> Result<u64, String>;
+}
+
+/// This machine's files.
+pub struct LocalFiles;
+
+#[async_trait]
+impl Files for LocalFiles {
+    async fn space(&self, _: &Path) -> Result<Space, String> { Err("not built yet".into()) }
+    async fn stat(&self, _: &Path) -> Result<Option<Stat>, String> { Err("not built yet".into()) }
+    async fn list(&self, _: &Path) -> Result<Vec<Stat>, String> { Err("not built yet".into()) }
+    async fn read(&self, _: &Path, _: u64) -> Result<Vec<u8>, String> { Err("not built yet".into()) }
+    async fn tree_size(&self, _: &Path) -> Result<u64, String> { Err("not built yet".into()) }
+}

@@ -1,0 +1,56 @@
+//! Short commands whose output is a measurement, as a port. A step's command does not go through here: it runs under
+//! the supervisor and outlives the terminal.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+/// A command to run for its output.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// Program and arguments.
+    pub argv: Vec<String>,
+    /// Environment; nothing is inherited but a fixed PATH, HOME and LC_ALL=C.UTF-8.
+    pub env: BTreeMap<String, String>,
+    /// Working directory; `/` when not given.
+    pub cwd: Option<String>,
+    /// The user it runs as; ours when not given.
+    pub user: Option<String>,
+    /// Then its whole process group is killed.
+    pub timeout: Duration,
+    /// Bytes of output kept of each stream; the rest is read and counted.
+    pub keep: usize,
+}
+
+/// What a probe left behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probed {
+    /// Exit status; `None` when a signal ended it.
+    pub status: Option<i32>,
+    /// The signal, if one ended it.
+    pub signal: Option<i32>,
+    /// True when our time limit ended it.
+    pub timed_out: bool,
+    /// First bytes of standard output.
+    pub stdout: Vec<u8>,
+    /// First bytes of standard error.
+    pub stderr: Vec<u8>,
+    /// True when more came than was kept.
+    pub truncated: bool,
+}
+
+/// Runs probes.
+#[async_trait]
+pub trait Processes: Send + Sync {
+    /// Runs a command to its end. Dropping the future kills its process group. An error says why it could not start.
+    async fn probe(&self, probe: &Probe) -> Result<Probed, String>;
+}
+
+/// This machine's processes.
+pub struct LocalProcesses;
+
+#[async_trait]
+impl Processes for LocalProcesses {
+    async fn probe(&self, _: &Probe) -> Result<Probed, String> { Err("not built yet".into()) }
+}

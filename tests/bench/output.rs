@@ -1,0 +1,3 @@
+//! (in work)
+
+fn main() {}

@@ -1,0 +1,14 @@
+//! The integration tests: one binary, real parts. A test says what it needs; where the machine lacks it, the test is
+//! listed as ignored with the reason printed loudly, and never counts as passed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, missing_docs)]
+
+mod harness;
+
+use harness::Registry;
+
+fn main() -> std::process::ExitCode {
+    let mut registry = Registry::default();
+    let _ = &mut registry;
+    registry.run()
+}

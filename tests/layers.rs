@@ -1,0 +1,1 @@
+//! Keeps the arrows of `docs/architecture.md` true.
