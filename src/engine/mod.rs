@@ -1,1 +1,14 @@
-//! (in work)
+//! The engine: a pure machine that decides, and a thin loop that does.
+//!
+//! [`machine::Machine`] takes one input and returns effects in the order in which they must happen; it reads no clock,
+//! no disk and no network. [`drive`] performs the effects: it writes the journal before anything else, measures, runs,
+//! asks, and feeds what came of it back as the next input.
+
+pub mod event;
+pub mod machine;
+pub mod reverse;
+pub mod state;
+
+pub use event::{Answer, Exit, Notice, Operator, Question, Reporter};
+pub use machine::{Effect, Input, Machine};
+pub use state::RunState;

@@ -1,0 +1,387 @@
+//! A run's state: a fold over its journal. The same events give the same state, here and on any other machine.
+
+use std::collections::BTreeMap;
+
+use indexmap::IndexMap;
+use serde::Serialize;
+
+use crate::base::{CheckId, Digest, Moment, RunId, StepId};
+use crate::check::Evidence;
+use crate::journal::Line;
+use crate::journal::record::{Blocker, Decision, Ending, Event, LeaseHow};
+use crate::world::Identity;
+
+/// Where a step stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Not begun, or to be begun again.
+    #[default]
+    Pending,
+    /// Begun, not known to have ended.
+    Running,
+    /// Its work ended well; its postconditions are still to be measured.
+    Ended,
+    /// Nobody knows how it ended.
+    InDoubt,
+    /// Done: its postconditions held.
+    Done,
+    /// Its work or its postconditions failed.
+    Failed,
+    /// It was done, and no longer holds.
+    Reopened,
+    /// It is being undone.
+    RollingBack,
+    /// It was undone.
+    RolledBack,
+}
+
+impl Status {
+    /// For people: `done`, `in doubt`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Status::Pending => "pending",
+            Status::Running => "running",
+            Status::Ended => "ended, not yet proved",
+            Status::InDoubt => "in doubt",
+            Status::Done => "done",
+            Status::Failed => "failed",
+            Status::Reopened => "reopened",
+            Status::RollingBack => "being undone",
+            Status::RolledBack => "undone",
+        }
+    }
+}
+
+/// One step.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct StepState {
+    /// Where it stands.
+    pub status: Status,
+    /// How often it was begun.
+    pub attempts: u32,
+    /// How often undoing it was begun.
+    pub rollbacks: u32,
+    /// How its work last ended.
+    pub ending: Option<Ending>,
+    /// Why it failed, is in doubt or was reopened.
+    pub why: Option<String>,
+    /// When it was last begun.
+    pub began: Option<Moment>,
+    /// When its work last ended.
+    pub ended: Option<Moment>,
+    /// Watched so far without a break, for a soak.
+    pub soaked_ms: u64,
+    /// What it left running.
+    pub left_running: Vec<String>,
+}
+
+/// Who holds the run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Holder {
+    /// Who, as claimed.
+    pub operator: String,
+    /// `by` of the lease's line: operator and host.
+    pub by: String,
+    /// How they came to hold it.
+    pub how: LeaseHow,
+    /// Their process.
+    pub pid: u32,
+    /// Its start time in ticks since boot.
+    pub pid_start: u64,
+    /// Boot id of the machine.
+    pub boot_id: String,
+    /// Since when.
+    pub since: Moment,
+    /// True when they left cleanly.
+    pub released: bool,
+}
+
+/// An offer to the next operator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Offer {
+    /// Who offers.
+    pub by: String,
+    /// To whom, if named.
+    pub to: Option<String>,
+    /// What they should know.
+    pub note: String,
+    /// When.
+    pub at: Moment,
+}
+
+/// Something put on record by a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Remark {
+    /// Who.
+    pub by: String,
+    /// When.
+    pub at: Moment,
+    /// What.
+    pub text: String,
+}
+
+/// A manifest on record.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Recorded {
+    /// The step that recorded it.
+    pub step: StepId,
+    /// The target it was taken of.
+    pub target: String,
+    /// Digest of its file.
+    pub digest: Digest,
+    /// Tables in it.
+    pub tables: u64,
+    /// Rows in it.
+    pub rows: u64,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum End {
+    /// All done.
+    Completed,
+    /// Given up, because …
+    Abandoned(String),
+}
+
+/// A run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunState {
+    /// Its id.
+    pub run: RunId,
+    /// The runbook's name.
+    pub name: String,
+    /// Its title.
+    pub title: Option<String>,
+    /// Digest of the runbook file.
+    pub runbook: Digest,
+    /// The environment.
+    pub environment: Option<String>,
+    /// Variables that are not secret.
+    pub vars: BTreeMap<String, String>,
+    /// Names of the secret ones.
+    pub secrets: Vec<String>,
+    /// Host that it runs on.
+    pub host: String,
+    /// Machine id of the host.
+    pub machine: String,
+    /// When it was opened.
+    pub opened: Moment,
+    /// The fencing token in force.
+    pub epoch: u64,
+    /// Who holds it.
+    pub holder: Option<Holder>,
+    /// The open offer.
+    pub offer: Option<Offer>,
+    /// Identities pinned.
+    pub pins: BTreeMap<String, Identity>,
+    /// Steps that were touched, in the order of the first touch.
+    pub steps: IndexMap<StepId, StepState>,
+    /// The last measurement of every check.
+    pub last: BTreeMap<CheckId, Evidence>,
+    /// Captured variables.
+    pub captured: BTreeMap<String, String>,
+    /// Recorded manifests by name.
+    pub recorded: BTreeMap<String, Recorded>,
+    /// Notes and observations.
+    pub remarks: Vec<Remark>,
+    /// Decisions of people about steps: who, when, what.
+    pub decisions: Vec<Remark>,
+    /// The blockers of the last refusal, until something moves on.
+    pub held: Option<(StepId, Vec<Blocker>)>,
+    /// The last permit's number.
+    pub permits: u64,
+    /// How it ended.
+    pub end: Option<End>,
+    /// Sequence number of the last line.
+    pub seq: u64,
+    /// When the last line was written.
+    pub latest: Moment,
+}
+
+/// Why a journal gives no state.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the journal does not begin with `opened`")]
+pub struct NotOpened;
+
+impl RunState {
+    /// The state after these lines.
+    pub fn fold(lines: &[Line]) -> Result<RunState, NotOpened> {
+        let mut lines = lines.iter();
+        let first = lines.next().ok_or(NotOpened)?;
+        let mut state = RunState::opened(first)?;
+        lines.for_each(|line| state.apply(line));
+        Ok(state)
+    }
+
+    fn opened(line: &Line) -> Result<RunState, NotOpened> {
+        let Event::Opened { run, name, title, runbook, environment, vars, secrets, host, machine, .. } = &line.event
+        else {
+            return Err(NotOpened);
+        };
+        Ok(RunState {
+            run: run.clone(),
+            name: name.clone(),
+            title: title.clone(),
+            runbook: runbook.clone(),
+            environment: environment.clone(),
+            vars: vars.clone(),
+            secrets: secrets.clone(),
+            host: host.clone(),
+            machine: machine.clone(),
+            opened: line.at,
+            epoch: 0,
+            holder: None,
+            offer: None,
+            pins: BTreeMap::new(),
+            steps: IndexMap::new(),
+            last: BTreeMap::new(),
+            captured: BTreeMap::new(),
+            recorded: BTreeMap::new(),
+            remarks: Vec::new(),
+            decisions: Vec::new(),
+            held: None,
+            permits: 0,
+            end: None,
+            seq: line.seq,
+            latest: line.at,
+        })
+    }
+
+    /// One more line.
+    pub fn apply(&mut self, line: &Line) {
+        self.seq = line.seq;
+        self.event(&line.event, &line.at, &line.by, line.epoch);
+    }
+
+    /// One more event, written at a moment by somebody.
+    pub fn event(&mut self, event: &Event, at: &Moment, by: &str, epoch: u64) {
+        self.latest = *at;
+        let remark = |text: String| Remark { by: by.to_owned(), at: *at, text };
+        match event {
+            Event::Opened { .. } => {}
+            Event::Lease { operator, how, pid, pid_start, boot_id, .. } => {
+                self.epoch = epoch;
+                self.offer = None;
+                self.holder = Some(Holder {
+                    operator: operator.clone(),
+                    by: by.to_owned(),
+                    how: *how,
+                    pid: *pid,
+                    pid_start: *pid_start,
+                    boot_id: boot_id.clone(),
+                    since: *at,
+                    released: false,
+                });
+            }
+            Event::Released { .. } => {
+                if let Some(holder) = self.holder.as_mut().filter(|_| epoch == self.epoch) {
+                    holder.released = true;
+                }
+            }
+            Event::Pinned { target, identity } => {
+                self.pins.insert(target.clone(), identity.clone());
+            }
+            Event::Unpinned { target, .. } => {
+                self.pins.remove(target);
+            }
+            Event::Measured { evidence, .. } => {
+                self.last.insert(evidence.check.clone(), evidence.clone());
+            }
+            Event::Held { step, blockers } => self.held = Some((step.clone(), blockers.clone())),
+            Event::Confirmed { .. } | Event::Violated { .. } | Event::Continued { .. } => {}
+            Event::Permitted { permit, .. } => self.permits = self.permits.max(*permit),
+            Event::Began { step, attempt, .. } => {
+                self.held = None;
+                let state = self.step_mut(step);
+                state.status = Status::Running;
+                state.attempts = *attempt;
+                state.began = Some(*at);
+                state.ended = None;
+                state.ending = None;
+                state.why = None;
+                state.left_running.clear();
+            }
+            Event::Ended { step, ending, left_running, .. } => {
+                let state = self.step_mut(step);
+                state.ended = Some(*at);
+                state.ending = Some(ending.clone());
+                state.left_running.clone_from(left_running);
+                state.status = match ending {
+                    _ if ending.success() => Status::Ended,
+                    Ending::Unknown { .. } => Status::InDoubt,
+                    Ending::NotStarted { .. } => Status::Pending,
+                    _ => Status::Failed,
+                };
+                state.why = (!ending.success()).then(|| ending.describe());
+            }
+            Event::Done { step } => self.settle(step, Status::Done, None),
+            Event::Failed { step, why } => self.settle(step, Status::Failed, Some(why)),
+            Event::InDoubt { step, why, .. } => self.settle(step, Status::InDoubt, Some(why)),
+            Event::Reopened { step, why } => self.settle(step, Status::Reopened, Some(why)),
+            Event::Decided { step, decision, reason } => {
+                let word = match decision {
+                    Decision::Done => "is done",
+                    Decision::Again => "is to be run again",
+                };
+                self.decisions.push(remark(format!("{step} {word}: {reason}")));
+                let status = if *decision == Decision::Done { Status::Done } else { Status::Pending };
+                self.settle(step, status, None);
+            }
+            Event::Recorded { step, name, target, digest, tables, rows } => {
+                let recorded = Recorded {
+                    step: step.clone(),
+                    target: target.clone(),
+                    digest: digest.clone(),
+                    tables: *tables,
+                    rows: *rows,
+                };
+                self.recorded.insert(name.clone(), recorded);
+            }
+            Event::Captured { name, value, .. } => {
+                self.captured.insert(name.clone(), value.clone());
+            }
+            Event::Observed { step, text } => self.remarks.push(remark(format!("{step}: {text}"))),
+            Event::Soaked { step, elapsed_ms } => self.step_mut(step).soaked_ms = *elapsed_ms,
+            Event::Note { text } => self.remarks.push(remark(text.clone())),
+            Event::Offered { to, note } => {
+                self.offer = Some(Offer { by: by.to_owned(), to: to.clone(), note: note.clone(), at: *at });
+            }
+            Event::RollbackBegan { step, attempt } => {
+                let state = self.step_mut(step);
+                state.status = Status::RollingBack;
+                state.rollbacks = *attempt;
+            }
+            Event::RollbackEnded { step, ending, .. } => {
+                if !ending.success() {
+                    self.settle(step, Status::InDoubt, Some(&format!("undoing it: {}", ending.describe())));
+                }
+            }
+            Event::RolledBack { step } => self.settle(step, Status::RolledBack, None),
+            Event::Abandoned { reason } => self.end = Some(End::Abandoned(reason.clone())),
+            Event::Completed { .. } => self.end = Some(End::Completed),
+        }
+    }
+
+    /// A step's state; a default one when it was never touched.
+    pub fn step(&self, id: &StepId) -> StepState {
+        self.steps.get(id).cloned().unwrap_or_default()
+    }
+
+    /// Where a step stands.
+    pub fn status(&self, id: &StepId) -> Status {
+        self.steps.get(id).map(|s| s.status).unwrap_or_default()
+    }
+
+    fn step_mut(&mut self, id: &StepId) -> &mut StepState {
+        self.steps.entry(id.clone()).or_default()
+    }
+
+    fn settle(&mut self, id: &StepId, status: Status, why: Option<&String>) {
+        let state = self.step_mut(id);
+        state.status = status;
+        state.why = why.cloned();
+    }
+}
