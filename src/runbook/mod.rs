@@ -1,5 +1,6 @@
 //! What authors write: text, places, types, variables.
 
+pub mod graph;
 pub mod load;
 pub mod model;
 pub mod schema;
