@@ -168,7 +168,8 @@ pub fn clear(request: &Request<'_>) -> Result<Permit, Vec<Blocker>> {
     confirmation(request, &mut blockers);
     if request.runbook != request.runbook_now {
         blockers.push(blocker(
-            "runbook", "The runbook is the one that the run was started with",
+            "runbook",
+            "The runbook is the one that the run was started with",
             format!("its copy in the run's folder has digest {}", request.runbook_now.short()),
             format!("digest {}", request.runbook.short()),
             "put the original copy back, or abandon this run and start a new one",
@@ -196,7 +197,13 @@ pub fn survey(request: &Request<'_>) -> Vec<Blocker> {
     }
 }
 
-fn blocker(subject: &str, title: &str, observed: impl Into<String>, expected: impl Into<String>, next: &str) -> Blocker {
+fn blocker(
+    subject: &str,
+    title: &str,
+    observed: impl Into<String>,
+    expected: impl Into<String>,
+    next: &str,
+) -> Blocker {
     Blocker {
         subject: subject.to_owned(),
         title: title.to_owned(),
@@ -209,8 +216,10 @@ fn blocker(subject: &str, title: &str, observed: impl Into<String>, expected: im
 fn unfinished(request: &Request<'_>, blockers: &mut Vec<Blocker>) {
     for (step, why) in request.unfinished {
         blockers.push(blocker(
-            step.as_str(), "Every earlier step is done",
-            format!("step `{step}` is {why}"), "done, with its postconditions passing",
+            step.as_str(),
+            "Every earlier step is done",
+            format!("step `{step}` is {why}"),
+            "done, with its postconditions passing",
             "resolve that step first",
         ));
     }
@@ -219,32 +228,85 @@ fn unfinished(request: &Request<'_>, blockers: &mut Vec<Blocker>) {
 fn guards(request: &Request<'_>, blockers: &mut Vec<Blocker>) {
     if request.guards.is_empty() {
         blockers.push(blocker(
-            "guards", "Something was measured", "no check guards this step", "at least one passing check",
+            "guards",
+            "Something was measured",
+            "no check guards this step",
+            "at least one passing check",
             "add preconditions to the step; the run cannot destroy on trust",
         ));
     }
     for id in request.guards {
         match request.evidence.get(id) {
             None => blockers.push(blocker(
-                id.as_str(), id.as_str(), "not measured in this session", "a fresh pass", "measure again",
+                id.as_str(),
+                id.as_str(),
+                "not measured in this session",
+                "a fresh pass",
+                "measure again",
             )),
             Some(evidence) => {
                 let mut say = |observed: String, next: &str| {
-                    blockers.push(blocker(id.as_str(), &evidence.title, observed, evidence.outcome.expected.clone(), next));
+                    blockers.push(blocker(
+                        id.as_str(),
+                        &evidence.title,
+                        observed,
+                        evidence.outcome.expected.clone(),
+                        next,
+                    ));
                 };
                 if evidence.verdict() != Verdict::Pass {
-                    let next = evidence.outcome.help.as_deref().unwrap_or("put this right, then measure again");
+                    let next =
+                        evidence.outcome.help.as_deref().unwrap_or("put this right, then measure again");
                     let word = if evidence.verdict() == Verdict::Unknown { "unknown: " } else { "" };
                     say(format!("{word}{}", evidence.outcome.observed), next);
                 } else if let Some(why) = stale(&evidence.at, request) {
                     say(format!("passed, but {why}"), "measure again");
                 } else if let Some(why) = foreign(evidence, request) {
-                    say(format!("passed, but {why}"), "find out what answers at that address now, then measure again");
+                    say(
+                        format!("passed, but {why}"),
+                        "find out what answers at that address now, then measure again",
+                    );
                 }
             }
         }
     }
 }
+
+/// Why a measurement does not let work go on: it did not pass, or it passed on another target than the pinned one.
+/// Freshness is [`clear`]'s business.
+pub fn objection(evidence: &Evidence, pins: &BTreeMap<String, Identity>) -> Option<Blocker> {
+    let outcome = &evidence.outcome;
+    let mismatch = outcome.seen.iter().find_map(|seen| {
+        let change = pins.get(&seen.target)?.differs(&seen.identity).into_iter().next()?;
+        Some(format!(
+            "measured on another `{}`: {} {} instead of {}",
+            seen.target, change.fact, change.is, change.was
+        ))
+    });
+    let (observed, next) = match (evidence.verdict(), mismatch) {
+        (_, Some(why)) => (why, "find out what answers at that address now, then measure again"),
+        (Verdict::Pass, None) => return None,
+        (Verdict::Fail, None) => (outcome.observed.clone(), outcome.help.as_deref().unwrap_or(FIX)),
+        (Verdict::Unknown, None) => {
+            (format!("unknown: {}", outcome.observed), outcome.help.as_deref().unwrap_or(FIX))
+        }
+    };
+    Some(blocker(evidence.check.as_str(), &evidence.title, observed, outcome.expected.clone(), next))
+}
+
+/// Why a target is not the one that was pinned, one blocker a fact.
+pub fn identity_changes(name: &str, pin: &Identity, now: &Identity) -> Vec<Blocker> {
+    let title = format!("Target `{name}` is the one this run began with");
+    let next = "find out what answers at that address now; do not go on until it is the right one";
+    let changes = pin.differs(now).into_iter();
+    changes
+        .map(|c| {
+            blocker("identity", &title, format!("{} {}", c.fact, c.is), format!("{} {}", c.fact, c.was), next)
+        })
+        .collect()
+}
+
+const FIX: &str = "put this right, then measure again";
 
 /// Why a measurement is too old to open a hold point, if it is.
 fn stale(at: &Moment, request: &Request<'_>) -> Option<String> {
@@ -268,7 +330,8 @@ fn foreign(evidence: &Evidence, request: &Request<'_>) -> Option<String> {
         };
         if let Some(change) = pin.differs(&seen.identity).first() {
             return Some(format!(
-                "on another `{}`: {} {} instead of {}", seen.target, change.fact, change.is, change.was
+                "on another `{}`: {} {} instead of {}",
+                seen.target, change.fact, change.is, change.was
             ));
         }
         if let Some((proved, _)) = request.proved.get(&seen.target)
@@ -289,19 +352,36 @@ fn identities(request: &Request<'_>, blockers: &mut Vec<Blocker>) {
             (Some((identity, at)), Some(pin)) => {
                 for change in pin.differs(identity) {
                     blockers.push(blocker(
-                        "identity", &title, format!("{} {}", change.fact, change.is),
-                        format!("{} {}", change.fact, change.was), next,
+                        "identity",
+                        &title,
+                        format!("{} {}", change.fact, change.is),
+                        format!("{} {}", change.fact, change.was),
+                        next,
                     ));
                 }
                 if let Some(why) = stale(at, request) {
-                    blockers.push(blocker("identity", &title, format!("proved, but {why}"), "proved now", "measure again"));
+                    blockers.push(blocker(
+                        "identity",
+                        &title,
+                        format!("proved, but {why}"),
+                        "proved now",
+                        "measure again",
+                    ));
                 }
             }
             (None, _) => blockers.push(blocker(
-                "identity", &title, "its identity could not be proved", "a server that answers, or its files", next,
+                "identity",
+                &title,
+                "its identity could not be proved",
+                "a server that answers, or its files",
+                next,
             )),
             (_, None) => blockers.push(blocker(
-                "identity", &title, "it was never pinned", "pinned by an earlier measurement", "measure again",
+                "identity",
+                &title,
+                "it was never pinned",
+                "pinned by an earlier measurement",
+                "measure again",
             )),
         }
     }
@@ -312,8 +392,10 @@ fn identities(request: &Request<'_>, blockers: &mut Vec<Blocker>) {
         for (name, (other, _)) in request.proved {
             if name != doomed && goes.same_object(other) {
                 blockers.push(blocker(
-                    "identity", "What goes and what stays are two objects",
-                    format!("`{doomed}` and `{name}` are one: {}", goes.describe()), "two different objects",
+                    "identity",
+                    "What goes and what stays are two objects",
+                    format!("`{doomed}` and `{name}` are one: {}", goes.describe()),
+                    "two different objects",
                     "correct the targets' addresses",
                 ));
             }
@@ -333,7 +415,10 @@ fn copy(request: &Request<'_>, blockers: &mut Vec<Blocker>) {
             format!("not shown by {}", ids.iter().map(CheckId::as_str).collect::<Vec<_>>().join(", "))
         };
         blockers.push(blocker(
-            "copy", "The only other copy is proved", observed, "a data check that passes now",
+            "copy",
+            "The only other copy is proved",
+            observed,
+            "a data check that passes now",
             "make the copy complete, then measure again",
         ));
     }
@@ -343,24 +428,39 @@ fn blast(request: &Request<'_>, blockers: &mut Vec<Blocker>) {
     let blast = request.blast;
     if blast.items.is_empty() {
         blockers.push(blocker(
-            "blast radius", "What would go is known", "nothing was found that would go", "a measured list",
+            "blast radius",
+            "What would go is known",
+            "nothing was found that would go",
+            "a measured list",
             "check what the step's `destroys` names; perhaps it is gone already",
         ));
     }
     for why in &blast.unmeasured {
         blockers.push(blocker(
-            "blast radius", "What would go is known", format!("unknown: {why}"), "everything measured",
+            "blast radius",
+            "What would go is known",
+            format!("unknown: {why}"),
+            "everything measured",
             "make it measurable, then measure again",
         ));
     }
     for why in &blast.serving {
         blockers.push(blocker(
-            "serving", "What would go is not in use", why.clone(), "nothing uses it",
+            "serving",
+            "What would go is not in use",
+            why.clone(),
+            "nothing uses it",
             "stop what uses it, or correct the target",
         ));
     }
     if let Some(why) = stale(&blast.at, request) {
-        blockers.push(blocker("blast radius", "What would go is known", format!("measured, but {why}"), "measured now", "measure again"));
+        blockers.push(blocker(
+            "blast radius",
+            "What would go is known",
+            format!("measured, but {why}"),
+            "measured now",
+            "measure again",
+        ));
     }
 }
 
@@ -369,15 +469,28 @@ fn confirmation(request: &Request<'_>, blockers: &mut Vec<Blocker>) {
     let title = "The operator saw what goes and typed its name";
     match request.confirmed {
         None => blockers.push(blocker(
-            "confirmation", title, "nobody has confirmed", format!("the text `{wanted}`"), "read the list, then type the text",
+            "confirmation",
+            title,
+            "nobody has confirmed",
+            format!("the text `{wanted}`"),
+            "read the list, then type the text",
         )),
         Some(given) if given.text != wanted => blockers.push(blocker(
-            "confirmation", title, "another text was typed", format!("the text `{wanted}`"), "read the list, then type the text",
+            "confirmation",
+            title,
+            "another text was typed",
+            format!("the text `{wanted}`"),
+            "read the list, then type the text",
         )),
         Some(given) => {
             for why in request.blast.grown_since(&given.blast) {
-                blockers.push(blocker("confirmation", "The list is the one that was confirmed", why, "no more than was shown",
-                    "read the new list, then type the text again"));
+                blockers.push(blocker(
+                    "confirmation",
+                    "The list is the one that was confirmed",
+                    why,
+                    "no more than was shown",
+                    "read the new list, then type the text again",
+                ));
             }
         }
     }
@@ -386,8 +499,11 @@ fn confirmation(request: &Request<'_>, blockers: &mut Vec<Blocker>) {
 impl Blast {
     /// Digest of what goes: kinds, names and rows, not the moment.
     pub fn digest(&self) -> Digest {
-        let lines: Vec<String> =
-            self.items.iter().map(|i| format!("{}\t{}\t{:?}\t{:?}\n", i.kind, i.name, i.bytes, i.rows)).collect();
+        let lines: Vec<String> = self
+            .items
+            .iter()
+            .map(|i| format!("{}\t{}\t{:?}\t{:?}\n", i.kind, i.name, i.bytes, i.rows))
+            .collect();
         Digest::of(lines.concat().as_bytes())
     }
 

@@ -96,6 +96,11 @@ pub enum Question {
         /// The step.
         step: StepId,
     },
+    /// Undo this step?
+    Undo {
+        /// The step.
+        step: StepId,
+    },
     /// A manual step: was it carried out?
     Manual {
         /// The step.

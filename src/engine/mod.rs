@@ -6,9 +6,11 @@
 
 pub mod event;
 pub mod machine;
+pub mod plan;
 pub mod reverse;
 pub mod state;
 
 pub use event::{Answer, Exit, Notice, Operator, Question, Reporter};
 pub use machine::{Effect, Input, Machine};
+pub use plan::Plan;
 pub use state::RunState;

@@ -71,7 +71,10 @@ impl Horizon {
             (None, []) => "Nothing has been changed yet; there is nothing to undo.".to_owned(),
             (None, steps) => format!("You can still go back to the start, by undoing {}.", list(steps)),
             (Some(stop), []) => {
-                format!("There is no way back past `{stop}`: {}.", self.because.as_deref().unwrap_or_default())
+                format!(
+                    "There is no way back past `{stop}`: {}.",
+                    self.because.as_deref().unwrap_or_default()
+                )
             }
             (Some(stop), steps) => format!(
                 "You can undo {}, and not past `{stop}`: {}.",

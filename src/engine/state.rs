@@ -217,7 +217,8 @@ impl RunState {
     }
 
     fn opened(line: &Line) -> Result<RunState, NotOpened> {
-        let Event::Opened { run, name, title, runbook, environment, vars, secrets, host, machine, .. } = &line.event
+        let Event::Opened { run, name, title, runbook, environment, vars, secrets, host, machine, .. } =
+            &line.event
         else {
             return Err(NotOpened);
         };

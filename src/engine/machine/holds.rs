@@ -1,0 +1,75 @@
+//! Why work cannot go on: blockers made from evidence and identities, the same for every kind of hold point.
+
+use super::{Asked, Effect, Exit, Machine, Question};
+use crate::base::StepId;
+use crate::check::{Evidence, Verdict};
+use crate::gate;
+use crate::journal::record::{Blocker, Event};
+
+impl Machine {
+    /// Blockers from measurements: whatever did not pass, and whatever passed on another target than the pinned one.
+    pub(super) fn blockers(
+        &self,
+        evidence: &[Evidence],
+        advisory: impl Fn(&Evidence) -> bool,
+    ) -> Vec<Blocker> {
+        let gating = evidence.iter().filter(|e| !advisory(e));
+        gating.filter_map(|e| gate::objection(e, &self.state.pins)).collect()
+    }
+
+    /// Blockers from identities just proved: a target that is not the pinned one, or could not be proved at all.
+    pub(super) fn identity_blockers(&self, targets: &[String]) -> Vec<Blocker> {
+        let mut blockers = Vec::new();
+        for name in targets {
+            if let Some(why) = self.unproved.get(name) {
+                blockers.push(Blocker {
+                    subject: "identity".to_owned(),
+                    title: format!("Target `{name}` is the one this run began with"),
+                    observed: format!("unknown: {why}"),
+                    expected: "a target that answers".to_owned(),
+                    next: "make it reachable, then measure again".to_owned(),
+                });
+            }
+            if let (Some((now, _)), Some(pin)) = (self.proved.get(name), self.state.pins.get(name)) {
+                blockers.extend(gate::identity_changes(name, pin, now));
+            }
+        }
+        blockers
+    }
+
+    /// Puts a refusal on record and asks what to do; leaves with "held" when nobody is there.
+    pub(super) fn hold(&mut self, step: &StepId, blockers: Vec<Blocker>) {
+        self.append(vec![Event::Held { step: step.clone(), blockers: blockers.clone() }]);
+        let question = Question::Held { step: step.clone(), blockers };
+        if self.present {
+            self.ask(Asked::Held(step.clone()), question);
+        } else {
+            self.out.push(Effect::Ask(question));
+            self.leave(Exit::Held, "held");
+        }
+    }
+
+    /// True for evidence of a check that gates nothing.
+    pub(super) fn is_advisory(&self, evidence: &Evidence) -> bool {
+        self.plan.runbook.steps.iter().any(|step| {
+            crate::runbook::graph::Section::OWN.iter().any(|section| {
+                crate::runbook::graph::check_ids(step, *section)
+                    .iter()
+                    .any(|(id, spec)| *id == evidence.check && spec.common.advisory)
+            })
+        })
+    }
+
+    /// The first thing that does not pass, in one line.
+    pub(super) fn headline(evidence: &[Evidence], blockers: &[Blocker]) -> String {
+        let failing = evidence.iter().filter(|e| e.verdict() != Verdict::Pass).count();
+        match blockers.first() {
+            None => "nothing".to_owned(),
+            Some(first) => {
+                let more = blockers.len().max(failing).saturating_sub(1);
+                let rest = if more == 0 { String::new() } else { format!(" (and {more} more)") };
+                format!("{}: {}, wanted {}{rest}", first.title, first.observed, first.expected)
+            }
+        }
+    }
+}

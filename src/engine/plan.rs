@@ -1,0 +1,112 @@
+//! A runbook made ready for the machine: which checks and targets each step needs, and what proves the copy that a
+//! destructive step relies on. Pure.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::base::{CheckId, StepId};
+use crate::check::{DataProof, ProofSource, registry};
+use crate::runbook::graph::{self, Section};
+use crate::runbook::model::Work;
+use crate::runbook::{CheckSpec, Runbook, Step};
+
+/// A check with its place.
+pub type Placed = (CheckId, CheckSpec);
+
+/// A runbook, ready.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The runbook, variables replaced.
+    pub runbook: Arc<Runbook>,
+    index: BTreeMap<StepId, usize>,
+    recorded_of: BTreeMap<String, String>,
+}
+
+impl Plan {
+    /// Makes a runbook ready.
+    pub fn new(runbook: Arc<Runbook>) -> Self {
+        let index = runbook.steps.iter().enumerate().map(|(i, step)| (step.key(), i)).collect();
+        let recorded_of = runbook
+            .steps
+            .iter()
+            .filter_map(|step| step.record.as_ref())
+            .map(|record| (record.name.clone(), record.target.clone()))
+            .collect();
+        Plan { runbook, index, recorded_of }
+    }
+
+    /// Position of a step; the number of steps for one that does not exist.
+    pub fn position(&self, id: &StepId) -> usize {
+        self.index.get(id).copied().unwrap_or(self.runbook.steps.len())
+    }
+
+    /// A step.
+    pub fn step(&self, id: &StepId) -> Option<&Step> {
+        self.index.get(id).and_then(|i| self.runbook.steps.get(*i))
+    }
+
+    /// One list of a step's checks; advisory ones included.
+    pub fn checks(&self, id: &StepId, section: Section) -> Vec<Placed> {
+        self.step(id).map(|step| owned(graph::check_ids(step, section))).unwrap_or_default()
+    }
+
+    /// What must pass for a destructive step: own preconditions and everything that still has to hold.
+    pub fn guards(&self, id: &StepId) -> Vec<Placed> {
+        owned(graph::guards(&self.runbook, self.position(id)))
+    }
+
+    /// Postconditions that still have to hold when the step at `position` begins, without those that gate nothing.
+    pub fn standing(&self, position: usize) -> Vec<(CheckId, CheckSpec, StepId)> {
+        graph::standing(&self.runbook, position)
+            .into_iter()
+            .filter(|(_, spec, _)| !spec.common.advisory)
+            .map(|(id, spec, step)| (id, spec.clone(), step))
+            .collect()
+    }
+
+    /// Targets whose identity is proved before the step's work: those it works on and, for a destructive step, those
+    /// of its guards.
+    pub fn needs(&self, id: &StepId) -> Vec<String> {
+        let Some(step) = self.step(id) else { return Vec::new() };
+        let mut names = Vec::new();
+        match step.work() {
+            Some(Work::Sql(sql)) => names.push(sql.target.clone()),
+            Some(Work::Record(record)) => names.push(record.target.clone()),
+            _ => {}
+        }
+        if let Some(destroys) = &step.destroys {
+            names.extend(destroys.target.clone());
+            names.extend(destroys.survives_in.clone());
+            for (_, spec) in self.guards(id) {
+                names.extend(registry::build(&spec).map(|check| check.targets()).unwrap_or_default());
+            }
+        }
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// The guards that prove the copy a destructive step relies on; `None` when no target goes.
+    pub fn proofs(&self, id: &StepId) -> Option<Vec<CheckId>> {
+        let destroys = self.step(id)?.destroys.as_ref()?;
+        let doomed = destroys.target.as_ref()?;
+        let serves = |proof: &DataProof| {
+            let of = match &proof.of {
+                ProofSource::Target(name) => Some(name),
+                ProofSource::Recorded(name) => self.recorded_of.get(name),
+            };
+            let held = &proof.held_by;
+            of == Some(doomed)
+                && held != doomed
+                && destroys.survives_in.as_ref().is_none_or(|name| name == held)
+        };
+        let proving = self.guards(id).into_iter().filter(|(_, spec)| {
+            registry::build(spec).ok().and_then(|check| check.proves()).is_some_and(|proof| serves(&proof))
+        });
+        Some(proving.map(|(id, _)| id).collect())
+    }
+}
+
+fn owned(checks: Vec<(CheckId, &CheckSpec)>) -> Vec<Placed> {
+    checks.into_iter().map(|(id, spec)| (id, spec.clone())).collect()
+}
