@@ -4,11 +4,14 @@
 //! no disk and no network. [`drive`] performs the effects: it writes the journal before anything else, measures, runs,
 //! asks, and feeds what came of it back as the next input.
 
+pub mod blast;
+pub mod drive;
 pub mod event;
 pub mod machine;
 pub mod plan;
 pub mod reverse;
 pub mod state;
+pub mod work;
 
 pub use event::{Answer, Exit, Notice, Operator, Question, Reporter};
 pub use machine::{Effect, Input, Machine};

@@ -1,1 +1,387 @@
-//! (in work)
+//! The machine against random worlds: whatever comes in, in whatever order, nothing is destroyed unproved, nothing runs
+//! that is not on record, nothing unsafe is repeated unasked.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::check::{Outcome, Seen, Verdict};
+use crate::journal::record::{BlastItem, LeaseHow};
+use crate::runbook::Runbook;
+use crate::world::identity::PostgresIdentity;
+
+fn runbook() -> Arc<Runbook> {
+    let book = json!({
+        "holdpoint": 1, "name": "move",
+        "targets": { "old": { "postgres": "port=1" }, "new": { "postgres": "port=2" } },
+        "steps": [
+            { "id": "stop", "run": ["true"], "postconditions": [ { "file": { "path": "/stopped" } } ] },
+            { "id": "copy", "run": ["true"], "preconditions": [ { "disk_free": { "path": "/", "at_least": "1GiB" } } ],
+              "postconditions": [ { "data_matches": { "source": "old", "target": "new" } } ] },
+            { "id": "tell", "run": ["true"], "rerun": "safe", "postconditions": [ { "file": { "path": "/told" } } ] },
+            { "id": "drop", "run": ["true"], "destroys": { "what": "old", "target": "old", "survives_in": "new" },
+              "preconditions": [ { "backup_fresh": { "path": "/b", "max_age": "1d" } } ],
+              "postconditions": [ { "file": { "path": "/gone" } } ] },
+            { "id": "end", "run": ["true"], "postconditions": [ { "file": { "path": "/ended" } } ] },
+        ],
+    });
+    Arc::new(serde_json::from_value(book).unwrap())
+}
+
+fn identity(name: &str, instance: u64) -> Identity {
+    Identity::Postgres(PostgresIdentity {
+        system_identifier: format!("{name}-{instance}"),
+        data_directory: format!("/{name}"),
+        port: 1,
+        server_start: "2026-01-01".to_owned(),
+        timeline: 1,
+        in_recovery: false,
+        version: 150_000,
+        host: "m".to_owned(),
+    })
+}
+
+/// One random choice of the world.
+#[derive(Debug, Clone)]
+struct Turn {
+    verdict: u8,
+    instance: u8,
+    wait_ms: u32,
+    jump: bool,
+    ending: u8,
+    answer: u8,
+    extra: u8,
+    grow: bool,
+    serving: bool,
+    tampered: bool,
+}
+
+fn turn() -> impl Strategy<Value = Turn> {
+    (0..12u8, 0..40u8, 0..90_000u32, 0..60u8, 0..9u8, 0..14u8, 0..12u8, (0..12u8, 0..20u8, 0..30u8)).prop_map(
+        |(verdict, instance, wait_ms, jump, ending, answer, extra, (grow, serving, tampered))| Turn {
+            verdict,
+            instance,
+            wait_ms,
+            jump: jump == 0,
+            ending,
+            answer,
+            extra,
+            grow: grow == 0,
+            serving: serving == 0,
+            tampered: tampered == 0,
+        },
+    )
+}
+
+struct World {
+    now: Moment,
+    rows: u64,
+    /// What the last measurement of each check in this session said, kept apart from the machine.
+    seen: BTreeMap<CheckId, (Verdict, u64, Vec<Seen>)>,
+    jumps: u64,
+    shown: Option<Blast>,
+    typed: bool,
+    /// Work that was begun, and how often somebody allowed a repetition.
+    begun: BTreeMap<StepId, u32>,
+    allowed: BTreeMap<StepId, u32>,
+    destroyed: u32,
+}
+
+impl World {
+    fn evidence(&mut self, id: CheckId, kind: &str, turn: &Turn) -> Evidence {
+        let verdict = match turn.verdict {
+            0 => Verdict::Fail,
+            1 => Verdict::Unknown,
+            _ => Verdict::Pass,
+        };
+        let mut outcome = match verdict {
+            Verdict::Pass => Outcome::pass("seen", "wanted"),
+            Verdict::Fail => Outcome::fail("seen", "wanted"),
+            Verdict::Unknown => Outcome::unknown("seen", "wanted"),
+        };
+        if kind == "data_matches" {
+            let other = u64::from(turn.instance == 0);
+            outcome = outcome.on("old", identity("old", other)).on("new", identity("new", 0));
+        }
+        self.seen.insert(id.clone(), (verdict, self.now.boot_ms, outcome.seen.clone()));
+        Evidence { check: id, kind: kind.to_owned(), title: "t".to_owned(), outcome, at: self.now, took_ms: 1 }
+    }
+
+    fn blast(&mut self, turn: &Turn) -> Blast {
+        self.rows += u64::from(turn.grow);
+        let item =
+            BlastItem { kind: "database".to_owned(), name: "synapse".to_owned(), bytes: Some(1), rows: Some(self.rows) };
+        Blast {
+            items: vec![item],
+            identity: Some(identity("old", 0)),
+            serving: if turn.serving { vec!["a session".to_owned()] } else { Vec::new() },
+            unmeasured: Vec::new(),
+            at: self.now,
+        }
+    }
+
+    /// What the outside makes of one effect.
+    fn respond(&mut self, machine: &Machine, effect: Effect, turn: &Turn) -> Option<Input> {
+        match effect {
+            Effect::Append(events) => {
+                for event in events {
+                    match event {
+                        Event::Decided { step, decision: Decision::Again, .. } => {
+                            *self.allowed.entry(step).or_default() += 1;
+                        }
+                        Event::Ended { step, ending: Ending::NotStarted { .. }, .. } => {
+                            *self.allowed.entry(step).or_default() += 1;
+                        }
+                        Event::Confirmed { blast, text, .. } => {
+                            assert_eq!(text, "old");
+                            self.shown = Some(blast);
+                            self.typed = true;
+                        }
+                        _ => {}
+                    }
+                }
+                None
+            }
+            Effect::Measure { purpose, step, checks, prove, blast } => {
+                let evidence =
+                    checks.iter().map(|(id, spec)| self.evidence(id.clone(), &spec.kind, turn)).collect();
+                let proved = prove
+                    .into_iter()
+                    .map(|name| {
+                        let other = u64::from(turn.instance == 1);
+                        (name.clone(), if turn.instance == 2 { Err("gone".to_owned()) } else { Ok(identity(&name, other)) })
+                    })
+                    .collect();
+                let blast = blast.then(|| self.blast(turn));
+                let runbook_now = Digest::from(if turn.tampered { "other" } else { "digest" });
+                Some(Input::Measured(Measured { purpose, step, evidence, proved, blast, runbook_now }))
+            }
+            Effect::Work { cleared, .. } => {
+                let step = cleared.step().clone();
+                *self.begun.entry(step.clone()).or_default() += 1;
+                let (begun, allowed) = (self.begun[&step], self.allowed.get(&step).copied().unwrap_or(0));
+                assert!(begun <= allowed + 1, "{step} was begun {begun} times, repetitions allowed: {allowed}");
+                if step.as_str() == "drop" {
+                    self.destroyed += 1;
+                    self.assert_proved(machine, cleared.permit().expect("a permit"));
+                }
+                Some(Input::WorkEnded(ended(turn)))
+            }
+            Effect::Attach { .. } => Some(Input::WorkEnded(ended(turn))),
+            Effect::Look { .. } => Some(Input::Found(match turn.ending {
+                0 => Found::Lost { why: "?".to_owned() },
+                1 => Found::NeverStarted,
+                2 => Found::Running,
+                _ => Found::Ended(ended(turn)),
+            })),
+            Effect::Ask(_) => Some(Input::Answer(match turn.answer {
+                0 => Answer::Quit,
+                1 => Answer::Typed("wrong".to_owned()),
+                2 => Answer::Again("because".to_owned()),
+                3 => Answer::Finished("because".to_owned()),
+                4 => Answer::Measure,
+                5 => Answer::Note("n".to_owned()),
+                6 => Answer::Stop,
+                7..=9 => Answer::Go,
+                _ => Answer::Typed("old".to_owned()),
+            })),
+            Effect::Stop { .. } | Effect::Pause | Effect::Continue | Effect::Say(_) | Effect::Soaking { .. } => None,
+            Effect::Leave(_) => None,
+        }
+    }
+
+    /// The oracle: written apart from the gate, from what the world itself handed out.
+    fn assert_proved(&self, machine: &Machine, permit: &crate::gate::Permit) {
+        let state = machine.state();
+        for wanted in ["stop.post.file", "copy.post.data_matches", "tell.post.file", "drop.pre.backup_fresh"] {
+            let id = CheckId::from(wanted);
+            assert!(permit.guards().contains(&id), "{wanted} does not guard");
+            let (verdict, at, seen) = &self.seen[&id];
+            assert_eq!(*verdict, Verdict::Pass, "{wanted}");
+            assert!(self.now.boot_ms - at <= 60_000, "{wanted} is stale");
+            for seen in seen {
+                assert_eq!(state.pins.get(&seen.target), Some(&seen.identity), "{wanted} measured on another target");
+            }
+        }
+        for step in ["stop", "copy", "tell"] {
+            assert_eq!(state.status(&StepId::from(step)), crate::engine::state::Status::Done, "{step} is not done");
+        }
+        assert!(self.typed, "nobody typed the text");
+        let shown = self.shown.as_ref().expect("a list was shown");
+        assert!(self.rows <= shown.items[0].rows.unwrap_or(0), "more would go than was shown");
+    }
+}
+
+fn ended(turn: &Turn) -> Ended {
+    let ending = match turn.ending {
+        0 => Ending::Unknown { why: "?".to_owned() },
+        1 => Ending::Exited { status: 1 },
+        2 => Ending::TimedOut { limit_ms: 1 },
+        3 => Ending::NotStarted { why: "?".to_owned() },
+        _ => Ending::Exited { status: 0 },
+    };
+    Ended { ending, output_bytes: 0, left_running: Vec::new(), captured: None, recorded: None }
+}
+
+fn start_state(now: Moment) -> RunState {
+    let opened = Event::Opened {
+        format: 1,
+        run: "r".into(),
+        name: "move".to_owned(),
+        title: None,
+        runbook: "digest".into(),
+        environment: None,
+        vars: BTreeMap::new(),
+        secrets: Vec::new(),
+        engine: "0".to_owned(),
+        host: "h".to_owned(),
+        machine: "m".to_owned(),
+    };
+    let line = Line { seq: 1, at: now, by: "a@h".to_owned(), epoch: 0, event: opened, prev: "".into() };
+    let mut state = RunState::fold(&[line]).unwrap();
+    lease(&mut state, 1, now);
+    state
+}
+
+fn lease(state: &mut RunState, epoch: u64, now: Moment) {
+    let event = Event::Lease {
+        operator: "a".to_owned(),
+        how: LeaseHow::Start,
+        pid: 1,
+        pid_start: 1,
+        boot_id: "b".to_owned(),
+        reason: None,
+        acknowledged: Vec::new(),
+    };
+    state.event(&event, &now, "a@h", epoch);
+}
+
+fn moment(ms: u64) -> Moment {
+    Moment { wall: Timestamp::from_millisecond(1_700_000_000_000 + ms as i64).unwrap(), boot_ms: 1_000_000 + ms }
+}
+
+/// Plays turns over as many sessions as they give; returns the world and the last state.
+fn play(turns: &[Turn], present: bool) -> (World, RunState) {
+    let mut world = World {
+        now: moment(0),
+        rows: 10,
+        seen: BTreeMap::new(),
+        jumps: 0,
+        shown: None,
+        typed: false,
+        begun: BTreeMap::new(),
+        allowed: BTreeMap::new(),
+        destroyed: 0,
+    };
+    let mut state = start_state(world.now);
+    let mut turns = turns.iter();
+    let mut sessions = 0;
+    'sessions: loop {
+        sessions += 1;
+        let mut given = Given::default();
+        if !present {
+            given.confirm.insert("drop".into(), "old".to_owned());
+        }
+        lease(&mut state, sessions, world.now);
+        world.seen.clear();
+        world.typed = false;
+        let plan = Plan::new(runbook());
+        let mut machine = Machine::new(plan, state.clone(), Mode::Forward, present, given, "a@h", world.now);
+        let mut inputs = vec![Input::Start { resumed: sessions > 1, rebooted: false }];
+        while let Some(input) = (!inputs.is_empty()).then(|| inputs.remove(0)) {
+            let effects = machine.step(input, world.now);
+            let mut recorded = false;
+            for effect in effects {
+                let Some(turn) = turns.next() else {
+                    state = machine.state().clone();
+                    break 'sessions;
+                };
+                match &effect {
+                    Effect::Append(_) => recorded = true,
+                    Effect::Work { .. } => assert!(recorded, "work began before it was on record"),
+                    _ => {}
+                }
+                world.now.boot_ms += u64::from(turn.wait_ms / 4);
+                let wall = world.now.wall.as_millisecond() + i64::from(turn.wait_ms / 4);
+                let wall = if turn.jump { wall + 540_000 } else { wall };
+                world.jumps += u64::from(turn.jump);
+                world.now.wall = Timestamp::from_millisecond(wall).unwrap();
+                inputs.extend(world.respond(&machine, effect, turn));
+                match turn.extra {
+                    0 => inputs.push(Input::Interrupt),
+                    1 => inputs.push(Input::Tick),
+                    2 if turn.ending == 0 => inputs.push(Input::Leave),
+                    3 => inputs.push(Input::Answer(Answer::Typed("old".to_owned()))),
+                    4 if turn.answer == 0 => {
+                        // The engine is killed here; the next session folds what was on record.
+                        break;
+                    }
+                    _ => {}
+                }
+            }
+        }
+        state = machine.state().clone();
+        if state.end.is_some() || sessions > 30 {
+            break;
+        }
+    }
+    (world, state)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 3000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_sequence_of_inputs_destroys_unproved(turns in prop::collection::vec(turn(), 20..400), present in any::<bool>()) {
+        let (world, state) = play(&turns, present);
+        if state.end == Some(crate::engine::state::End::Completed) {
+            prop_assert!(world.destroyed >= 1);
+        }
+    }
+}
+
+fn calm(answer: u8) -> Turn {
+    Turn {
+        verdict: 5,
+        instance: 9,
+        wait_ms: 40,
+        jump: false,
+        ending: 8,
+        answer,
+        extra: 9,
+        grow: false,
+        serving: false,
+        tampered: false,
+    }
+}
+
+#[test]
+fn a_calm_world_completes() {
+    let (world, state) = play(&vec![calm(8); 300], false);
+    assert_eq!(state.end, Some(crate::engine::state::End::Completed), "{:?}", state.held);
+    assert_eq!(world.destroyed, 1);
+}
+
+#[test]
+fn each_single_trouble_stops_the_destruction() {
+    let trouble: [(&str, fn(&mut Turn)); 7] = [
+        ("a failing check", |t| t.verdict = 0),
+        ("an unknown check", |t| t.verdict = 1),
+        ("another target measured", |t| t.instance = 0),
+        ("another target proved", |t| t.instance = 1),
+        ("no identity", |t| t.instance = 2),
+        ("something uses it", |t| t.serving = true),
+        ("another runbook", |t| t.tampered = true),
+    ];
+    for (name, spoil) in trouble {
+        let mut turn = calm(8);
+        spoil(&mut turn);
+        let (world, state) = play(&vec![turn; 300], false);
+        assert_eq!(world.destroyed, 0, "{name}");
+        assert_eq!(state.end, None, "{name}");
+    }
+}

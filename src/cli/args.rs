@@ -1,0 +1,249 @@
+//! The command line as types. Help texts are these doc comments.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Guides you through risky maintenance, measures what must be true before and after every step, and refuses to
+/// destroy anything until all of it holds, now, on the right machine.
+#[derive(Debug, Parser)]
+#[command(name = "holdpoint", version, max_term_width = 80, disable_help_subcommand = true, after_help = EXITS)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Options that every command takes.
+    #[command(flatten)]
+    pub global: Global,
+}
+
+const EXITS: &str = "Exit status: 0 done, 1 a step or a check failed, 2 wrong usage or an invalid runbook, \
+3 a hold point refuses, 4 waiting for a person, 5 somebody else holds the run, 6 the journal is damaged or cannot \
+be written, 130 interrupted (the run can be resumed).";
+
+/// Options that every command takes.
+#[derive(Debug, Args, Clone, Default)]
+pub struct Global {
+    /// Folder that holds the runs [default: /var/lib/holdpoint if writable, else your state directory].
+    #[arg(long, global = true, env = "HOLDPOINT_STORE", value_name = "DIR", help_heading = "Everywhere")]
+    pub store: Option<String>,
+    /// Your name on record; claimed, not proved [default: the user behind sudo, else the login user].
+    #[arg(long, global = true, value_name = "NAME", help_heading = "Everywhere")]
+    pub operator: Option<String>,
+    /// Never ask anything: print what would be asked, and exit with status 4.
+    #[arg(long, global = true, help_heading = "Everywhere")]
+    pub non_interactive: bool,
+    /// Print state for programs.
+    #[arg(long, global = true, help_heading = "Everywhere")]
+    pub json: bool,
+}
+
+/// A runbook with its values.
+#[derive(Debug, Args, Clone)]
+pub struct Book {
+    /// The runbook.
+    pub file: PathBuf,
+    /// The environment, as named in the runbook.
+    #[arg(long, value_name = "NAME")]
+    pub env: Option<String>,
+    /// A variable's value; may be given many times.
+    #[arg(long = "var", value_name = "NAME=VALUE", value_parser = pair)]
+    pub vars: Vec<(String, String)>,
+}
+
+/// What a person may give instead of answering a prompt.
+#[derive(Debug, Args, Clone, Default)]
+pub struct Answers {
+    /// Answers a typed confirmation without a terminal: confirms, never waives.
+    #[arg(long, value_name = "STEP=TEXT", value_parser = pair)]
+    pub confirm: Vec<(String, String)>,
+    /// Decides about a step that failed or is in doubt: `again` or `done`. Needs --reason.
+    #[arg(long, value_name = "STEP=again|done", value_parser = pair, requires = "reason")]
+    pub decide: Vec<(String, String)>,
+    /// Why.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: Option<String>,
+}
+
+/// Commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a run and be guided through it.
+    Run {
+        /// The runbook.
+        #[command(flatten)]
+        book: Book,
+        /// Answers.
+        #[command(flatten)]
+        answers: Answers,
+    },
+    /// Go on with your own run after a crash, a Ctrl-C or a dropped connection.
+    Resume {
+        /// The run, or the beginning of its name [default: the only unfinished one].
+        run: Option<String>,
+        /// Values of secret variables; they are never stored.
+        #[arg(long = "var", value_name = "NAME=VALUE", value_parser = pair)]
+        vars: Vec<(String, String)>,
+        /// Answers.
+        #[command(flatten)]
+        answers: Answers,
+    },
+    /// Offer the run to the next operator; a running command goes on.
+    Handoff {
+        /// The run [default: the only unfinished one].
+        run: Option<String>,
+        /// What the next operator should know.
+        #[arg(long)]
+        note: String,
+        /// To whom.
+        #[arg(long, value_name = "NAME")]
+        to: Option<String>,
+    },
+    /// Take a run over: briefing, walk-down, every open point acknowledged; then it is yours.
+    Accept {
+        /// The run [default: the only unfinished one].
+        run: Option<String>,
+        /// Acknowledges an open point without a terminal, by its id; may be given many times.
+        #[arg(long, value_name = "ID")]
+        acknowledge: Vec<String>,
+        /// The holder is gone and has not offered the run. Needs --reason; their death is proved first.
+        #[arg(long, requires = "reason")]
+        take_over: bool,
+        /// Values of secret variables; they are never stored.
+        #[arg(long = "var", value_name = "NAME=VALUE", value_parser = pair)]
+        vars: Vec<(String, String)>,
+        /// Answers.
+        #[command(flatten)]
+        answers: Answers,
+    },
+    /// Where a run stands: done, running, held and by what, who holds it, what can still be undone.
+    Status {
+        /// The run [default: the only unfinished one].
+        run: Option<String>,
+    },
+    /// All runs.
+    Runs,
+    /// Follow a run as it goes, without taking part.
+    Watch {
+        /// The run [default: the only unfinished one].
+        run: Option<String>,
+    },
+    /// Put something on record.
+    Note {
+        /// The run.
+        run: String,
+        /// What.
+        text: String,
+    },
+    /// Measure checks now; changes nothing.
+    Check {
+        /// The runbook.
+        #[command(flatten)]
+        book: Book,
+        /// Only this step's checks.
+        step: Option<String>,
+    },
+    /// What would happen, which checks guard which destruction, and how far one can go back.
+    Plan {
+        /// The runbook.
+        #[command(flatten)]
+        book: Book,
+    },
+    /// Find what is wrong with runbooks.
+    Lint {
+        /// The runbooks.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// How to print.
+        #[arg(long, value_enum, default_value_t = LintFormat::Text)]
+        format: LintFormat,
+    },
+    /// Undo, newest first, by the steps' own rollback.
+    Rollback {
+        /// The run.
+        run: String,
+        /// The last step to be undone [default: all].
+        #[arg(long, value_name = "STEP")]
+        to: Option<String>,
+        /// Values of secret variables; they are never stored.
+        #[arg(long = "var", value_name = "NAME=VALUE", value_parser = pair)]
+        vars: Vec<(String, String)>,
+    },
+    /// End a run that will not be finished.
+    Abandon {
+        /// The run.
+        run: String,
+        /// Why.
+        #[arg(long)]
+        reason: String,
+    },
+    /// The handoff log.
+    Log {
+        /// The run [default: the only unfinished one].
+        run: Option<String>,
+        /// How to print.
+        #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+        format: LogFormat,
+    },
+    /// Prove that a journal is whole.
+    Verify {
+        /// A run, or a journal file.
+        what: String,
+        /// The head that a handoff printed: finds a cut tail or an older copy, too.
+        #[arg(long, value_name = "DIGEST")]
+        head: Option<String>,
+    },
+    /// The checks that there are; with a name, all about one.
+    Checks {
+        /// The check.
+        name: Option<String>,
+    },
+    /// The JSON Schema of runbooks, for editors.
+    Schema,
+    /// Live through the night of June 2021 in a temporary folder; needs nothing but this program.
+    Demo {
+        /// Where to play [default: a new temporary folder, kept so that you can look around].
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+    /// Completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// The manual page.
+    Man,
+    /// A helper of the demo's own runbook.
+    #[command(hide = true, name = "__demo")]
+    DemoHelper {
+        /// What it does.
+        args: Vec<String>,
+    },
+}
+
+/// How findings are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LintFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// How the log is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For a change ticket.
+    Markdown,
+    /// The journal itself.
+    Jsonl,
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("write NAME=VALUE".to_owned()),
+    }
+}

@@ -1,0 +1,318 @@
+//! The thin loop: takes effects from the machine, performs them in order, and feeds what came of them back.
+//!
+//! The journal is written before anything that follows it in the list; when it cannot be written, the session ends and
+//! nothing more happens. Slow work runs in tasks of its own, so that a signal, a tick or an answer is never kept waiting.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
+
+use super::event::{Answer, Exit, Notice, Operator, Question, Reporter};
+use super::machine::{Effect, Input, Machine, Measured};
+use super::plan::Plan;
+use super::reverse::{self, Horizon};
+use super::state::RunState;
+use super::{blast, work};
+use crate::base::Digest;
+use crate::check::{Context, measure};
+use crate::journal::file::{AppendError, Journal};
+use crate::journal::lease::Lease;
+use crate::journal::record::Event;
+use crate::runbook::Runbook;
+use crate::world::identify;
+
+const TICK: Duration = Duration::from_millis(200);
+
+/// What a screen may show of the run while it is driven.
+#[derive(Debug, Clone)]
+pub struct Snapshot {
+    /// The runbook.
+    pub runbook: Arc<Runbook>,
+    /// The state.
+    pub state: RunState,
+    /// How far one can still go back.
+    pub horizon: Horizon,
+}
+
+/// A snapshot that the driver keeps up to date.
+pub type View = Arc<RwLock<Snapshot>>;
+
+/// Makes a runbook again with more variables known.
+pub type Rebind = Arc<dyn Fn(&RunState) -> Result<Arc<Runbook>, String> + Send + Sync>;
+
+/// Everything a session needs.
+pub struct Desk {
+    /// The run's folder.
+    pub folder: PathBuf,
+    /// Its journal, open for writing.
+    pub journal: Journal,
+    /// The lease, held as long as this lives.
+    pub lease: Lease,
+    /// Who drives: `operator@host`.
+    pub by: String,
+    /// What checks may use.
+    pub cx: Context,
+    /// What commands get.
+    pub tools: work::Tools,
+    /// Whom to ask.
+    pub operator: Arc<dyn Operator>,
+    /// Whom to tell.
+    pub reporter: Arc<dyn Reporter>,
+    /// What screens see.
+    pub view: View,
+    /// Makes the runbook again after a capture.
+    pub rebind: Rebind,
+}
+
+struct Driver {
+    desk: Desk,
+    machine: Machine,
+    queue: VecDeque<Effect>,
+    tx: UnboundedSender<Input>,
+    working: Option<(JoinHandle<()>, PathBuf)>,
+    questions: Arc<tokio::sync::Mutex<()>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+/// Drives a run until it ends, is refused, waits, or is interrupted.
+pub async fn drive(desk: Desk, machine: Machine, resumed: bool, rebooted: bool) -> Exit {
+    let (tx, rx) = unbounded_channel();
+    let signals = signals(tx.clone());
+    let questions = Arc::new(tokio::sync::Mutex::new(()));
+    let mut driver =
+        Driver { desk, machine, queue: VecDeque::new(), tx, working: None, questions, tasks: Vec::new() };
+    let exit = driver.run(rx, Input::Start { resumed, rebooted }).await;
+    signals.into_iter().for_each(|task| task.abort());
+    driver.tasks.iter().for_each(JoinHandle::abort);
+    if let Some((task, _)) = driver.working {
+        // Only the watching ends: a command under its supervisor goes on.
+        task.abort();
+    }
+    exit
+}
+
+fn signals(tx: UnboundedSender<Input>) -> Vec<JoinHandle<()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let kinds = [
+        (SignalKind::interrupt(), true),
+        (SignalKind::terminate(), false),
+        (SignalKind::hangup(), false),
+    ];
+    let mut tasks = Vec::new();
+    for (kind, interrupt) in kinds {
+        let Ok(mut stream) = signal(kind) else { continue };
+        let tx = tx.clone();
+        tasks.push(tokio::spawn(async move {
+            while stream.recv().await.is_some() {
+                let _ = tx.send(if interrupt { Input::Interrupt } else { Input::Leave });
+            }
+        }));
+    }
+    tasks
+}
+
+impl Driver {
+    async fn run(&mut self, mut rx: UnboundedReceiver<Input>, first: Input) -> Exit {
+        let mut input = first;
+        let mut ticker = tokio::time::interval(TICK);
+        ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        loop {
+            let now = self.desk.cx.world.clock.now();
+            let effects = self.machine.step(input, now);
+            self.queue.extend(effects);
+            while let Some(effect) = self.queue.pop_front() {
+                if let Some(exit) = self.perform(effect).await {
+                    return exit;
+                }
+            }
+            self.publish();
+            input = tokio::select! {
+                biased;
+                Some(next) = rx.recv() => next,
+                _ = ticker.tick() => Input::Tick,
+            };
+        }
+    }
+
+    fn publish(&self) {
+        let state = self.machine.state().clone();
+        let runbook = self.machine.plan().runbook.clone();
+        let horizon = reverse::now(&runbook, &state);
+        if let Ok(mut view) = self.desk.view.write() {
+            *view = Snapshot { runbook, state, horizon };
+        }
+    }
+
+    async fn perform(&mut self, effect: Effect) -> Option<Exit> {
+        match effect {
+            Effect::Append(events) => return self.append(events),
+            Effect::Measure { purpose, step, checks, prove, blast } => {
+                self.measure(purpose, step, checks, prove, blast);
+            }
+            Effect::Look { step, attempt, undo } => {
+                let found = work::look(&self.desk.folder, &step, attempt, undo, &self.machine.plan().runbook);
+                let _ = self.tx.send(Input::Found(found));
+            }
+            Effect::Work { cleared, attempt, undo } => {
+                let job = work::Job {
+                    step: cleared.step().clone(),
+                    attempt,
+                    undo,
+                    folder: self.desk.folder.clone(),
+                    runbook: self.machine.plan().runbook.clone(),
+                    cx: self.desk.cx.clone(),
+                    tools: self.desk.tools.clone(),
+                    reporter: self.desk.reporter.clone(),
+                };
+                let (tx, dir) = (self.tx.clone(), job.dir());
+                self.working = Some((tokio::spawn(async move {
+                    let _ = tx.send(Input::WorkEnded(work::perform(cleared, job).await));
+                }), dir));
+            }
+            Effect::Attach { step, attempt, undo } => {
+                let job = work::Job {
+                    step,
+                    attempt,
+                    undo,
+                    folder: self.desk.folder.clone(),
+                    runbook: self.machine.plan().runbook.clone(),
+                    cx: self.desk.cx.clone(),
+                    tools: self.desk.tools.clone(),
+                    reporter: self.desk.reporter.clone(),
+                };
+                let (tx, dir) = (self.tx.clone(), job.dir());
+                self.working = Some((tokio::spawn(async move {
+                    let _ = tx.send(Input::WorkEnded(work::attach(job).await));
+                }), dir));
+            }
+            Effect::Stop { why } => self.command(|dir| work::stop(dir, &why)),
+            Effect::Pause => self.command(work::pause),
+            Effect::Continue => self.command(work::go_on),
+            Effect::Ask(question) => self.ask(question).await,
+            Effect::Say(text) => self.desk.reporter.tell(&Notice::Message(text)),
+            Effect::Soaking { step, elapsed_ms, wanted_ms } => self.desk.reporter.tell(&Notice::Soaking {
+                step,
+                elapsed: Duration::from_millis(elapsed_ms),
+                wanted: Duration::from_millis(wanted_ms),
+            }),
+            Effect::Leave(exit) => return Some(exit),
+        }
+        None
+    }
+
+    fn command(&self, act: impl FnOnce(&std::path::Path) -> Result<(), String>) {
+        if let Some((_, dir)) = &self.working
+            && let Err(why) = act(dir)
+        {
+            self.desk.reporter.tell(&Notice::Warning(why));
+        }
+    }
+
+    fn append(&mut self, events: Vec<Event>) -> Option<Exit> {
+        let captured = events.iter().any(|event| matches!(event, Event::Captured { .. }));
+        let now = self.desk.cx.world.clock.now();
+        let epoch = self.machine.state().epoch;
+        match self.desk.journal.append(&self.desk.by, Some(epoch), now, events) {
+            Ok(appended) => {
+                for line in appended.foreign.iter().chain(&appended.own) {
+                    self.desk.reporter.tell(&Notice::Journal(line.clone()));
+                }
+                if !appended.foreign.is_empty() {
+                    let _ = self.tx.send(Input::Foreign(appended.foreign));
+                }
+                if captured {
+                    self.rebind();
+                }
+                None
+            }
+            Err(error) => {
+                self.desk.reporter.tell(&Notice::Warning(error.to_string()));
+                Some(if matches!(error, AppendError::Fenced { .. }) { Exit::Busy } else { Exit::Journal })
+            }
+        }
+    }
+
+    fn rebind(&mut self) {
+        match (self.desk.rebind)(self.machine.state()) {
+            Ok(runbook) => {
+                self.desk.cx.targets = Arc::new(runbook.targets.clone());
+                self.desk.tools.captured = self.machine.state().captured.clone();
+                self.machine.rebind(Plan::new(runbook));
+            }
+            Err(why) => self.desk.reporter.tell(&Notice::Warning(why)),
+        }
+    }
+
+    fn measure(
+        &mut self, purpose: crate::journal::record::Purpose, step: crate::base::StepId,
+        checks: Vec<super::plan::Placed>, prove: Vec<String>, blast: bool,
+    ) {
+        if purpose != crate::journal::record::Purpose::Invariant && !checks.is_empty() {
+            let titles = checks.iter().map(|(id, spec)| {
+                let title = spec.common.title.clone().unwrap_or_else(|| crate::check::registry::title(spec));
+                (id.clone(), title)
+            });
+            let checks = titles.collect();
+            self.desk.reporter.tell(&Notice::Measuring { step: step.clone(), purpose, checks });
+        }
+        let destroys = self.machine.plan().step(&step).and_then(|s| s.destroys.clone()).filter(|_| blast);
+        let (cx, tx, reporter) = (self.desk.cx.clone(), self.tx.clone(), self.desk.reporter.clone());
+        let copy = self.desk.folder.join("runbook.yaml");
+        self.tasks.retain(|task| !task.is_finished());
+        self.tasks.push(tokio::spawn(async move {
+            let one = |(id, spec)| {
+                let (cx, reporter, step) = (&cx, &reporter, step.clone());
+                async move {
+                    let evidence = measure::measure(id, &spec, cx).await;
+                    reporter.tell(&Notice::Measured { step, purpose, evidence: evidence.clone() });
+                    evidence
+                }
+            };
+            let evidence = futures::future::join_all(checks.into_iter().map(one)).await;
+            let proofs = prove.into_iter().map(|name| {
+                let cx = &cx;
+                async move {
+                    let identity = match cx.target(&name) {
+                        Ok(target) => identify::identity(target).await,
+                        Err(why) => Err(why),
+                    };
+                    (name, identity)
+                }
+            });
+            let proved = futures::future::join_all(proofs).await.into_iter().collect();
+            let blast = match &destroys {
+                Some(destroys) => Some(blast::measure(destroys, &cx).await),
+                None => None,
+            };
+            let runbook_now = match tokio::fs::read(&copy).await {
+                Ok(bytes) => Digest::of(&bytes),
+                Err(_) => Digest::from("unreadable"),
+            };
+            let _ = tx.send(Input::Measured(Measured { purpose, step, evidence, proved, blast, runbook_now }));
+        }));
+    }
+
+    /// Prompts block, so they run beside the loop, one after the other.
+    async fn ask(&mut self, question: Question) {
+        self.publish();
+        let (operator, tx, turn) = (self.desk.operator.clone(), self.tx.clone(), self.questions.clone());
+        if !operator.present() {
+            let _ = operator.ask(&question).await;
+            return;
+        }
+        self.tasks.push(tokio::spawn(async move {
+            let _turn = turn.lock().await;
+            let answer = operator.ask(&question).await;
+            let _ = tx.send(Input::Answer(answer));
+        }));
+    }
+}
+
+/// Nobody to ask: the answer that never goes on.
+pub fn nobody() -> Answer {
+    Answer::Nobody
+}
