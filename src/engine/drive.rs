@@ -5,16 +5,15 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
-use super::event::{Answer, Exit, Notice, Operator, Question, Reporter};
+use super::event::{Exit, Notice, Operator, Question, Reporter};
 use super::machine::{Effect, Input, Machine, Measured};
 use super::plan::Plan;
-use super::reverse::{self, Horizon};
 use super::state::RunState;
 use super::{blast, work};
 use crate::base::Digest;
@@ -26,20 +25,6 @@ use crate::runbook::Runbook;
 use crate::world::identify;
 
 const TICK: Duration = Duration::from_millis(200);
-
-/// What a screen may show of the run while it is driven.
-#[derive(Debug, Clone)]
-pub struct Snapshot {
-    /// The runbook.
-    pub runbook: Arc<Runbook>,
-    /// The state.
-    pub state: RunState,
-    /// How far one can still go back.
-    pub horizon: Horizon,
-}
-
-/// A snapshot that the driver keeps up to date.
-pub type View = Arc<RwLock<Snapshot>>;
 
 /// Makes a runbook again with more variables known.
 pub type Rebind = Arc<dyn Fn(&RunState) -> Result<Arc<Runbook>, String> + Send + Sync>;
@@ -62,8 +47,6 @@ pub struct Desk {
     pub operator: Arc<dyn Operator>,
     /// Whom to tell.
     pub reporter: Arc<dyn Reporter>,
-    /// What screens see.
-    pub view: View,
     /// Makes the runbook again after a capture.
     pub rebind: Rebind,
 }
@@ -129,21 +112,11 @@ impl Driver {
                     return exit;
                 }
             }
-            self.publish();
             input = tokio::select! {
                 biased;
                 Some(next) = rx.recv() => next,
                 _ = ticker.tick() => Input::Tick,
             };
-        }
-    }
-
-    fn publish(&self) {
-        let state = self.machine.state().clone();
-        let runbook = self.machine.plan().runbook.clone();
-        let horizon = reverse::now(&runbook, &state);
-        if let Ok(mut view) = self.desk.view.write() {
-            *view = Snapshot { runbook, state, horizon };
         }
     }
 
@@ -298,7 +271,6 @@ impl Driver {
 
     /// Prompts block, so they run beside the loop, one after the other.
     async fn ask(&mut self, question: Question) {
-        self.publish();
         let (operator, tx, turn) = (self.desk.operator.clone(), self.tx.clone(), self.questions.clone());
         if !operator.present() {
             let _ = operator.ask(&question).await;
@@ -310,9 +282,4 @@ impl Driver {
             let _ = tx.send(Input::Answer(answer));
         }));
     }
-}
-
-/// Nobody to ask: the answer that never goes on.
-pub fn nobody() -> Answer {
-    Answer::Nobody
 }
