@@ -18,10 +18,10 @@ pub mod seat;
 pub mod store;
 pub mod verify;
 
-//pub use error::{AppendError, OpenError};
-//pub use file::{Appended, Journal};
-//pub use lease::{Claim, Epoch, Lease, LeaseError};
+pub use error::{AppendError, OpenError};
+pub use file::{Appended, Journal};
+pub use lease::{Claim, Epoch, Lease, LeaseError};
 pub use record::{Event, Line};
-//pub use runs::{RunState, RunSummary};
-//pub use seat::Seat;
-//pub use store::{RunDir, Store, StoreError};
+pub use runs::{RunState, RunSummary};
+pub use seat::Seat;
+pub use store::{RunDir, Store, StoreError};

@@ -106,7 +106,9 @@ impl Cursor {
         }
         if line.seq != want {
             return Err(match line.seq {
-                seq if seq > want => format!("its number is {seq}, after {before}: lines are missing before it"),
+                seq if seq > want => {
+                    format!("its number is {seq}, after {before}: lines are missing before it")
+                }
                 seq => format!("its number is {seq}, after {before}: it is repeated or out of order"),
             });
         }
@@ -140,13 +142,17 @@ impl Cursor {
             self.epoch = self.epoch.max(line.epoch);
             return match line.epoch {
                 epoch if epoch == newest + 1 => Ok(()),
-                epoch => Err(format!("a lease with epoch {epoch} follows epoch {newest}; {} was due", newest + 1)),
+                epoch => {
+                    Err(format!("a lease with epoch {epoch} follows epoch {newest}; {} was due", newest + 1))
+                }
             };
         }
         match line.epoch {
             epoch if epoch == newest => Ok(()),
             0 if kind::anyone(&line.what) => Ok(()),
-            epoch => Err(format!("it carries epoch {epoch} while {newest} is the newest lease: no such driver may write")),
+            epoch => Err(format!(
+                "it carries epoch {epoch} while {newest} is the newest lease: no such driver may write"
+            )),
         }
     }
 }
@@ -238,7 +244,9 @@ pub enum HeadMatch {
 pub fn verify_against_head(report: &Report, head: &str) -> Result<HeadMatch, String> {
     let head = head.trim().to_ascii_lowercase();
     if head.len() < 12 || head.len() > 64 || !head.bytes().all(|c| c.is_ascii_hexdigit()) {
-        return Err(format!("`{head}` is not a head: give 12 to 64 hexadecimal characters, as the handoff printed them"));
+        return Err(format!(
+            "`{head}` is not a head: give 12 to 64 hexadecimal characters, as the handoff printed them"
+        ));
     }
     let at = report.hashes.iter().rposition(|hash| chain::digest(hash).as_str().starts_with(&head));
     match at.map(|at| report.hashes.len() - 1 - at) {

@@ -74,7 +74,11 @@ pub fn events() -> Vec<(&'static str, u64, Event)> {
                 left_running: vec![],
             },
         ),
-        ("alice@db1", 1, Event::Measured { purpose: Purpose::Postcondition, step: step(), evidence: evidence() }),
+        (
+            "alice@db1",
+            1,
+            Event::Measured { purpose: Purpose::Postcondition, step: step(), evidence: evidence() },
+        ),
         ("alice@db1", 1, Event::Done { step: step() }),
         (
             "alice@db1",
@@ -99,7 +103,12 @@ pub fn events() -> Vec<(&'static str, u64, Event)> {
                 step: "drop".into(),
                 text: "cluster 13/main".into(),
                 blast: Blast {
-                    items: vec![BlastItem { kind: "file".into(), name: "/x".into(), bytes: Some(1), rows: None }],
+                    items: vec![BlastItem {
+                        kind: "file".into(),
+                        name: "/x".into(),
+                        bytes: Some(1),
+                        rows: None,
+                    }],
                     identity: None,
                     serving: vec![],
                     unmeasured: vec![],

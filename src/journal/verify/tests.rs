@@ -10,7 +10,9 @@ fn first_problem(text: &[u8]) -> String {
 /// True when somebody who holds the head of the whole journal sees that `text` is not it.
 fn noticed(text: &[u8], head: &Digest) -> bool {
     let report = verify(text, &run());
-    !report.whole() || report.torn.is_some() || verify_against_head(&report, head.as_str()) != Ok(HeadMatch::Last)
+    !report.whole()
+        || report.torn.is_some()
+        || verify_against_head(&report, head.as_str()) != Ok(HeadMatch::Last)
 }
 
 #[test]
