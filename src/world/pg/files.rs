@@ -181,6 +181,15 @@ pub fn cluster_conf(root: &Path, cluster: &str) -> Result<ClusterConf, String> {
     Ok(ClusterConf { directory, port, socket, data_directory, settings, unread })
 }
 
+/// The port that a data directory's own configuration sets, if it can be read.
+pub(super) fn port_of(data_directory: &Path) -> Option<u16> {
+    let (mut settings, mut unread) = (Pairs::new(), Vec::new());
+    for file in ["postgresql.conf", "postgresql.auto.conf"] {
+        read_conf(&data_directory.join(file), 0, &mut settings, &mut unread);
+    }
+    settings.get("port")?.parse().ok()
+}
+
 /// Adds the settings of one postgresql.conf; the last one counts. Includes are followed, at most ten deep as the
 /// server does.
 fn read_conf(path: &Path, depth: usize, settings: &mut Pairs, unread: &mut Vec<String>) {
