@@ -27,12 +27,12 @@ pub struct CheckKind {
 /// Every check, by family and name.
 pub static CATALOGUE: &[&CheckKind] = &[
     // &super::backup_fresh::KIND,
-    // &super::command::KIND,
+    &super::command::KIND,
     // &super::data::DATA_MATCHES,
     // &super::data::ROWS_MATCH,
-    // &super::disk_free::KIND,
-    // &super::disk_time_to_full::KIND,
-    // &super::file::KIND,
+    &super::disk_free::KIND,
+    &super::disk_time_to_full::KIND,
+    &super::file::KIND,
     // &super::pg_accepts_connections::KIND,
     // &super::pg_query::KIND,
     // &super::service_running::KIND,
