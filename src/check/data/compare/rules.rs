@@ -49,7 +49,7 @@ impl Rules {
 
     /// True when the table is among those to compare.
     pub(super) fn covers(&self, db: &str, table: &str) -> bool {
-        self.tables.is_empty() || self.tables.iter().any(|wanted| is_called(db, table, wanted))
+        covers(&self.tables, db, table)
     }
 
     /// Why the table may differ, if it may.
@@ -62,7 +62,7 @@ impl Rules {
         let known = |wanted: &str| {
             [source, target].iter().any(|side| {
                 side.databases.iter().any(|(db, database)| {
-                    database.relations.keys().any(|name| is_called(db, name, wanted))
+                    database.relations.keys().chain(database.sequences.keys()).any(|name| is_called(db, name, wanted))
                 })
             })
         };
@@ -76,6 +76,11 @@ impl Rules {
         }
         Ok(())
     }
+}
+
+/// True when a list of tables names this one; an empty list names all.
+pub fn covers(tables: &[String], db: &str, table: &str) -> bool {
+    tables.is_empty() || tables.iter().any(|wanted| is_called(db, table, wanted))
 }
 
 /// True when `wanted` means the table: by its name, with its schema, or with its database and schema. `table` is
