@@ -1,7 +1,3 @@
-<<<<<<< HEAD
-//! (in work)
-pub mod snippet;
-=======
 //! Everything that a person sees: pages, the live session, prompts. Only this layer knows terminals.
 //!
 //! Invariants: foreign text reaches a page only through [`page::Page`] or [`crate::report::words`], which neutralise it; a
@@ -21,6 +17,7 @@ pub mod plain;
 pub mod plan;
 pub mod prompt;
 pub mod screen;
+pub mod snippet;
 pub mod status;
 pub mod terminal;
 pub mod track;
@@ -33,4 +30,3 @@ pub use prompt::{NobodyOperator, TerminalOperator, present};
 pub use screen::{Out, Style};
 pub use terminal::TerminalReporter;
 pub use view::{Fan, Snapshot, View};
->>>>>>> ui
