@@ -12,7 +12,7 @@ use crate::problem::{Problem, Severity};
 use crate::report::{json, plan};
 use crate::runbook::graph::{self, Section};
 use crate::runbook::schema;
-use crate::ui::{snippet, status};
+use crate::ui::{self, snippet};
 
 /// Finds what is wrong with runbooks.
 pub fn lint(cmd: &Cmd, files: &[PathBuf], format: LintFormat) -> Result<Exit, CliError> {
@@ -48,7 +48,7 @@ fn finding(source: &crate::runbook::source::Source, problem: &Problem) -> serde_
 pub fn plan(cmd: &Cmd, book: &Book) -> Result<Exit, CliError> {
     let bound = book::bind(cmd, &book.file, book.env.as_deref(), &book.vars)?;
     let plan = plan::plan(&bound.runbook, Vec::new());
-    cmd.print(&if cmd.global.json { json::plan(&plan) } else { status::plan(&plan, &cmd.style) });
+    cmd.print(&if cmd.global.json { json::plan(&plan) } else { ui::plan::plan(&plan, &cmd.style) });
     Ok(Exit::Done)
 }
 
@@ -69,7 +69,7 @@ pub fn check(cmd: &Cmd, book: &Book, step: Option<&str>) -> Result<Exit, CliErro
     let runtime = session::runtime()?;
     let evidence = runtime.block_on(measure::measure_all(&checks, &cx));
     runtime.shutdown_background();
-    cmd.print(&if cmd.global.json { json::check(&evidence) } else { status::evidence(&evidence, &cmd.style) });
+    cmd.print(&if cmd.global.json { json::check(&evidence) } else { ui::evidence::check(&evidence, &cmd.style) });
     Ok(if evidence.iter().all(|e| e.verdict() == Verdict::Pass) { Exit::Done } else { Exit::Failed })
 }
 
@@ -91,7 +91,7 @@ pub fn checks(cmd: &Cmd, name: Option<&str>) -> Result<Exit, CliError> {
     })?;
     let page = super::pages::check(kind);
     cmd.print(&if cmd.style.colour || cmd.style.live {
-        crate::ui::markdown::render(&page, cmd.style.width, &cmd.style).join("\n") + "\n"
+        ui::markdown::render(&page, cmd.style.width, &cmd.style).join("\n") + "\n"
     } else {
         page
     });

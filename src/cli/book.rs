@@ -83,7 +83,7 @@ fn read(path: &Path) -> Result<Vec<u8>, CliError> {
     }
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(|e| cannot(&e))?;
-    file.take(crate::runbook::source::LIMIT as u64 + 1).read_to_end(&mut bytes).map_err(|e| cannot(&e))?;
+    file.take(crate::runbook::source::MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|e| cannot(&e))?;
     Ok(bytes)
 }
 
@@ -142,8 +142,8 @@ pub fn of_run(
     for (name, value) in state.vars.iter().chain(&state.captured) {
         values.values.insert(name.clone(), value.clone());
     }
-    let declared = document.captures().filter(|name| !state.captured.contains_key(*name));
-    values.pending.extend(declared.map(str::to_owned));
+    let declared = document.names().captured.keys().filter(|name| !state.captured.contains_key(*name));
+    values.pending.extend(declared.cloned());
     values.secrets.extend(state.secrets.iter().cloned());
     match secrets {
         None => values.pending.extend(state.secrets.iter().cloned()),
@@ -163,7 +163,8 @@ fn give_secrets(
     }
     for name in &state.secrets {
         let from_line = given.iter().find(|(n, _)| n == name).map(|(_, value)| value.clone());
-        let from_env = || document.env_of(name).and_then(|env| std::env::var(env).ok());
+        let place = document.root().at(&format!("vars.{name}.env"));
+        let from_env = || place.and_then(|node| node.text()).and_then(|env| std::env::var(env).ok());
         match from_line.or_else(from_env).filter(|value| !value.is_empty()) {
             Some(value) => {
                 values.values.insert(name.clone(), value);

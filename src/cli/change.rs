@@ -5,8 +5,8 @@ use super::global::Cmd;
 use super::session;
 use crate::engine::Exit;
 use crate::engine::state::Status;
-use crate::journal::lease::Lease;
 use crate::journal::record::{Event, LeaseHow};
+use crate::journal::{Claim, Lease, Seat};
 
 /// Puts something on record. Anybody may, also while somebody else drives.
 pub fn note(cmd: &Cmd, run: &str, text: &str) -> Result<Exit, CliError> {
@@ -35,8 +35,9 @@ pub fn abandon(cmd: &Cmd, run: &str, reason: &str) -> Result<Exit, CliError> {
         return Err(CliError::new(Exit::Waiting, format!("step `{step}` was begun and is not known to have ended"))
             .hint(format!("`holdpoint resume {}` finds out what became of it; then abandon", state.run)));
     }
-    let lease = Lease::take(&mut journal, &cmd.operator, LeaseHow::Resume, None, Vec::new(), cmd.now())
-        .map_err(super::lease_error)?;
+    let seat = Seat::here().map_err(CliError::journal)?;
+    let claim = Claim { operator: cmd.by(), how: LeaseHow::Resume, reason: None, acknowledged: Vec::new() };
+    let (lease, _) = Lease::take(&mut journal, &seat, claim, cmd.now()).map_err(super::lease_error)?;
     let events = vec![
         Event::Abandoned { reason: reason.to_owned() },
         Event::Released { why: "abandoned".to_owned() },

@@ -7,7 +7,7 @@ use super::error::CliError;
 use super::who;
 use crate::base::Moment;
 use crate::engine::Exit;
-use crate::journal::store::{RunDir, Store};
+use crate::journal::{RunDir, Store};
 use crate::ui::screen::{Out, Style};
 use crate::world::{World, host};
 

@@ -26,7 +26,7 @@ use error::CliError;
 use global::Cmd;
 
 use crate::engine::Exit;
-use crate::journal::error::{AppendError, LeaseError};
+use crate::journal::{AppendError, LeaseError};
 
 /// The whole program.
 pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
@@ -48,7 +48,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     match dispatch(&cmd, cli.command) {
         Ok(exit) => ExitCode::from(exit.status()),
         Err(error) => {
-            cmd.err(&crate::ui::status::error(&error.message, error.hint.as_deref(), &cmd.err_style));
+            cmd.err(&crate::ui::handover::error(&error.message, error.hint.as_deref(), &cmd.err_style));
             ExitCode::from(error.exit.status())
         }
     }
@@ -100,6 +100,10 @@ pub fn append_error(error: AppendError) -> CliError {
 
 /// A lease that was not given, for people.
 pub fn lease_error(error: LeaseError) -> CliError {
-    let exit = if error.is_journal() { Exit::Journal } else { Exit::Busy };
+    let exit = match &error {
+        LeaseError::Journal(AppendError::Fenced { .. }) => Exit::Busy,
+        LeaseError::Journal(_) | LeaseError::Lock { .. } | LeaseError::Copied { .. } | LeaseError::OtherMachine { .. } => Exit::Journal,
+        _ => Exit::Busy,
+    };
     CliError::new(exit, error)
 }

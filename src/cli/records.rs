@@ -3,7 +3,6 @@
 use crate::base::Digest;
 use crate::check::context::Records;
 use crate::check::data::manifest::Manifest;
-use crate::engine::RunState;
 use crate::engine::work;
 use crate::journal::store::RunDir;
 
@@ -21,8 +20,7 @@ impl Shelf {
 
 impl Records for Shelf {
     fn manifest(&self, name: &str) -> Result<Manifest, String> {
-        let lines = crate::journal::read::lines(&self.dir).map_err(|e| e.to_string())?;
-        let state = RunState::fold(&lines).map_err(|e| e.to_string())?;
+        let (_, state) = super::session::peek(&self.dir).map_err(|e| e.message)?;
         let recorded = state
             .recorded
             .get(name)
@@ -32,6 +30,6 @@ impl Records for Shelf {
         if Digest::of(&bytes) != recorded.digest {
             return Err(format!("the manifest `{name}` is not the one on record: {} was changed", path.display()));
         }
-        Manifest::from_bytes(&bytes)
+        Manifest::load(&bytes)
     }
 }

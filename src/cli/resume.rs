@@ -10,12 +10,10 @@ use super::{book, walk};
 use crate::base::StepId;
 use crate::engine::machine::{Given, Mode};
 use crate::engine::{Exit, RunState};
-use crate::journal::file::Journal;
-use crate::journal::lease::Lease;
 use crate::journal::record::{Event, LeaseHow};
-use crate::journal::store::RunDir;
-use crate::report::commands;
-use crate::ui::{briefing, prompt};
+use crate::journal::{Appended, Claim, Journal, Lease, RunDir, Seat};
+use crate::report::{commands, json, standing, walkdown};
+use crate::ui::{briefing, handover, prompt};
 use crate::world::host;
 
 /// Goes on with one's own run.
@@ -50,20 +48,22 @@ pub fn handoff(cmd: &Cmd, run: Option<&str>, note: &str, to: Option<&str>) -> Re
     if note.trim().is_empty() {
         return Err(CliError::usage("the note is empty").hint("say what the next operator should know"));
     }
-    if let Some(holder) = state.holder.as_ref().filter(|holder| holder.operator != cmd.operator) {
+    if let Some(holder) = state.holder.as_ref().filter(|holder| holder.by != cmd.by()) {
         return Err(CliError::new(Exit::Busy, format!("{} holds the run, and only they can offer it", holder.by))
             .hint("if they are gone, take over with `holdpoint accept --take-over --reason …`"));
     }
     let event = Event::Offered { to: to.map(str::to_owned), note: note.to_owned() };
-    journal.append(&cmd.by(), Some(state.epoch), cmd.now(), vec![event]).map_err(super::append_error)?;
+    journal.append(&cmd.by(), None, cmd.now(), vec![event]).map_err(super::append_error)?;
     let (_, state) = session::peek(&dir)?;
     let bound = session::readable(cmd, &dir, &state)?;
     let head = journal.head();
+    let around = walk::around(cmd, walk::holder_alive(&state));
     if cmd.global.json {
         let offered = serde_json::json!({ "run": state.run, "head": head, "accept": commands::accept(&state.run) });
         cmd.print(&format!("{offered:#}\n"));
     } else {
-        cmd.print(&briefing::offered(&bound.runbook, &state, &head, &cmd.style));
+        let standing = standing::standing(&bound.runbook, &state, &around);
+        cmd.print(&handover::offered(&standing, &head, &cmd.style));
     }
     Ok(Exit::Done)
 }
@@ -84,28 +84,38 @@ pub fn accept(
         return Err(CliError::new(Exit::Busy, format!("{holder} is still at work: the session's process lives"))
             .hint("ask for a handoff; a living session is never taken over"));
     }
-    cmd.print(&briefing::briefing(&bound.runbook, &state, &walk::around(cmd, &state, alive), &cmd.style));
+    let standing = standing::standing(&bound.runbook, &state, &walk::around(cmd, alive));
+    if !cmd.global.json {
+        cmd.print(&briefing::briefing(&standing, &cmd.now(), &cmd.style));
+    }
     let walked = walk::down(cmd, &bound, &dir, &state)?;
-    cmd.print(&briefing::walk_down(&state.last, &walked, &cmd.style));
-    let points = briefing::open_points(&state, &walked, alive);
-    let present = !cmd.global.non_interactive && prompt::present();
+    let changes = walkdown::changes(&state.last, &walked);
+    let points = walkdown::open_points(&state, &walked);
+    if cmd.global.json {
+        cmd.print(&json::handoff(&standing, &changes, &points));
+    } else {
+        cmd.print(&briefing::walkdown(&changes, &cmd.style));
+        cmd.print(&briefing::points(&points, &cmd.style));
+    }
     let known: BTreeSet<&str> = points.iter().map(|point| point.id.as_str()).collect();
     if let Some(unknown) = acknowledge.iter().find(|id| !known.contains(id.as_str())) {
         return Err(CliError::usage(format!("`{unknown}` is not an open point"))
             .hint(format!("open points: {}", known.iter().copied().collect::<Vec<_>>().join(", "))));
     }
+    let present = prompt::present(cmd.global.non_interactive) && !cmd.global.json;
     let mut acknowledged = Vec::new();
     for point in &points {
-        let already = acknowledge.contains(&point.id);
-        if already || (present && prompt::acknowledge(point, &cmd.err_style)) {
+        if acknowledge.contains(&point.id) || (present && handover::acknowledge(point, &cmd.err_style)) {
             acknowledged.push(format!("{}: {}", point.id, point.text));
         } else if present {
-            cmd.err("nothing was taken over.\n");
+            cmd.err("Nothing was taken over.\n");
             return Ok(Exit::Waiting);
         }
     }
     if acknowledged.len() < points.len() {
-        cmd.err(&briefing::unacknowledged(&points, acknowledge, &state.run, take_over, &cmd.err_style));
+        if !cmd.global.json {
+            cmd.err(&handover::unacknowledged(&points, acknowledge, &state.run, take_over, &cmd.err_style));
+        }
         return Ok(Exit::Waiting);
     }
     let how = if take_over { LeaseHow::TakeOver } else { LeaseHow::Accept };
@@ -120,7 +130,7 @@ fn may_accept(cmd: &Cmd, state: &RunState, take_over: bool) -> Result<(), CliErr
     match &state.offer {
         _ if take_over => Ok(()),
         Some(offer) => match &offer.to {
-            Some(name) if *name != cmd.operator => {
+            Some(name) if *name != cmd.operator && *name != cmd.by() => {
                 Err(CliError::new(Exit::Busy, format!("the run is offered to {name}, not to {}", cmd.operator)))
             }
             _ => Ok(()),
@@ -141,19 +151,18 @@ struct Taking {
 
 /// Takes the lease and leaves it at that: without a terminal, accepting is one act and driving another.
 fn take_only(cmd: &Cmd, mut journal: Journal, taking: Taking) -> Result<Exit, CliError> {
-    let lease = take(cmd, &mut journal, taking)?;
-    let why = "accepted without a terminal".to_owned();
-    journal
-        .append(&cmd.by(), Some(lease.epoch()), cmd.now(), vec![Event::Released { why }])
-        .map_err(super::append_error)?;
+    let (lease, _) = take(cmd, &mut journal, taking)?;
+    lease.release(&mut journal, cmd.now(), "accepted without a terminal").map_err(super::append_error)?;
     let run = journal.dir().run.clone();
     cmd.print(&format!("accepted: {} is yours. go on with `{}`\n", run, commands::resume(&run)));
     Ok(Exit::Done)
 }
 
-fn take(cmd: &Cmd, journal: &mut Journal, taking: Taking) -> Result<Lease, CliError> {
+fn take(cmd: &Cmd, journal: &mut Journal, taking: Taking) -> Result<(Lease, Appended), CliError> {
     let Taking { how, reason, acknowledged } = taking;
-    Lease::take(journal, &cmd.operator, how, reason, acknowledged, cmd.now()).map_err(super::lease_error)
+    let seat = Seat::here().map_err(CliError::journal)?;
+    let claim = Claim { operator: cmd.by(), how, reason, acknowledged };
+    Lease::take(journal, &seat, claim, cmd.now()).map_err(super::lease_error)
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -161,10 +170,10 @@ fn take_and_drive(
     cmd: &Cmd, dir: RunDir, mut journal: Journal, mut state: RunState, bound: book::Bound, mode: Mode, given: Given,
     taking: Taking,
 ) -> Result<Exit, CliError> {
-    let boot = host::boot_id().unwrap_or_default();
+    let boot = host::boot_id();
     let rebooted = state.holder.as_ref().is_some_and(|h| !h.released && h.boot_id != boot);
-    let lease = take(cmd, &mut journal, taking)?;
-    lease.lines().iter().for_each(|line| state.apply(line));
+    let (lease, taken) = take(cmd, &mut journal, taking)?;
+    taken.foreign.iter().chain(&taken.own).for_each(|line| state.apply(line));
     let session = Session { cmd, bound, dir, journal, lease, state, mode, given, resumed: true, rebooted };
     session.drive()
 }

@@ -8,22 +8,21 @@ use super::{book, session};
 use crate::base::Digest;
 use crate::engine::machine::Mode;
 use crate::engine::{Exit, RunState};
-use crate::journal::file::Journal;
-use crate::journal::lease::Lease;
 use crate::journal::record::{Event, FORMAT, LeaseHow};
-use crate::world::host;
+use crate::journal::{Claim, Journal, Lease, Seat, Store};
 
 /// Starts a run and drives it.
 pub fn run(cmd: &Cmd, book: &Book, answers: &Answers) -> Result<Exit, CliError> {
     let bound = book::bind(cmd, &book.file, book.env.as_deref(), &book.vars)?;
     let given = session::given(&bound, answers)?;
     let store = cmd.store()?;
+    let seat = Seat::here().map_err(CliError::journal)?;
     if let Some(warning) = store.durability_warning() {
         cmd.err(&format!("warning: {warning}\n"));
     }
     let targets = targets_digest(&bound);
     refuse_second_run(&store, &bound.runbook.name, &targets)?;
-    let dir = store.create_run(&bound.runbook.name, &bound.bytes, None).map_err(CliError::journal)?;
+    let dir = store.create_run(&bound.runbook.name, &bound.bytes, &cmd.now(), None).map_err(CliError::journal)?;
     let opened = Event::Opened {
         format: FORMAT,
         run: dir.run.clone(),
@@ -35,14 +34,14 @@ pub fn run(cmd: &Cmd, book: &Book, answers: &Answers) -> Result<Exit, CliError> 
         secrets: bound.values.secrets.iter().cloned().collect(),
         targets,
         engine: env!("CARGO_PKG_VERSION").to_owned(),
-        host: host::hostname(),
-        machine: host::machine_id().unwrap_or_default(),
+        host: seat.host.clone(),
+        machine: seat.machine.clone(),
     };
     let (mut journal, first) = Journal::create(&dir, &cmd.by(), cmd.now(), opened).map_err(CliError::journal)?;
     let mut state = RunState::fold(&[first]).map_err(CliError::journal)?;
-    let lease = Lease::take(&mut journal, &cmd.operator, LeaseHow::Start, None, Vec::new(), cmd.now())
-        .map_err(super::lease_error)?;
-    lease.lines().iter().for_each(|line| state.apply(line));
+    let claim = Claim { operator: cmd.by(), how: LeaseHow::Start, reason: None, acknowledged: Vec::new() };
+    let (lease, taken) = Lease::take(&mut journal, &seat, claim, cmd.now()).map_err(super::lease_error)?;
+    taken.own.iter().for_each(|line| state.apply(line));
     cmd.err(&format!("run {}\n", dir.run));
     let session = Session {
         cmd,
@@ -72,7 +71,7 @@ fn targets_digest(bound: &book::Bound) -> Digest {
 
 /// An operator who starts again instead of resuming would leave the first run's failed step behind.
 fn refuse_second_run(
-    store: &crate::journal::store::Store, name: &str, targets: &Digest,
+    store: &Store, name: &str, targets: &Digest,
 ) -> Result<(), CliError> {
     for summary in store.runs().map_err(CliError::journal)? {
         let Ok((_, state)) = session::peek(&summary.dir) else { continue };

@@ -1,6 +1,5 @@
 //! Brings a session together and drives it: journal, lease, machine, screens.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,13 +10,13 @@ use crate::base::StepId;
 use crate::check::Context;
 use crate::engine::machine::{Given, Mode};
 use crate::engine::work::Tools;
-use crate::engine::{Exit, Machine, Plan, RunState, drive};
-use crate::journal::file::Journal;
-use crate::journal::lease::Lease;
+use crate::engine::{Exit, Machine, Notice, Operator, Plan, Reporter, RunState, drive};
+use crate::journal::read::{self, Entry};
 use crate::journal::record::Decision;
-use crate::journal::store::RunDir;
+use crate::journal::{Journal, Lease, RunDir};
 use crate::ui::view::{Fan, Snapshot, View};
-use crate::ui::{prompt, terminal};
+use crate::ui::live::Live;
+use crate::ui::{NobodyOperator, PlainReporter, TerminalOperator, TerminalReporter, prompt};
 
 /// Time between TERM and KILL for a step's command.
 const GRACE: Duration = Duration::from_secs(10);
@@ -110,12 +109,12 @@ impl Session<'_> {
             state: self.state.clone(),
             secrets: secrets.clone(),
         });
-        let present = !cmd.global.non_interactive && prompt::present();
-        let (operator, screen) = terminal::pair(&view, present, &cmd.err_style, &cmd.style, cmd.world.clock.clone());
+        let present = prompt::present(cmd.global.non_interactive);
+        let (operator, screen) = people(cmd, &view, present);
         let mut cx = context(cmd, &self.bound, Some(&self.dir));
-        let reporter: Arc<dyn crate::engine::Reporter> = Arc::new(Fan(vec![Arc::new(view.clone()), screen]));
+        let reporter: Arc<dyn Reporter> = Arc::new(Fan(vec![Arc::new(view.clone()), screen]));
         let teller = reporter.clone();
-        cx.progress = Arc::new(move |progress| teller.tell(&crate::engine::Notice::Progress(progress)));
+        cx.progress = Arc::new(move |progress| teller.tell(&Notice::Progress(progress)));
         let now = self.state.holder.as_ref().map_or_else(|| cmd.now(), |holder| holder.since);
         let by = cmd.by();
         let plan = Plan::new(self.bound.runbook.clone());
@@ -139,6 +138,18 @@ impl Session<'_> {
         };
         Ok(drive::drive(desk, machine, self.resumed, self.rebooted).await)
     }
+}
+
+/// Whom to ask and where to show: the terminal, or nobody and plain lines.
+fn people(cmd: &Cmd, view: &View, present: bool) -> (Arc<dyn Operator>, Arc<dyn Reporter>) {
+    let clock = cmd.world.clock.clone();
+    if present {
+        let live = Live::stderr(cmd.err_style.clone());
+        let operator = TerminalOperator::new(live.clone(), view.clone(), clock);
+        return (Arc::new(operator), Arc::new(TerminalReporter::new(live, view.clone())));
+    }
+    let plain = PlainReporter::new(crate::ui::Out::stderr(&cmd.err_style), view.clone());
+    (Arc::new(NobodyOperator::new(view.clone(), clock)), Arc::new(plain))
 }
 
 /// Makes the runbook again once a step has captured a value.
@@ -176,7 +187,17 @@ pub fn open(dir: &RunDir) -> Result<(Journal, RunState), CliError> {
 
 /// The state of a run for reading: nothing is mended, locked or changed.
 pub fn peek(dir: &RunDir) -> Result<(Vec<crate::journal::Line>, RunState), CliError> {
-    let lines = crate::journal::read::lines(dir).map_err(CliError::journal)?;
+    let reading = read::read(dir).map_err(CliError::journal)?;
+    let mut lines = Vec::with_capacity(reading.entries.len());
+    for entry in reading.entries {
+        match entry {
+            Entry::Known(line) => lines.push(*line),
+            Entry::Raw { why, .. } => {
+                let message = format!("line {} of {}: {why}", lines.len() + 1, dir.journal().display());
+                return Err(CliError::journal(message).hint("`holdpoint verify` lists all damage"));
+            }
+        }
+    }
     let state = RunState::fold(&lines).map_err(CliError::journal)?;
     Ok((lines, state))
 }
@@ -184,9 +205,4 @@ pub fn peek(dir: &RunDir) -> Result<(Vec<crate::journal::Line>, RunState), CliEr
 /// A run's runbook for showing: secrets stay unknown.
 pub fn readable(cmd: &Cmd, dir: &RunDir, state: &RunState) -> Result<Bound, CliError> {
     book::of_run(cmd, &dir.path, state, None)
-}
-
-/// Where a store keeps samples of growth.
-pub fn samples(store: &std::path::Path) -> PathBuf {
-    store.join("samples")
 }

@@ -7,9 +7,12 @@ use super::args::LogFormat;
 use super::error::CliError;
 use super::global::Cmd;
 use super::{session, walk};
+use crate::base::RunId;
 use crate::engine::Exit;
-use crate::journal::verify;
-use crate::report::{json, log, standing};
+use crate::journal::chain;
+use crate::journal::record::Event;
+use crate::journal::verify::{self, HeadMatch};
+use crate::report::{self, json, log, standing};
 use crate::ui::{status, words};
 
 /// Where a run stands.
@@ -17,9 +20,9 @@ pub fn status(cmd: &Cmd, run: Option<&str>) -> Result<Exit, CliError> {
     let dir = cmd.find(run)?;
     let (_, state) = session::peek(&dir)?;
     let bound = session::readable(cmd, &dir, &state)?;
-    let around = walk::around(cmd, &state, walk::holder_alive(&state));
+    let around = walk::around(cmd, walk::holder_alive(&state));
     let standing = standing::standing(&bound.runbook, &state, &around);
-    cmd.print(&if cmd.global.json { json::status(&standing) } else { status::status(&standing, &cmd.style) });
+    cmd.print(&if cmd.global.json { json::status(&standing) } else { status::status(&standing, &cmd.now(), &cmd.style) });
     Ok(Exit::Done)
 }
 
@@ -40,7 +43,7 @@ pub fn runs(cmd: &Cmd) -> Result<Exit, CliError> {
     let text = if cmd.global.json {
         json::runs(&rows, &unreadable)
     } else {
-        status::runs(&rows, &unreadable, &cmd.style)
+        status::runs(&rows, &unreadable, &cmd.now(), &cmd.style)
     };
     cmd.print(&text);
     Ok(Exit::Done)
@@ -66,7 +69,7 @@ pub fn watch(cmd: &Cmd, run: Option<&str>) -> Result<Exit, CliError> {
     loop {
         let (lines, state) = session::peek(&dir)?;
         for line in lines.iter().filter(|line| line.seq > shown) {
-            let text = words::line(line, &cmd.style);
+            let text = words::render(&report::words::line(line), Some(line.at.wall), &cmd.style, true);
             if cmd.out.print(&text).is_err() || cmd.out.closed() {
                 return Ok(Exit::Done);
             }
@@ -83,8 +86,7 @@ pub fn watch(cmd: &Cmd, run: Option<&str>) -> Result<Exit, CliError> {
 pub fn verify(cmd: &Cmd, what: &str, head: Option<&str>) -> Result<Exit, CliError> {
     let path = Path::new(what);
     let (path, run) = if path.is_file() {
-        let run = verify::run_of(path).map_err(CliError::journal)?;
-        (path.to_owned(), run)
+        (path.to_owned(), run_of(path)?)
     } else {
         let dir = cmd.find(Some(what))?;
         (dir.journal(), dir.run.clone())
@@ -93,13 +95,14 @@ pub fn verify(cmd: &Cmd, what: &str, head: Option<&str>) -> Result<Exit, CliErro
     let report = verify::verify(&bytes, &run);
     let mut text = String::new();
     let whole = report.whole();
-    for damage in &report.damage {
+    for damage in &report.problems {
         text.push_str(&format!("damaged: {damage}\n"));
     }
     let mut matches = true;
     if let Some(head) = head {
         match verify::verify_against_head(&report, head) {
-            Ok(found) => text.push_str(&format!("{found}\n")),
+            Ok(HeadMatch::Last) => text.push_str("the head is the last line\n"),
+            Ok(HeadMatch::Grown(more)) => text.push_str(&format!("the head is there; {more} lines came after it\n")),
             Err(why) => {
                 matches = false;
                 text.push_str(&format!("{why}\n"));
@@ -109,12 +112,17 @@ pub fn verify(cmd: &Cmd, what: &str, head: Option<&str>) -> Result<Exit, CliErro
     if cmd.global.json {
         let value = serde_json::json!({
             "run": run, "lines": report.lines, "head": report.head, "whole": whole, "head_matches": matches,
-            "damage": report.damage.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "damage": report.problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
         });
         cmd.print(&format!("{value:#}\n"));
     } else {
         if whole {
-            text.push_str(&format!("whole: {} lines of run {run}\nhead: {}\n", report.lines, report.head));
+            text.push_str(&format!("whole: {} lines of run {run}\nhead: {}\n", report.lines, report.head.clone().unwrap_or_else(|| "none".into())));
+        }
+        if let Some(torn) = &report.torn {
+            text.push_str(&format!(
+                "a last record of {} bytes was never finished; it never counted\n", torn.bytes
+            ));
         }
         if whole && head.is_none() {
             text.push_str(
@@ -125,4 +133,19 @@ pub fn verify(cmd: &Cmd, what: &str, head: Option<&str>) -> Result<Exit, CliErro
         cmd.print(&text);
     }
     Ok(if whole && matches { Exit::Done } else { Exit::Journal })
+}
+
+/// The run that a journal file says it is of, in its first line.
+fn run_of(path: &Path) -> Result<RunId, CliError> {
+    use std::io::BufRead as _;
+    let cannot = |why: &dyn std::fmt::Display| CliError::journal(format!("{} is no journal: {why}", path.display()));
+    let file = std::fs::File::open(path).map_err(|e| cannot(&e))?;
+    let mut first = Vec::new();
+    let limit = 1 << 20;
+    std::io::BufReader::new(std::io::Read::take(file, limit)).read_until(b'\n', &mut first).map_err(|e| cannot(&e))?;
+    let line = chain::decode(first.strip_suffix(b"\n").unwrap_or(&first)).map_err(|e| cannot(&e))?;
+    match line.event {
+        Event::Opened { run, .. } => Ok(run),
+        _ => Err(cannot(&"it does not begin with `opened`")),
+    }
 }

@@ -7,10 +7,10 @@ use super::session;
 use crate::check::{Evidence, measure};
 use crate::engine::state::Status;
 use crate::engine::{Plan, RunState};
-use crate::journal::store::RunDir;
+use crate::journal::seat::Fate;
+use crate::journal::{RunDir, Seat};
 use crate::report::standing::Around;
 use crate::runbook::graph::Section;
-use crate::world::host;
 
 /// Measures what finished steps left to hold, and the postconditions of the step that stands next if it was begun.
 pub fn down(cmd: &Cmd, bound: &Bound, dir: &RunDir, state: &RunState) -> Result<Vec<Evidence>, CliError> {
@@ -31,22 +31,21 @@ pub fn down(cmd: &Cmd, bound: &Bound, dir: &RunDir, state: &RunState) -> Result<
     Ok(evidence)
 }
 
-/// Whether the holder's process is alive; `None` when it ran on another machine or left cleanly.
+/// Whether the holder's process is alive; `None` when nobody can tell (another machine, a hidden process).
 pub fn holder_alive(state: &RunState) -> Option<bool> {
     let holder = state.holder.as_ref()?;
     if holder.released {
         return Some(false);
     }
-    if host::machine_id().ok()? != state.machine {
-        return None;
+    let seat = Seat::here().ok().filter(|seat| seat.machine == state.machine)?;
+    match seat.fate(holder.pid, holder.pid_start, &holder.boot_id) {
+        Fate::Alive => Some(true),
+        Fate::Dead(_) => Some(false),
+        Fate::Unknown(_) => None,
     }
-    if host::boot_id().ok()? != holder.boot_id {
-        return Some(false);
-    }
-    Some(host::start_ticks(holder.pid) == Some(holder.pid_start))
 }
 
 /// What the journal does not say and a screen wants to know.
-pub fn around(cmd: &Cmd, _: &RunState, alive: Option<bool>) -> Around {
+pub fn around(cmd: &Cmd, alive: Option<bool>) -> Around {
     Around { now: cmd.now(), holder_alive: alive, me: Some(cmd.by()) }
 }

@@ -21,7 +21,8 @@ pub fn copy(place: &Path, say: &mut dyn FnMut(&str)) -> Result<(), String> {
     }
     let new = Connection::open(&to).map_err(words)?;
     new.execute_batch(&format!("PRAGMA page_size = {PAGE}; PRAGMA journal_mode = DELETE;")).map_err(words)?;
-    new.pragma_update(None, "max_page_count", seed::volume(place)? / PAGE).map_err(words)?;
+    let pages = i64::try_from(seed::volume(place)? / PAGE).map_err(|e| e.to_string())?;
+    new.pragma_update(None, "max_page_count", pages).map_err(words)?;
     new.execute("ATTACH ?1 AS old", [from.to_string_lossy()]).map_err(words)?;
     let mut find = new
         .prepare("SELECT name, sql FROM old.sqlite_schema WHERE type = 'table' AND sql IS NOT NULL ORDER BY name DESC")

@@ -10,7 +10,7 @@ use crate::cli::error::CliError;
 use crate::cli::global::Cmd;
 use crate::engine::Exit;
 use crate::report::commands;
-use crate::ui::prompt;
+use crate::ui::{handover, prompt};
 
 /// Rounds that an interactive player gets before the demo ends by itself.
 const PATIENCE: u32 = 20;
@@ -25,7 +25,7 @@ pub struct Stage<'a> {
 impl<'a> Stage<'a> {
     /// A stage in a folder that is set up.
     pub fn new(cmd: &'a Cmd, place: PathBuf) -> Self {
-        Stage { interactive: !cmd.global.non_interactive && prompt::present(), cmd, place }
+        Stage { interactive: prompt::present(cmd.global.non_interactive), cmd, place }
     }
 
     /// The whole night.
@@ -93,7 +93,7 @@ impl<'a> Stage<'a> {
             while self.unfinished()? && rounds < PATIENCE {
                 let status = self.show("bob", &["resume"])?;
                 rounds += 1;
-                if status != i32::from(Exit::Done.status()) && !prompt::again("Go on with the demo?", &self.cmd.err_style) {
+                if status != i32::from(Exit::Done.status()) && !handover::again("Go on with the demo?", &self.cmd.err_style) {
                     break;
                 }
             }

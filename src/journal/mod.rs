@@ -5,7 +5,7 @@
 //! for people.
 
 pub mod chain;
-mod disk;
+pub mod disk;
 pub mod error;
 pub mod file;
 pub mod kind;

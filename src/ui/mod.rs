@@ -8,6 +8,7 @@ pub mod briefing;
 pub mod evidence;
 #[cfg(test)]
 pub mod fixture;
+pub mod handover;
 pub mod layout;
 pub mod live;
 pub mod markdown;

@@ -9,6 +9,7 @@ pub mod identity;
 pub mod pg;
 pub mod process;
 pub mod sqlite;
+pub mod users;
 
 use std::sync::Arc;
 

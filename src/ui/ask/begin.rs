@@ -142,6 +142,21 @@ fn next(page: &mut Page<'_>, snapshot: &Snapshot, number: usize) {
     page.item(2, (Tone::Plain, "then"), LABEL, &text);
 }
 
+/// Undo this step?
+pub fn undo(page: &mut Page<'_>, snapshot: &Snapshot, id: &StepId) {
+    top(page, snapshot, id, Tone::Doubt, "to be undone");
+    let Some(rollback) = snapshot.step(id).and_then(|(_, step)| step.rollback.as_ref()) else { return };
+    if let Some(guide) = &rollback.guide {
+        page.guide(2, guide);
+        page.blank();
+    }
+    if let Some(work) = rollback.work() {
+        page.item(2, (Tone::Plain, "runs"), LABEL, "");
+        page.block(LABEL + 2, " ", &plan::work_text(&work));
+    }
+    page.say(Tone::Plain, &snapshot.horizon().sentence());
+}
+
 /// A step by hand: was it carried out?
 pub fn manual(page: &mut Page<'_>, snapshot: &Snapshot, id: &StepId, observe: Option<&str>) {
     top(page, snapshot, id, Tone::Plain, "by hand");

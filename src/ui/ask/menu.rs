@@ -66,6 +66,7 @@ pub fn choices(question: &Question) -> Vec<Choice> {
     match question {
         Question::Environment { .. } => return vec![QUIT],
         Question::Begin { .. } => all.push(choice("go", Act::Go, "begin this step")),
+        Question::Undo { .. } => all.push(choice("go", Act::Go, "undo this step")),
         Question::Manual { observe: None, .. } => all.push(choice("carried out", Act::Carried, "it is done as described")),
         Question::Manual { .. } => {
             all.push(choice("carried out", Act::Carried, "it is done as described; asks what you saw"));

@@ -18,6 +18,7 @@ pub fn page(question: &Question, snapshot: &Snapshot, now: &Moment, style: &Styl
     match question {
         Question::Environment { name } => begin::environment(&mut page, snapshot, name),
         Question::Begin { step } => begin::begin(&mut page, snapshot, step, now),
+        Question::Undo { step } => begin::undo(&mut page, snapshot, step),
         Question::Manual { step, observe } => begin::manual(&mut page, snapshot, step, observe.as_deref()),
         Question::Confirm { step, text, blast, horizon } => {
             confirm::confirm(&mut page, snapshot, step, (text, blast, horizon), now);
@@ -54,6 +55,7 @@ pub fn unanswered(question: &Question, snapshot: &Snapshot, now: &Moment, style:
     let asked = match question {
         Question::Environment { name } => format!("type the environment's name, {name}"),
         Question::Begin { step } => format!("begin {step}?"),
+        Question::Undo { step } => format!("undo {step}?"),
         Question::Manual { step, .. } => format!("was {step} carried out by hand?"),
         Question::Confirm { step, text, .. } => format!("{step}: type the text `{text}`"),
         Question::Held { step, .. } => format!("{step} is held: measure again once the blockers are put right?"),
