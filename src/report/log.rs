@@ -47,10 +47,12 @@ fn split(line: &Line) -> (String, String) {
     (day.to_owned(), time.to_owned())
 }
 
-/// The journal's own lines. A line that serialises differently than it was written still says the same.
-pub fn jsonl(lines: &[Line]) -> Result<String, serde_json::Error> {
+/// The journal's own lines. For a terminal, characters that it could obey are escaped; to a parser that is the same, to
+/// a hash it is not.
+pub fn jsonl(lines: &[Line], terminal: bool) -> Result<String, serde_json::Error> {
     lines.iter().try_fold(String::new(), |mut out, line| {
-        out.push_str(&serde_json::to_string(line)?);
+        let json = serde_json::to_string(line)?;
+        out.push_str(&if terminal { super::json::visible(&json) } else { json });
         out.push('\n');
         Ok(out)
     })

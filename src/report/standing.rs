@@ -243,7 +243,7 @@ pub fn next(state: &RunState, around: &Around) -> Next {
     }
     if let Some(offer) = &state.offer {
         let whom = offer.to.as_deref().unwrap_or("the next operator");
-        return act(format!("{} offers the run. {whom} takes it with:", offer.by), commands::accept(&state.run));
+        return act(format!("{} offers the run to {whom}, who takes it with:", offer.by), commands::accept(&state.run));
     }
     let Some(holder) = &state.holder else {
         return act("Nobody holds the run. Go on with:".to_owned(), commands::resume(&state.run));

@@ -76,7 +76,8 @@ fn to_come(page: &mut Page<'_>, standing: &Standing) {
 /// The walk-down: what changed since it was last seen, the worst first; what is as before only counted.
 pub fn walkdown(changes: &[Changed], style: &Style) -> String {
     let mut page = Page::new(style);
-    page.heading("Walk-down: measured now, against what was last seen");
+    page.rule('-');
+    page.say(Tone::Strong, "Walk-down: measured now, against what was last seen");
     if changes.is_empty() {
         page.say(Tone::Doubt, "Nothing was measured: no finished step left anything that has to hold.");
         return page.finish();
@@ -119,7 +120,8 @@ fn tone(kind: Kind) -> Tone {
 /// The open points as a list: each is acknowledged before the run changes hands.
 pub fn points(points: &[OpenPoint], style: &Style) -> String {
     let mut page = Page::new(style);
-    page.heading("Open points");
+    page.rule('-');
+    page.say(Tone::Strong, "Open points");
     if points.is_empty() {
         page.say(Tone::Good, "None.");
     }

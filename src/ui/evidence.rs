@@ -65,19 +65,18 @@ mod tests {
     #[test]
     fn at_eighty_columns() {
         let seen = [evidence("copy.post.rows", Verdict::Fail), evidence("copy.pre.disk", Verdict::Pass)];
-        assert_eq!(check(&seen, &Style::PLAIN), "\
-  pass     Room for the copy
+        assert_eq!(check(&seen, &Style::PLAIN), concat!("  pass     Room for the copy
            seen    120 GiB free in /var/lib/postgresql
 
   FAIL     Every table of new holds the rows of old
            seen    0 rows in events
            wanted  1,000,000 rows, as in old
            next    copy the table again, then measure again
-           events: 0 rows instead of 1,000,000
+                   events: 0 rows instead of 1,000,000
            check   copy.post.rows
 
 1 of 2 checks pass; 1 FAIL, 0 UNKNOWN.
-".replace("           events", "                   events"));
+"));
     }
 
     #[test]

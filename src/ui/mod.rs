@@ -8,6 +8,8 @@ pub mod briefing;
 pub mod evidence;
 #[cfg(test)]
 pub mod fixture;
+#[cfg(test)]
+mod gallery;
 pub mod layout;
 pub mod live;
 pub mod markdown;

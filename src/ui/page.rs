@@ -84,7 +84,7 @@ impl<'a> Page<'a> {
     pub fn item(&mut self, indent: usize, (tone, label): (Tone, &str), column: usize, text: &str) {
         let text = self.clean(text);
         let columns = self.columns();
-        let label = self.clean(label);
+        let label = words::flat(&self.clean(label));
         let hang = indent + column;
         let edge = " ".repeat(indent);
         if hang + 16 > columns {
@@ -105,9 +105,10 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Text without a label.
+    /// Text without a label, indented by two or more.
     pub fn text(&mut self, indent: usize, text: &str) {
         let text = self.clean(text);
+        let indent = indent.max(2);
         for line in wrap(&text, self.columns().saturating_sub(indent).max(8)) {
             self.push(&format!("{}{line}", " ".repeat(indent)));
         }
@@ -116,7 +117,7 @@ impl<'a> Page<'a> {
     /// Commands and scripts, every line after a mark, broken anywhere, nothing lost.
     pub fn block(&mut self, indent: usize, mark: &str, text: &str) {
         let text = self.clean(text.trim_end_matches('\n'));
-        let edge = format!("{}{mark} ", " ".repeat(indent));
+        let edge = format!("{}{mark} ", " ".repeat(indent.max(2)));
         let columns = self.columns().saturating_sub(edge.len()).max(8);
         for line in text.split('\n') {
             for piece in chop(line, columns) {
@@ -133,10 +134,19 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Lines that are laid out already and hold nothing but clean text.
+    /// One line of parts in several tones; wrapped, without tones, where it does not fit.
     pub fn row(&mut self, indent: usize, parts: &[(Tone, String)]) {
-        let line: String =
-            parts.iter().map(|(tone, text)| self.style.paint(*tone, &words::flat(&self.clean(text)))).collect();
+        let parts: Vec<(Tone, String)> =
+            parts.iter().map(|(tone, text)| (*tone, words::flat(&self.clean(text)))).collect();
+        let whole: String = parts.iter().map(|(_, text)| text.as_str()).collect();
+        let columns = self.columns().saturating_sub(indent);
+        if crate::ui::layout::width(whole.trim_end()) > columns {
+            for (n, line) in wrap_after(&whole, columns, columns.saturating_sub(2).max(8)).into_iter().enumerate() {
+                self.push(&format!("{}{line}", " ".repeat(if n == 0 { indent } else { indent + 2 })));
+            }
+            return;
+        }
+        let line: String = parts.iter().map(|(tone, text)| self.style.paint(*tone, text)).collect();
         self.push(&format!("{}{line}", " ".repeat(indent)));
     }
 

@@ -78,3 +78,73 @@ impl Reporter for PlainReporter {
         self.tell_at(notice, Instant::now(), Timestamp::now());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::ui::fixture::{EVIL, at, failed_lines, lines, opened, safe, snapshot};
+
+    #[derive(Clone, Default)]
+    struct Shared(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Shared {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn told(notices: Vec<(u64, Notice)>) -> String {
+        let shared = Shared::default();
+        let view = View::new(snapshot(&lines(opened())));
+        let reporter = PlainReporter::new(Out::to(Box::new(shared.clone()), &Style::PLAIN), view.clone());
+        let start = Instant::now();
+        for (seconds, notice) in notices {
+            view.tell(&notice);
+            reporter.tell_at(&notice, start + Duration::from_secs(seconds), at(seconds).wall);
+        }
+        let bytes = shared.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    fn running(seconds: u64) -> (u64, Notice) {
+        let elapsed = Duration::from_secs(seconds);
+        (seconds, Notice::Running { step: "copy".into(), elapsed, output: 2048, limit: None })
+    }
+
+    #[test]
+    fn a_session() {
+        let mut notices: Vec<_> =
+            failed_lines().into_iter().skip(5).take(1).map(|line| (0, Notice::Journal(line))).collect();
+        notices.push((1, Notice::Output { step: "copy".into(), text: "Copying\n".into() }));
+        notices.extend((2..65).map(running));
+        notices.extend(failed_lines().into_iter().skip(6).take(2).map(|line| (70, Notice::Journal(line))));
+        insta::assert_snapshot!("plain-session", told(notices));
+    }
+
+    #[test]
+    fn long_work_gives_a_sign_of_life_and_no_more() {
+        let text = told((0..3600).map(running).collect());
+        let beats = text.lines().filter(|line| line.contains("copy runs")).count();
+        assert_eq!(beats, 119, "every half a minute, not every second");
+    }
+
+    #[test]
+    fn hostile_notices() {
+        let text = told(vec![
+            (0, Notice::Message(EVIL.into())),
+            (0, Notice::Warning(EVIL.into())),
+            (0, Notice::Output { step: EVIL.into(), text: EVIL.into() }),
+            (0, Notice::Attached { step: EVIL.into(), missed: 7 }),
+            (99, Notice::Running { step: EVIL.into(), elapsed: Duration::MAX, output: 1, limit: Some(Duration::MAX) }),
+        ]);
+        assert_eq!(text.lines().filter(|line| line.starts_with("  |")).count(), 4, "{text}");
+        safe(&text, usize::MAX);
+    }
+}

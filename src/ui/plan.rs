@@ -11,7 +11,10 @@ const LABEL: usize = 10;
 /// The page of `plan`.
 pub fn plan(plan: &Plan, style: &Style) -> String {
     let mut page = Page::new(style);
-    page.say(Tone::Strong, plan.title.as_deref().unwrap_or(&plan.name));
+    page.say(Tone::Strong, &format!("Plan of {}", plan.name));
+    if let Some(title) = &plan.title {
+        page.text(2, title);
+    }
     let destructive = plan.steps.iter().filter(|step| step.destroys.is_some()).count();
     let steps = crate::base::text::count(plan.steps.len() as u64, "step", "steps");
     let destroy = match destructive {
@@ -19,7 +22,7 @@ pub fn plan(plan: &Plan, style: &Style) -> String {
         1 => "1 of them DESTROYS".to_owned(),
         n => format!("{n} of them DESTROY"),
     };
-    page.say(Tone::Plain, &format!("{}: {steps}, {destroy}. Nothing was run or measured.", plan.name));
+    page.say(Tone::Plain, &format!("{steps}, {destroy}. Nothing was run or measured."));
     plan.steps.iter().for_each(|step| self::step(&mut page, step));
     page.heading("Way back");
     for step in &plan.steps {

@@ -356,3 +356,150 @@ impl Operator for NobodyOperator {
         Answer::Nobody
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+    use crate::ui::fixture::{EVIL, at, blast, evidence, failed_lines, safe, snapshot};
+
+    /// A person who types these lines. An empty script is a closed terminal.
+    struct Script {
+        lines: VecDeque<Read>,
+        pasted: bool,
+        shown: String,
+    }
+
+    impl Console for Script {
+        fn show(&mut self, text: &str) {
+            self.shown.push_str(text);
+        }
+        fn discard(&mut self) {}
+        fn read(&mut self, _: &str) -> Read {
+            self.lines.pop_front().unwrap_or(Read::Gone)
+        }
+        fn more(&mut self) -> bool {
+            std::mem::take(&mut self.pasted)
+        }
+        fn style(&self) -> Style {
+            Style::PLAIN
+        }
+    }
+
+    fn script(lines: &[&str]) -> Script {
+        let lines = lines.iter().map(|line| match *line {
+            "^C" => Read::Interrupted,
+            line => Read::Line(line.to_owned()),
+        });
+        Script { lines: lines.collect(), pasted: false, shown: String::new() }
+    }
+
+    fn said(question: &Question, lines: &[&str]) -> Answer {
+        converse(question, &mut script(lines))
+    }
+
+    fn confirm() -> Question {
+        Question::Confirm {
+            step: "drop-old".into(), text: "cluster 13/main".into(), blast: blast(), horizon: String::new(),
+        }
+    }
+
+    fn begin() -> Question {
+        Question::Begin { step: "copy".into() }
+    }
+
+    #[test]
+    fn only_the_exact_text_confirms() {
+        assert_eq!(said(&confirm(), &["cluster 13/main"]), Answer::Typed("cluster 13/main".into()));
+        for wrong in ["", "y", "yes", "g", "go", "cluster 13/main ", " cluster 13/main", "CLUSTER 13/MAIN", "cluster", "^C"] {
+            assert_eq!(said(&confirm(), &[wrong]), Answer::Quit, "{wrong:?}");
+        }
+        let mut pasted = script(&["cluster 13/main"]);
+        pasted.pasted = true;
+        assert_eq!(converse(&confirm(), &mut pasted), Answer::Quit);
+        assert!(pasted.shown.contains("That confirms nothing"));
+    }
+
+    #[test]
+    fn nothing_that_is_not_a_choice_begins_a_step() {
+        assert_eq!(said(&begin(), &["go"]), Answer::Go);
+        assert_eq!(said(&begin(), &["x", "", "G"]), Answer::Go);
+        for no in [&[][..], &[""], &["y"], &["yes"], &["gg"], &["^C"], &["^C", "g"]] {
+            assert_eq!(said(&begin(), no), Answer::Quit, "{no:?}");
+        }
+        let mut pasted = script(&["g"]);
+        pasted.pasted = true;
+        assert_eq!(converse(&begin(), &mut pasted), Answer::Quit);
+    }
+
+    #[test]
+    fn free_text() {
+        assert_eq!(said(&begin(), &["n", " disk is slow "]), Answer::Note("disk is slow".into()));
+        assert_eq!(said(&begin(), &["n", "", "a", "^C", "q"]), Answer::Quit, "back at the question each time");
+        let handoff = |to: Option<&str>| Answer::Handoff { to: to.map(str::to_owned), note: "watch it".into() };
+        assert_eq!(said(&begin(), &["h", "watch it", ""]), handoff(None));
+        assert_eq!(said(&begin(), &["handoff", "watch it", "bob"]), handoff(Some("bob")));
+        let manual = Question::Manual { step: "copy".into(), observe: Some("how many?".into()) };
+        assert_eq!(said(&manual, &["c", "12"]), Answer::Carried(Some("12".into())));
+        assert_eq!(said(&manual, &["c", "", "q"]), Answer::Quit, "an observation that was asked for is needed");
+    }
+
+    #[test]
+    fn stopping_needs_a_word_and_ctrl_c_kills_nothing() {
+        let running = Question::Interrupted { running: Some("copy".into()) };
+        assert_eq!(said(&running, &["s", "stop"]), Answer::Stop);
+        assert_eq!(said(&running, &["s", "y", "g"]), Answer::Go);
+        assert_eq!(said(&running, &["^C", "g"]), Answer::Go);
+        assert_eq!(said(&running, &["^C", "^C", "^C"]), Answer::Quit);
+    }
+
+    #[test]
+    fn decisions_need_a_reason() {
+        let doubt = Question::Doubt {
+            step: "copy".into(), why: String::new(), may_rerun: true, may_finish: true,
+            evidence: vec![evidence("copy.post.up", crate::check::Verdict::Pass)],
+        };
+        assert_eq!(said(&doubt, &["d", "", "d", "I looked"]), Answer::Finished("I looked".into()));
+        assert_eq!(said(&doubt, &["r", "it is safe"]), Answer::Again("it is safe".into()));
+        let Question::Doubt { step, why, evidence, .. } = doubt else { unreachable!() };
+        let stuck = Question::Doubt { step, why, evidence, may_rerun: false, may_finish: false };
+        assert_eq!(said(&stuck, &["d", "x", "r", "x", "q"]), Answer::Quit, "not offered, not accepted");
+    }
+
+    #[test]
+    fn hostile_questions_do_not_escape_in_replies() {
+        let question = Question::Confirm { step: "s".into(), text: EVIL.into(), blast: blast(), horizon: EVIL.into() };
+        let mut console = script(&["no", EVIL]);
+        converse(&question, &mut console);
+        safe(&console.shown, 80);
+    }
+
+    #[tokio::test]
+    async fn nobody_answers_and_the_command_is_printed() {
+        struct Fixed;
+        impl Clock for Fixed {
+            fn now(&self) -> crate::base::Moment {
+                at(600)
+            }
+        }
+        #[derive(Clone, Default)]
+        struct Shared(Arc<Mutex<Vec<u8>>>);
+        impl io::Write for Shared {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.lock().unwrap().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let shared = Shared::default();
+        let out = Out::to(Box::new(shared.clone()), &Style::PLAIN);
+        let nobody = NobodyOperator::on(out, View::new(snapshot(&failed_lines())), Arc::new(Fixed));
+        assert!(!nobody.present());
+        assert_eq!(nobody.ask(&confirm()).await, Answer::Nobody);
+        let text = String::from_utf8(shared.0.lock().unwrap().clone()).unwrap();
+        assert!(text.contains("holdpoint resume pg-upgrade-20261120-k3x9 --confirm drop-old=TEXT"), "{text}");
+    }
+}

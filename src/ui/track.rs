@@ -138,7 +138,7 @@ impl Track {
         if !self.invariants.is_empty() {
             let bad = self.invariants.values().filter(|verdict| **verdict != Verdict::Pass).count();
             parts.push(match bad {
-                0 => format!("{} pass", count(self.invariants.len() as u64, "invariant", "invariants")),
+                0 => count(self.invariants.len() as u64, "invariant passes", "invariants pass"),
                 bad => format!("{bad} of {} NOT PASSING", count(self.invariants.len() as u64, "invariant", "invariants")),
             });
         }
@@ -197,7 +197,7 @@ mod tests {
         track.take(&Notice::Running { step: "copy".into(), elapsed, output: 1_536 << 10, limit }, now);
         let evidence = crate::ui::fixture::evidence("copy.inv.disk", Verdict::Pass);
         track.take(&Notice::Measured { step: "copy".into(), purpose: Purpose::Invariant, evidence }, now);
-        assert_eq!(track.line(now).unwrap(), "copy runs: 4min 3s of at most 12h; output 1.50 MiB; 1 invariant pass");
+        assert_eq!(track.line(now).unwrap(), "copy runs: 4min 3s of at most 12h; output 1.50 MiB; 1 invariant passes");
     }
 
     #[test]

@@ -22,10 +22,10 @@ pub fn top(page: &mut Page<'_>, snapshot: &Snapshot, id: &StepId, tone: Tone, wo
     let word = if word.is_empty() { String::new() } else { format!("   {word}") };
     page.row(0, &[(Tone::Strong, place), (tone, word)]);
     if let Some((_, step)) = snapshot.step(id).filter(|(_, step)| step.title.is_some()) {
-        page.text(0, step.name());
+        page.text(2, step.name());
     }
     let environment = snapshot.state.environment.as_ref().map(|e| format!(" in {e}")).unwrap_or_default();
-    page.text(0, &format!("{}{environment}, on {}", snapshot.state.run, snapshot.state.host));
+    page.text(2, &format!("run {}{environment}, on {}", snapshot.state.run, snapshot.state.host));
     page.rule('-');
 }
 
@@ -153,8 +153,9 @@ pub fn manual(page: &mut Page<'_>, snapshot: &Snapshot, id: &StepId, observe: Op
     if let Some(question) = observe {
         page.item(2, (Tone::Strong, "observe"), LABEL, question);
     }
-    for (_, spec) in graph::check_ids(step, Section::Post) {
-        page.item(2, (Tone::Plain, "after"), LABEL, &plan::title(spec));
+    for (n, (_, spec)) in graph::check_ids(step, Section::Post).into_iter().enumerate() {
+        page.item(2, (Tone::Plain, if n == 0 { "after" } else { "" }), LABEL, &plan::title(spec));
     }
+    page.blank();
     page.say(Tone::Plain, "Your word is put on record; what can be measured is measured afterwards.");
 }

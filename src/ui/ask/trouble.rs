@@ -43,7 +43,7 @@ pub fn failed(
     top(page, snapshot, id, Tone::Bad, "FAILED");
     page.item(2, (Tone::Bad, "why"), LABEL, why);
     let at = snapshot.state.step(id);
-    if let Some(ending) = &at.ending {
+    if let Some(ending) = at.ending.as_ref().filter(|ending| !why.contains(&ending.describe())) {
         let when = at.ended.map(|ended| format!(", {}", crate::report::when::ago(now, &ended))).unwrap_or_default();
         page.item(2, (Tone::Plain, "work"), LABEL, &format!("{}{when}", ending.describe()));
     }
