@@ -72,7 +72,10 @@ fn write<T: Serialize>(format: &str, facts: T) -> String {
     let answer = Answer { format, version: FORMAT, facts };
     match serde_json::to_string_pretty(&answer) {
         Ok(text) => visible(&text) + "\n",
-        Err(error) => format!("{{\"format\": \"holdpoint.error\", \"version\": {FORMAT}, \"error\": {:?}}}\n", error.to_string()),
+        Err(error) => format!(
+            "{{\"format\": \"holdpoint.error\", \"version\": {FORMAT}, \"error\": {:?}}}\n",
+            error.to_string()
+        ),
     }
 }
 
@@ -80,7 +83,8 @@ fn write<T: Serialize>(format: &str, facts: T) -> String {
 /// JSON writer escapes C0 itself, and leaves DEL, C1, bidirectional and zero-width characters as they are.
 pub fn visible(json: &str) -> String {
     json.chars().fold(String::with_capacity(json.len()), |mut out, c| {
-        let hidden = c != '\n' && (c.is_control() || !c.is_ascii() && neutral(&c.to_string()) != c.to_string());
+        let hidden =
+            c != '\n' && (c.is_control() || !c.is_ascii() && neutral(&c.to_string()) != c.to_string());
         if hidden {
             c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}")));
         } else {

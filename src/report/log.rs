@@ -86,10 +86,13 @@ fn front(out: &mut String, state: &RunState, lines: &[Line]) {
     };
     fact("Run", state.run.to_string());
     fact("Runbook", format!("{}, SHA-256 {}", state.name, state.runbook));
-    fact("Where", match &state.environment {
-        Some(environment) => format!("{environment}, on {}", state.host),
-        None => state.host.clone(),
-    });
+    fact(
+        "Where",
+        match &state.environment {
+            Some(environment) => format!("{environment}, on {}", state.host),
+            None => state.host.clone(),
+        },
+    );
     fact("From", when::stamp(state.opened.wall));
     fact("To", when::stamp(state.latest.wall));
     let mut people: Vec<&str> = Vec::new();
@@ -99,11 +102,14 @@ fn front(out: &mut String, state: &RunState, lines: &[Line]) {
         }
     }
     fact("People", people.join(", "));
-    fact("Outcome", match &state.end {
-        Some(End::Completed) => "complete".to_owned(),
-        Some(End::Abandoned(why)) => format!("abandoned: {why}"),
-        None => "not ended".to_owned(),
-    });
+    fact(
+        "Outcome",
+        match &state.end {
+            Some(End::Completed) => "complete".to_owned(),
+            Some(End::Abandoned(why)) => format!("abandoned: {why}"),
+            None => "not ended".to_owned(),
+        },
+    );
     out.push('\n');
 }
 

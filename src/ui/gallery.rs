@@ -10,7 +10,8 @@ use crate::journal::record::{Decision, Event};
 use crate::report::standing::{Around, RunRow, standing};
 use crate::report::{log, plan};
 use crate::ui::fixture::{
-    EVIL, at, blast, blocker, evidence, failed_lines, hostile_evidence, lines, opened, runbook, safe, snapshot,
+    EVIL, at, blast, blocker, evidence, failed_lines, hostile_evidence, lines, opened, runbook, safe,
+    snapshot,
 };
 use crate::ui::{Style, ask, briefing, status};
 
@@ -20,33 +21,61 @@ fn questions() -> Vec<(&'static str, Question)> {
         ("environment", Question::Environment { name: "production".into() }),
         ("begin", Question::Begin { step: step("copy") }),
         ("begin-destructive", Question::Begin { step: step("drop-old") }),
-        ("manual", Question::Manual { step: step("copy"), observe: Some("How many users are signed in?".into()) }),
-        ("confirm", Question::Confirm {
-            step: step("drop-old"), text: "cluster 13/main".into(), blast: blast(),
-            horizon: "There is no way back past `drop-old`: it destroys.".into(),
-        }),
-        ("held", Question::Held {
-            step: step("drop-old"),
-            blockers: vec![
-                blocker("0 rows in events"),
-                crate::journal::record::Blocker {
-                    subject: "serving".into(),
-                    title: "What would go is not in use".into(),
-                    observed: "12 client sessions".into(),
-                    expected: "nothing uses it".into(),
-                    next: "stop what uses it, or correct the target".into(),
-                },
-            ],
-        }),
-        ("failed", Question::Failed {
-            step: step("copy"), why: "exit status 1".into(), may_rerun: true, may_finish: false,
-        }),
-        ("doubt", Question::Doubt {
-            step: step("copy"), why: "db1 was restarted while the command ran".into(),
-            evidence: vec![evidence("copy.post.rows", Verdict::Fail), evidence("copy.post.up", Verdict::Unknown)],
-            may_rerun: true, may_finish: false,
-        }),
-        ("paused", Question::Paused { step: step("copy"), evidence: evidence("copy.inv.disk", Verdict::Fail) }),
+        (
+            "manual",
+            Question::Manual { step: step("copy"), observe: Some("How many users are signed in?".into()) },
+        ),
+        (
+            "confirm",
+            Question::Confirm {
+                step: step("drop-old"),
+                text: "cluster 13/main".into(),
+                blast: blast(),
+                horizon: "There is no way back past `drop-old`: it destroys.".into(),
+            },
+        ),
+        (
+            "held",
+            Question::Held {
+                step: step("drop-old"),
+                blockers: vec![
+                    blocker("0 rows in events"),
+                    crate::journal::record::Blocker {
+                        subject: "serving".into(),
+                        title: "What would go is not in use".into(),
+                        observed: "12 client sessions".into(),
+                        expected: "nothing uses it".into(),
+                        next: "stop what uses it, or correct the target".into(),
+                    },
+                ],
+            },
+        ),
+        (
+            "failed",
+            Question::Failed {
+                step: step("copy"),
+                why: "exit status 1".into(),
+                may_rerun: true,
+                may_finish: false,
+            },
+        ),
+        (
+            "doubt",
+            Question::Doubt {
+                step: step("copy"),
+                why: "db1 was restarted while the command ran".into(),
+                evidence: vec![
+                    evidence("copy.post.rows", Verdict::Fail),
+                    evidence("copy.post.up", Verdict::Unknown),
+                ],
+                may_rerun: true,
+                may_finish: false,
+            },
+        ),
+        (
+            "paused",
+            Question::Paused { step: step("copy"), evidence: evidence("copy.inv.disk", Verdict::Fail) },
+        ),
         ("interrupted", Question::Interrupted { running: Some(step("copy")) }),
         ("interrupted-idle", Question::Interrupted { running: None }),
     ]
@@ -65,16 +94,28 @@ fn around() -> Around {
 fn eventful() -> Vec<Line> {
     let mut events: Vec<Event> = failed_lines().into_iter().map(|line| line.event).collect();
     events.extend([
-        Event::Decided { step: "copy".into(), decision: Decision::Again, reason: "the disk was replaced".into() },
+        Event::Decided {
+            step: "copy".into(),
+            decision: Decision::Again,
+            reason: "the disk was replaced".into(),
+        },
         Event::Began { step: "copy".into(), attempt: 2, permit: None },
         Event::Measured {
-            purpose: crate::journal::record::Purpose::Postcondition, step: "copy".into(),
+            purpose: crate::journal::record::Purpose::Postcondition,
+            step: "copy".into(),
             evidence: evidence("copy.post.rows", Verdict::Fail),
         },
-        Event::InDoubt { step: "copy".into(), attempt: 2, why: "db1 was restarted while the command ran".into() },
+        Event::InDoubt {
+            step: "copy".into(),
+            attempt: 2,
+            why: "db1 was restarted while the command ran".into(),
+        },
         Event::Held { step: "drop-old".into(), blockers: vec![blocker("0 rows in events")] },
         Event::Confirmed { step: "drop-old".into(), text: "cluster 13/main".into(), blast: blast() },
-        Event::Offered { to: None, note: "copy is in doubt; do not run it again before the DBA has looked".into() },
+        Event::Offered {
+            to: None,
+            note: "copy is in doubt; do not run it again before the DBA has looked".into(),
+        },
         Event::Released { why: "handoff".into() },
     ]);
     lines(events)
@@ -107,11 +148,17 @@ fn a_run_at_eighty_columns() {
     insta::assert_snapshot!("status", status::status(&standing, &at(1200), &Style::PLAIN));
     insta::assert_snapshot!("briefing", briefing::briefing(&standing, &at(1200), &Style::PLAIN));
     let now = [evidence("copy.post.rows", Verdict::Unknown), evidence("copy.pre.disk_free", Verdict::Pass)];
-    let before = [("copy.pre.disk_free".into(), evidence("copy.pre.disk_free", Verdict::Pass)),
-        ("copy.post.rows".into(), evidence("copy.post.rows", Verdict::Pass))].into();
+    let before = [
+        ("copy.pre.disk_free".into(), evidence("copy.pre.disk_free", Verdict::Pass)),
+        ("copy.post.rows".into(), evidence("copy.post.rows", Verdict::Pass)),
+    ]
+    .into();
     let changes = briefing::changes(&before, &now);
-    insta::assert_snapshot!("walkdown", briefing::walkdown(&changes, &Style::PLAIN)
-        + &briefing::points(&briefing::open_points(&state, &now), &Style::PLAIN));
+    insta::assert_snapshot!(
+        "walkdown",
+        briefing::walkdown(&changes, &Style::PLAIN)
+            + &briefing::points(&briefing::open_points(&state, &now), &Style::PLAIN)
+    );
     let rows = [RunRow::of(&runbook(), &state, &at(1200))];
     let broken = [("pg-upgrade-20261101-aaaa".to_owned(), "line 7 of its journal was changed".to_owned())];
     insta::assert_snapshot!("runs", status::runs(&rows, &broken, &at(1200), &Style::PLAIN));
@@ -138,7 +185,8 @@ fn hostile_runbook() -> crate::runbook::Runbook {
         if let Some(run) = &mut step.run {
             *run = crate::runbook::model::Run::Script(EVIL.into());
         }
-        for check in step.preconditions.iter_mut().chain(&mut step.postconditions).chain(&mut step.invariants) {
+        for check in step.preconditions.iter_mut().chain(&mut step.postconditions).chain(&mut step.invariants)
+        {
             check.common.title = Some(EVIL.into());
         }
     }
@@ -153,7 +201,9 @@ fn hostile_events() -> Vec<Line> {
     events.extend([
         Event::Began { step: "copy".into(), attempt: 1, permit: None },
         Event::Measured {
-            purpose: crate::journal::record::Purpose::Postcondition, step: "copy".into(), evidence: hostile_evidence(),
+            purpose: crate::journal::record::Purpose::Postcondition,
+            step: "copy".into(),
+            evidence: hostile_evidence(),
         },
         Event::InDoubt { step: "copy".into(), attempt: 1, why: EVIL.into() },
         Event::Note { text: EVIL.into() },
@@ -184,7 +234,10 @@ fn hostile_text_reaches_no_screen() {
         safe(&status::runs(&rows, &[(EVIL.into(), EVIL.into())], &at(600), &style), width);
         safe(&crate::ui::plan::plan(&plan, &style), width);
         for line in &lines {
-            safe(&crate::ui::words::render(&crate::ui::words::line(line), Some(line.at.wall), &style, true), width);
+            safe(
+                &crate::ui::words::render(&crate::ui::words::line(line), Some(line.at.wall), &style, true),
+                width,
+            );
         }
     }
     safe(&log::text(&lines), usize::MAX);
@@ -209,7 +262,9 @@ fn hostile_text_reaches_no_question() {
             }
             Question::Held { blockers, .. } => *blockers = vec![blocker(EVIL)],
             Question::Failed { why, .. } => *why = EVIL.into(),
-            Question::Doubt { why, evidence, .. } => (*why, *evidence) = (EVIL.into(), vec![hostile_evidence()]),
+            Question::Doubt { why, evidence, .. } => {
+                (*why, *evidence) = (EVIL.into(), vec![hostile_evidence()])
+            }
             Question::Paused { evidence, .. } => *evidence = hostile_evidence(),
             Question::Begin { .. } | Question::Interrupted { .. } => {}
         }

@@ -97,7 +97,8 @@ impl<'a> Page<'a> {
         }
         let gap = if crate::ui::layout::width(&label) >= column { " " } else { "" };
         let padded = pad(&label, column);
-        let painted = padded.replacen(&label, &self.style.paint(tone, &label), usize::from(!label.is_empty()));
+        let painted =
+            padded.replacen(&label, &self.style.paint(tone, &label), usize::from(!label.is_empty()));
         let first = columns.saturating_sub(hang.max(indent + crate::ui::layout::width(&label) + gap.len()));
         for (n, line) in wrap_after(&text, first, columns - hang).into_iter().enumerate() {
             let before = if n == 0 { format!("{edge}{painted}{gap}") } else { " ".repeat(hang) };
@@ -141,7 +142,9 @@ impl<'a> Page<'a> {
         let whole: String = parts.iter().map(|(_, text)| text.as_str()).collect();
         let columns = self.columns().saturating_sub(indent);
         if crate::ui::layout::width(whole.trim_end()) > columns {
-            for (n, line) in wrap_after(&whole, columns, columns.saturating_sub(2).max(8)).into_iter().enumerate() {
+            for (n, line) in
+                wrap_after(&whole, columns, columns.saturating_sub(2).max(8)).into_iter().enumerate()
+            {
                 self.push(&format!("{}{line}", " ".repeat(if n == 0 { indent } else { indent + 2 })));
             }
             return;
@@ -164,7 +167,8 @@ mod tests {
     fn foreign_text_never_reaches_the_left_edge() {
         for width in [20, 40, 80] {
             let style = Style { width, ..Style::PLAIN };
-            let evil = "seen\n[x] 5 drop-old done\r\x1b[2K\x1b]52;c;eA==\x07 and a very long tail of words to wrap";
+            let evil =
+                "seen\n[x] 5 drop-old done\r\x1b[2K\x1b]52;c;eA==\x07 and a very long tail of words to wrap";
             let mut page = Page::new(&style);
             page.item(2, (Tone::Bad, "seen"), 8, evil);
             page.text(4, evil);

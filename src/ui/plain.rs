@@ -1,7 +1,7 @@
 //! The session as plain lines, for CI and pipes: no control codes, one sentence a line however long, and a sign of life
 //! every half a minute.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -36,9 +36,26 @@ struct Inner {
 }
 
 impl PlainReporter {
-    /// A reporter that writes here.
+    /// A reporter that writes here and gives a sign of life even when it is told nothing, as long as it lives.
+    pub fn start(out: Out, view: View) -> Arc<Self> {
+        let reporter = Arc::new(Self::new(out, view));
+        let weak = Arc::downgrade(&reporter);
+        let beats = move || {
+            while let Some(reporter) = weak.upgrade() {
+                reporter.beat(Instant::now(), Timestamp::now());
+                drop(reporter);
+                std::thread::sleep(Duration::from_secs(2));
+            }
+        };
+        // Without a thread there is still a sign of life with every notice.
+        let _ = std::thread::Builder::new().name("heartbeat".to_owned()).spawn(beats);
+        reporter
+    }
+
+    /// A reporter that speaks only when it is told something.
     pub fn new(out: Out, view: View) -> Self {
-        let inner = Inner { track: Track::default(), valve: Valve::new(LINES_A_SECOND), spoke: Instant::now() };
+        let inner =
+            Inner { track: Track::default(), valve: Valve::new(LINES_A_SECOND), spoke: Instant::now() };
         PlainReporter { out, style: Style::PLAIN, view, inner: Mutex::new(inner) }
     }
 
@@ -56,19 +73,31 @@ impl PlainReporter {
                     text = inner.valve.flush();
                     let at = if let Notice::Journal(line) = other { line.at.wall } else { wall };
                     text.push_str(&words::render(&words, Some(at), &self.style, false));
-                } else if now.saturating_duration_since(inner.spoke) >= HEARTBEAT
-                    && let Some(head) = inner.track.line(now)
-                {
-                    text = inner.valve.flush();
-                    let words = Words { tone: Tone::Dim, mark: "...", head, more: Vec::new() };
-                    text.push_str(&words::render(&words, Some(wall), &self.style, false));
                 }
             }
         }
+        self.put(&text, &mut inner, now);
+        drop(inner);
+        self.beat(now, wall);
+    }
+
+    /// A sign of life, when something is going on and nothing was said for long.
+    fn beat(&self, now: Instant, wall: Timestamp) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.saturating_duration_since(inner.spoke) < HEARTBEAT {
+            return;
+        }
+        let Some(head) = inner.track.line(now) else { return };
+        let words = Words { tone: Tone::Dim, mark: "...", head, more: Vec::new() };
+        let text = inner.valve.flush() + &words::render(&words, Some(wall), &self.style, false);
+        self.put(&text, &mut inner, now);
+    }
+
+    fn put(&self, text: &str, inner: &mut Inner, now: Instant) {
         if !text.is_empty() {
             inner.spoke = now;
             // The run must not fail because its screen does; the journal has everything.
-            let _ = self.out.print(&text);
+            let _ = self.out.print(text);
         }
     }
 }
@@ -82,7 +111,6 @@ impl Reporter for PlainReporter {
 #[cfg(test)]
 mod tests {
     use std::io;
-    use std::sync::Arc;
 
     use super::*;
     use crate::ui::fixture::{EVIL, at, failed_lines, lines, opened, safe, snapshot};
@@ -142,7 +170,15 @@ mod tests {
             (0, Notice::Warning(EVIL.into())),
             (0, Notice::Output { step: EVIL.into(), text: EVIL.into() }),
             (0, Notice::Attached { step: EVIL.into(), missed: 7 }),
-            (99, Notice::Running { step: EVIL.into(), elapsed: Duration::MAX, output: 1, limit: Some(Duration::MAX) }),
+            (
+                99,
+                Notice::Running {
+                    step: EVIL.into(),
+                    elapsed: Duration::MAX,
+                    output: 1,
+                    limit: Some(Duration::MAX),
+                },
+            ),
         ]);
         assert_eq!(text.lines().filter(|line| line.starts_with("  |")).count(), 4, "{text}");
         safe(&text, usize::MAX);

@@ -29,7 +29,9 @@ pub fn plan(plan: &Plan, style: &Style) -> String {
         page.item(2, (Tone::Plain, &format!("after {}", step.id)), 18, &way_back(step));
     }
     match &plan.no_way_back_from {
-        Some(step) => page.say(Tone::Doubt, &format!("From the moment {step} begins there is no complete way back.")),
+        Some(step) => {
+            page.say(Tone::Doubt, &format!("From the moment {step} begins there is no complete way back."))
+        }
         None => page.say(Tone::Good, "One can go back to the start from everywhere."),
     }
     if !plan.remarks.is_empty() {
@@ -65,7 +67,10 @@ fn step(page: &mut Page<'_>, step: &PlanStep) {
     if step.destroys.is_some() {
         let text = match step.guards.len() {
             0 => "NO CHECK GUARDS THIS STEP".to_owned(),
-            n => format!("{} must pass together, just before:", crate::base::text::count(n as u64, "check", "checks")),
+            n => format!(
+                "{} must pass together, just before:",
+                crate::base::text::count(n as u64, "check", "checks")
+            ),
         };
         page.item(4, (Tone::Strong, before), LABEL, &text);
         step.guards.iter().for_each(|check| page.item(6, (Tone::Plain, "-"), 2, &line(check, true)));

@@ -151,7 +151,13 @@ pub fn runs(rows: &[RunRow], unreadable: &[(String, String)], now: &Moment, styl
             "in_doubt" | "waiting" | "offered" => Tone::Doubt,
             _ => Tone::Plain,
         };
-        page.row(0, &[(Tone::Strong, format!("run {}", row.run)), (tone, format!("  {}", row.phase.replace('_', " ")))]);
+        page.row(
+            0,
+            &[
+                (Tone::Strong, format!("run {}", row.run)),
+                (tone, format!("  {}", row.phase.replace('_', " "))),
+            ],
+        );
         page.text(2, &row.summary);
         let environment = row.environment.as_ref().map(|e| format!("{e}, ")).unwrap_or_default();
         let holder = row.holder.as_deref().unwrap_or("nobody");

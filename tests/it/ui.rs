@@ -91,7 +91,12 @@ fn child(what: &str) {
             step: "drop-old".into(),
             text: "cluster 13/main".into(),
             blast: Blast {
-                items: vec![BlastItem { kind: "directory".into(), name: "/srv/13".into(), bytes: Some(1), rows: None }],
+                items: vec![BlastItem {
+                    kind: "directory".into(),
+                    name: "/srv/13".into(),
+                    bytes: Some(1),
+                    rows: None,
+                }],
                 identity: None,
                 serving: vec![],
                 unmeasured: vec![],
@@ -108,7 +113,8 @@ fn child(what: &str) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let answer = runtime.block_on(async {
         // As the engine does: somebody listens to Ctrl-C, so that it does not kill the process.
-        let mut interrupts = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).unwrap();
+        let mut interrupts =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).unwrap();
         tokio::spawn(async move { while interrupts.recv().await.is_some() {} });
         if what.contains("slow") {
             tokio::time::sleep(Duration::from_millis(600)).await;
@@ -122,7 +128,10 @@ fn child(what: &str) {
         }
         if what.contains("work") {
             let running = |s| Notice::Running {
-                step: "copy".into(), elapsed: Duration::from_secs(s), output: 1024, limit: None,
+                step: "copy".into(),
+                elapsed: Duration::from_secs(s),
+                output: 1024,
+                limit: None,
             };
             for second in 1..4 {
                 reporter.tell(&running(second));
@@ -156,7 +165,12 @@ impl Person {
         let folder = tempfile::tempdir().unwrap();
         let answer = folder.path().join("answer");
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.env(CHILD, what).env(ANSWER, &answer).env("TERM", "xterm").env("LC_ALL", "C.UTF-8").env_remove("CI");
+        command
+            .env(CHILD, what)
+            .env(ANSWER, &answer)
+            .env("TERM", "xterm")
+            .env("LC_ALL", "C.UTF-8")
+            .env_remove("CI");
         command.env_remove("NO_COLOR").envs(env.iter().copied());
         let mut session = OsSession::spawn(command).unwrap();
         session.set_expect_timeout(Some(Duration::from_secs(10)));

@@ -112,7 +112,10 @@ fn work(page: &mut Page<'_>, step: &Step) {
 fn checks(page: &mut Page<'_>, snapshot: &Snapshot, at: usize, step: &Step) {
     if step.destroys.is_some() {
         let guards = graph::guards(&snapshot.runbook, at).len() as u64;
-        let text = format!("{} must pass together, just before", crate::base::text::count(guards, "check", "checks"));
+        let text = format!(
+            "{} must pass together, just before",
+            crate::base::text::count(guards, "check", "checks")
+        );
         page.item(2, (Tone::Plain, "before"), LABEL, &text);
     }
     for (section, label) in [(Section::Pre, "before"), (Section::Inv, "during"), (Section::Post, "after")] {
@@ -134,7 +137,8 @@ fn checks(page: &mut Page<'_>, snapshot: &Snapshot, at: usize, step: &Step) {
 fn next(page: &mut Page<'_>, snapshot: &Snapshot, number: usize) {
     let text = match snapshot.runbook.steps.get(number) {
         Some(next) => {
-            let destroys = next.destroys.as_ref().map(|d| format!("; DESTROYS {}", d.what)).unwrap_or_default();
+            let destroys =
+                next.destroys.as_ref().map(|d| format!("; DESTROYS {}", d.what)).unwrap_or_default();
             format!("step {}, {}: {}{destroys}", number + 1, next.id, next.name())
         }
         None => "nothing; this is the last step".to_owned(),

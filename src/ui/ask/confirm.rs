@@ -69,7 +69,13 @@ pub fn items(page: &mut Page<'_>, items: &[BlastItem]) {
     let counts = items.iter().map(|item| rows(item).len()).max().unwrap_or(0).clamp(4, 20);
     let names = columns - 2 - kinds - 2 - 10 - 2 - counts - 1;
     let line = |kind: &str, name: &str, size: &str, rows: &str| {
-        format!("{}  {} {}  {}", pad(&fit(kind, kinds), kinds), pad(name, names), pad_left(size, 9), pad_left(rows, counts))
+        format!(
+            "{}  {} {}  {}",
+            pad(&fit(kind, kinds), kinds),
+            pad(name, names),
+            pad_left(size, 9),
+            pad_left(rows, counts)
+        )
     };
     page.row(2, &[(Tone::Strong, line("what", "name", "size", "rows"))]);
     for item in items {

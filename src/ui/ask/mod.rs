@@ -3,6 +3,7 @@
 pub mod begin;
 pub mod confirm;
 pub mod menu;
+pub mod talk;
 pub mod trouble;
 
 use crate::base::Moment;
@@ -43,11 +44,14 @@ pub fn choices(question: &Question, snapshot: &Snapshot, style: &Style) -> Strin
         page.item(2, (Tone::Strong, &format!("[{first}]{rest}")), 15, &choice.effect(&snapshot.state.run));
     }
     page.blank();
-    page.say(Tone::Plain, match question {
-        Question::Confirm { .. } => "Type the text to destroy, or a letter, then Enter.",
-        Question::Environment { .. } => "Type the name to begin, or a letter, then Enter.",
-        _ => "Type a letter, then Enter.",
-    });
+    page.say(
+        Tone::Plain,
+        match question {
+            Question::Confirm { .. } => "Type the text to destroy, or a letter, then Enter.",
+            Question::Environment { .. } => "Type the name to begin, or a letter, then Enter.",
+            _ => "Type a letter, then Enter.",
+        },
+    );
     format!("\n{}", page.finish())
 }
 
@@ -61,7 +65,9 @@ pub fn unanswered(question: &Question, snapshot: &Snapshot, now: &Moment, style:
         Question::Begin { step } => format!("begin {step}?"),
         Question::Manual { step, .. } => format!("was {step} carried out by hand?"),
         Question::Confirm { step, text, .. } => format!("{step}: type the text `{text}`"),
-        Question::Held { step, .. } => format!("{step} is held: measure again once the blockers are put right?"),
+        Question::Held { step, .. } => {
+            format!("{step} is held: measure again once the blockers are put right?")
+        }
         Question::Failed { step, .. } => format!("{step} failed: what now?"),
         Question::Doubt { step, .. } => format!("{step} is in doubt: is it done, or is it run again?"),
         Question::Paused { step, .. } => format!("{step} is paused: continue or stop its command?"),
