@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::plan::Plan;
 use super::standing::{RunRow, Standing};
 use super::walkdown::{Changed, OpenPoint};
+use crate::base::text::neutral;
 use crate::check::{Evidence, Verdict};
 
 /// The version of these forms.
@@ -70,9 +71,27 @@ pub struct Handoff<'a> {
 fn write<T: Serialize>(format: &str, facts: T) -> String {
     let answer = Answer { format, version: FORMAT, facts };
     match serde_json::to_string_pretty(&answer) {
-        Ok(text) => text + "\n",
-        Err(error) => format!("{{\"format\": \"holdpoint.error\", \"version\": {FORMAT}, \"error\": {:?}}}\n", error.to_string()),
+        Ok(text) => visible(&text) + "\n",
+        Err(error) => format!(
+            "{{\"format\": \"holdpoint.error\", \"version\": {FORMAT}, \"error\": {:?}}}\n",
+            error.to_string()
+        ),
     }
+}
+
+/// JSON text in which every character that could move a cursor or hide text is escaped; the same to any parser. The
+/// JSON writer escapes C0 itself, and leaves DEL, C1, bidirectional and zero-width characters as they are.
+pub fn visible(json: &str) -> String {
+    json.chars().fold(String::with_capacity(json.len()), |mut out, c| {
+        let hidden =
+            c != '\n' && (c.is_control() || !c.is_ascii() && neutral(&c.to_string()) != c.to_string());
+        if hidden {
+            c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| out.push_str(&format!("\\u{unit:04x}")));
+        } else {
+            out.push(c);
+        }
+        out
+    })
 }
 
 /// `status --json`.
@@ -110,6 +129,15 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["pass"], false);
         assert_eq!(value["format"], "holdpoint.check");
+    }
+
+    #[test]
+    fn hidden_characters_are_escaped_and_mean_the_same() {
+        let evil = "a\u{7f}\u{9b}\u{202e}\u{e0041}\u{e9}\n";
+        let json = serde_json::to_string(evil).unwrap();
+        let shown = visible(&json);
+        assert_eq!(shown, "\"a\\u007f\\u009b\\u202e\\udb40\\udc41\u{e9}\\n\"");
+        assert_eq!(serde_json::from_str::<String>(&shown).unwrap(), evil);
     }
 
     #[test]

@@ -47,10 +47,12 @@ fn split(line: &Line) -> (String, String) {
     (day.to_owned(), time.to_owned())
 }
 
-/// The journal's own lines. A line that serialises differently than it was written still says the same.
-pub fn jsonl(lines: &[Line]) -> Result<String, serde_json::Error> {
+/// The journal's own lines. For a terminal, characters that it could obey are escaped; to a parser that is the same, to
+/// a hash it is not.
+pub fn jsonl(lines: &[Line], terminal: bool) -> Result<String, serde_json::Error> {
     lines.iter().try_fold(String::new(), |mut out, line| {
-        out.push_str(&serde_json::to_string(line)?);
+        let json = serde_json::to_string(line)?;
+        out.push_str(&if terminal { super::json::visible(&json) } else { json });
         out.push('\n');
         Ok(out)
     })
@@ -84,10 +86,13 @@ fn front(out: &mut String, state: &RunState, lines: &[Line]) {
     };
     fact("Run", state.run.to_string());
     fact("Runbook", format!("{}, SHA-256 {}", state.name, state.runbook));
-    fact("Where", match &state.environment {
-        Some(environment) => format!("{environment}, on {}", state.host),
-        None => state.host.clone(),
-    });
+    fact(
+        "Where",
+        match &state.environment {
+            Some(environment) => format!("{environment}, on {}", state.host),
+            None => state.host.clone(),
+        },
+    );
     fact("From", when::stamp(state.opened.wall));
     fact("To", when::stamp(state.latest.wall));
     let mut people: Vec<&str> = Vec::new();
@@ -97,11 +102,14 @@ fn front(out: &mut String, state: &RunState, lines: &[Line]) {
         }
     }
     fact("People", people.join(", "));
-    fact("Outcome", match &state.end {
-        Some(End::Completed) => "complete".to_owned(),
-        Some(End::Abandoned(why)) => format!("abandoned: {why}"),
-        None => "not ended".to_owned(),
-    });
+    fact(
+        "Outcome",
+        match &state.end {
+            Some(End::Completed) => "complete".to_owned(),
+            Some(End::Abandoned(why)) => format!("abandoned: {why}"),
+            None => "not ended".to_owned(),
+        },
+    );
     out.push('\n');
 }
 

@@ -4,6 +4,8 @@
 //! make serialisable facts, so that a screen and its `--json` form cannot say different things.
 
 pub mod commands;
+#[cfg(test)]
+pub mod fixture;
 pub mod json;
 pub mod log;
 pub mod plan;

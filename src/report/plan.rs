@@ -7,9 +7,9 @@ use crate::base::CheckId;
 use crate::check::registry;
 use crate::engine::event::action_word;
 use crate::engine::reverse;
+use crate::runbook::Runbook;
 use crate::runbook::graph::{self, Section};
 use crate::runbook::model::{CheckSpec, Rerun, Run, Step, Work};
-use crate::runbook::Runbook;
 
 /// The whole answer.
 #[derive(Debug, Clone, Serialize)]
@@ -127,7 +127,10 @@ fn check(id: &CheckId, spec: &CheckSpec, section: &str) -> PlanCheck {
     let mut terms = Vec::new();
     if section == Section::Inv.word() {
         let every = spec.common.every.map(|e| e.to_string()).unwrap_or_else(|| "10s".to_owned());
-        terms.push(format!("every {every}, else {}", action_word(spec.common.on_violation.unwrap_or_default())));
+        terms.push(format!(
+            "every {every}, else {}",
+            action_word(spec.common.on_violation.unwrap_or_default())
+        ));
     }
     if let Some(until) = &spec.common.until {
         terms.push(format!("until {until} begins"));
@@ -150,7 +153,9 @@ pub fn work_text(work: &Work<'_>) -> String {
         Work::Run(Run::Script(script)) => script.trim_end().to_owned(),
         Work::Sql(sql) => sql.statements.join("\n"),
         Work::Manual(manual) => manual.instructions.trim_end().to_owned(),
-        Work::Record(record) => format!("measures every table of {} and keeps it as `{}`", record.target, record.name),
+        Work::Record(record) => {
+            format!("measures every table of {} and keeps it as `{}`", record.target, record.name)
+        }
         Work::Soak(soak) => format!("watches for {}, measuring every {}", soak.length, soak.every),
     }
 }
@@ -172,7 +177,9 @@ pub fn terms(step: &Step) -> Vec<String> {
     }
     match step.timeout {
         Some(limit) => terms.push(format!("at most {limit}")),
-        None if matches!(step.work(), Some(Work::Run(_) | Work::Sql(_))) => terms.push("no time limit".to_owned()),
+        None if matches!(step.work(), Some(Work::Run(_) | Work::Sql(_))) => {
+            terms.push("no time limit".to_owned())
+        }
         None => {}
     }
     match step.rerun {

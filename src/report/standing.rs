@@ -203,13 +203,18 @@ fn summary(state: &RunState, steps: &[StepLine], done: usize) -> (&'static str, 
     let all = steps.len();
     match &state.end {
         Some(End::Completed) => return ("completed", format!("Complete: {all} of {all} steps are done.")),
-        Some(End::Abandoned(why)) => return ("abandoned", format!("Abandoned after {done} of {all} steps: {why}")),
+        Some(End::Abandoned(why)) => {
+            return ("abandoned", format!("Abandoned after {done} of {all} steps: {why}"));
+        }
         None => {}
     }
     let so_far = format!("{done} of {all} steps are done");
     let find = |wanted: &[Status]| steps.iter().find(|step| wanted.contains(&step.status));
     if let Some(step) = find(&[Status::InDoubt]) {
-        return ("in_doubt", format!("{so_far}. Nobody knows how {} ended; a person has to decide.", step.id));
+        return (
+            "in_doubt",
+            format!("{so_far}. Nobody knows how {} ended; a person has to decide.", step.id),
+        );
     }
     if let Some(step) = find(&[Status::Failed]) {
         return ("failed", format!("{so_far}. {} failed.", step.id));
@@ -235,30 +240,42 @@ fn summary(state: &RunState, steps: &[StepLine], done: usize) -> (&'static str, 
 pub fn next(state: &RunState, around: &Around) -> Next {
     let act = |why: String, command: String| Next { why, command: Some(command) };
     match &state.end {
-        Some(End::Completed) => return act("The run is complete. Make its report:".to_owned(), commands::report(&state.run)),
+        Some(End::Completed) => {
+            return act("The run is complete. Make its report:".to_owned(), commands::report(&state.run));
+        }
         Some(End::Abandoned(_)) => {
-            return act("The run is over; nothing more can be done in it. Read what happened:".to_owned(), commands::log(&state.run));
+            return act(
+                "The run is over; nothing more can be done in it. Read what happened:".to_owned(),
+                commands::log(&state.run),
+            );
         }
         None => {}
     }
     if let Some(offer) = &state.offer {
         let whom = offer.to.as_deref().unwrap_or("the next operator");
-        return act(format!("{} offers the run. {whom} takes it with:", offer.by), commands::accept(&state.run));
+        return act(
+            format!("{} offers the run to {whom}, who takes it with:", offer.by),
+            commands::accept(&state.run),
+        );
     }
     let Some(holder) = &state.holder else {
         return act("Nobody holds the run. Go on with:".to_owned(), commands::resume(&state.run));
     };
     let mine = around.me.as_ref().is_none_or(|me| *me == holder.by || *me == holder.operator);
-    let blocked = if state.held.is_some() { "Put the blockers right. Then go on with:" } else { "Go on with:" };
+    let blocked =
+        if state.held.is_some() { "Put the blockers right. Then go on with:" } else { "Go on with:" };
     match (holder.released, around.holder_alive) {
         (true, _) if mine => act(blocked.to_owned(), commands::resume(&state.run)),
-        (true, _) => act(format!("{} has left the run. Take it with:", holder.by), commands::accept(&state.run)),
+        (true, _) => {
+            act(format!("{} has left the run. Take it with:", holder.by), commands::accept(&state.run))
+        }
         (false, Some(false)) if mine => {
             act("The session that held the run is gone. Go on with:".to_owned(), commands::resume(&state.run))
         }
-        (false, Some(false)) => {
-            act(format!("{} held the run, and their session is gone. Take it with:", holder.by), commands::accept(&state.run))
-        }
+        (false, Some(false)) => act(
+            format!("{} held the run, and their session is gone. Take it with:", holder.by),
+            commands::accept(&state.run),
+        ),
         (false, _) => act(
             format!("{} drives the run now. Watch it with:", holder.by),
             format!("holdpoint watch {}", state.run),
@@ -291,7 +308,8 @@ impl RunRow {
         let steps = steps(runbook, state, now);
         let done = steps.iter().filter(|step| step.status == Status::Done).count();
         let (phase, summary) = summary(state, &steps, done);
-        let holder = state.holder.as_ref().filter(|h| !h.released && state.end.is_none()).map(|h| h.by.clone());
+        let holder =
+            state.holder.as_ref().filter(|h| !h.released && state.end.is_none()).map(|h| h.by.clone());
         RunRow {
             run: state.run.clone(),
             environment: state.environment.clone(),
@@ -301,5 +319,53 @@ impl RunRow {
             opened: state.opened.wall,
             latest: state.latest,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::record::Event;
+    use crate::report::fixture::{at, failed_lines, lines, opened, runbook};
+
+    fn told(more: Vec<Event>, alive: Option<bool>, me: &str) -> Standing {
+        let mut events = opened();
+        events.extend(more);
+        let state = RunState::fold(&lines(events)).unwrap();
+        standing(&runbook(), &state, &Around { now: at(900), holder_alive: alive, me: Some(me.to_owned()) })
+    }
+
+    fn command(standing: &Standing) -> &str {
+        standing.next.command.as_deref().unwrap().split(' ').nth(1).unwrap()
+    }
+
+    #[test]
+    fn the_next_act_depends_on_who_holds_the_run_and_who_asks() {
+        let left = || vec![Event::Released { why: "quit".into() }];
+        assert_eq!(command(&told(vec![], Some(true), "bob@db1")), "watch");
+        assert_eq!(
+            command(&told(vec![], None, "bob@db1")),
+            "watch",
+            "an unknown holder is not taken for dead"
+        );
+        assert_eq!(command(&told(vec![], Some(false), "alice@db1")), "resume");
+        assert_eq!(command(&told(vec![], Some(false), "bob@db1")), "accept");
+        assert_eq!(command(&told(left(), None, "alice@db1")), "resume");
+        assert_eq!(command(&told(left(), None, "bob@db1")), "accept");
+        let offer = Event::Offered { to: Some("bob".into()), note: "n".into() };
+        assert_eq!(command(&told(vec![offer], Some(true), "alice@db1")), "accept");
+        assert_eq!(command(&told(vec![Event::Abandoned { reason: "r".into() }], None, "a")), "log");
+        assert_eq!(command(&told(vec![Event::Completed { steps: 4 }], None, "a")), "report");
+    }
+
+    #[test]
+    fn the_worst_is_said_first() {
+        let state = RunState::fold(&failed_lines()).unwrap();
+        let facts = standing(&runbook(), &state, &Around { now: at(900), holder_alive: None, me: None });
+        assert_eq!((facts.phase, facts.done), ("failed", 1));
+        assert_eq!(facts.summary, "1 of 4 steps are done. copy failed.");
+        let value: serde_json::Value = serde_json::from_str(&crate::report::json::status(&facts)).unwrap();
+        assert_eq!(value["steps"][1]["status"], "failed");
+        assert_eq!(value["steps"][1]["left_running"][0], "sleep 402 (pid 812)");
     }
 }

@@ -108,7 +108,9 @@ pub fn open_points(state: &RunState, walkdown: &[Evidence]) -> Vec<OpenPoint> {
             Status::Failed => format!("{step} failed{why}."),
             Status::InDoubt => format!("{step} is in doubt{why}. Nobody knows how it ended."),
             Status::Reopened => format!("{step} was done and no longer holds{why}."),
-            Status::Running => format!("{step} was begun and has not ended on record; its command may still run."),
+            Status::Running => {
+                format!("{step} was begun and has not ended on record; its command may still run.")
+            }
             Status::Ended => format!("{step} ended, and its postconditions have not been measured."),
             Status::RollingBack => format!("{step} is being undone, and that has not ended on record."),
             Status::Pending | Status::Done | Status::RolledBack => String::new(),
@@ -125,4 +127,66 @@ pub fn open_points(state: &RunState, walkdown: &[Evidence]) -> Vec<OpenPoint> {
         add(format!("check:{}", seen.check), format!("{word}: {}: {}", seen.title, seen.outcome.observed));
     }
     points
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::record::Event;
+    use crate::report::fixture::{evidence, failed_lines, lines, opened};
+
+    fn ids(points: &[OpenPoint]) -> Vec<&str> {
+        points.iter().map(|point| point.id.as_str()).collect()
+    }
+
+    #[test]
+    fn the_worst_changes_come_first_and_none_is_lost() {
+        let before = [
+            evidence("a", Verdict::Pass),
+            evidence("b", Verdict::Pass),
+            evidence("c", Verdict::Fail),
+            evidence("d", Verdict::Unknown),
+        ];
+        let before = before.into_iter().map(|seen| (seen.check.clone(), seen)).collect();
+        let mut moved = evidence("b", Verdict::Pass);
+        moved.outcome.observed = "90 GiB free".into();
+        let now = [
+            evidence("new", Verdict::Pass),
+            moved,
+            evidence("d", Verdict::Pass),
+            evidence("c", Verdict::Unknown),
+            evidence("a", Verdict::Unknown),
+            evidence("odd", Verdict::Fail),
+        ];
+        let kinds: Vec<_> = changes(&before, &now).into_iter().map(|c| (c.now.check.0, c.kind)).collect();
+        let wanted = [
+            ("a", Kind::Lost),
+            ("c", Kind::StillNotPassing),
+            ("odd", Kind::NewNotPassing),
+            ("d", Kind::Regained),
+            ("b", Kind::Moved),
+            ("new", Kind::New),
+        ];
+        assert_eq!(kinds, wanted.map(|(id, kind)| (id.to_owned(), kind)));
+    }
+
+    #[test]
+    fn everything_unsettled_is_a_point() {
+        let state = RunState::fold(&failed_lines()).unwrap();
+        let seen = [evidence("copy.post.up", Verdict::Unknown), evidence("copy.pre.disk", Verdict::Pass)];
+        assert_eq!(
+            ids(&open_points(&state, &seen)),
+            ["holder", "step:copy", "running:copy", "check:copy.post.up"]
+        );
+    }
+
+    #[test]
+    fn a_clean_handoff_has_only_its_note() {
+        let mut events = opened();
+        events.push(Event::Began { step: "before".into(), attempt: 1, permit: None });
+        events.push(Event::Done { step: "before".into() });
+        events.push(Event::Offered { to: None, note: "all well".into() });
+        let state = RunState::fold(&lines(events)).unwrap();
+        assert_eq!(ids(&open_points(&state, &[])), ["offer"]);
+    }
 }

@@ -59,7 +59,11 @@ impl Words {
 /// Foreign text on one line: nothing in it moves a cursor or begins a new line.
 pub fn flat(text: &str) -> String {
     let clean = neutral(text.trim_end_matches('\n'));
-    if clean.contains('\n') { clean.lines().map(str::trim_end).collect::<Vec<_>>().join(" / ") } else { clean }
+    if clean.contains('\n') {
+        clean.lines().map(str::trim_end).collect::<Vec<_>>().join(" / ")
+    } else {
+        clean
+    }
 }
 
 /// The mark of a verdict and how it is meant.
@@ -151,7 +155,9 @@ pub fn event(event: &Event, by: &str) -> Words {
             let (tone, head) = match how {
                 LeaseHow::Start => (Tone::Plain, format!("{operator} holds the run")),
                 LeaseHow::Resume => (Tone::Plain, format!("{operator} goes on with the run")),
-                LeaseHow::Accept => (Tone::Strong, format!("{operator} accepts the run and holds it from now on")),
+                LeaseHow::Accept => {
+                    (Tone::Strong, format!("{operator} accepts the run and holds it from now on"))
+                }
                 LeaseHow::TakeOver => (Tone::Strong, format!("{operator} takes the run over")),
             };
             Words::new(tone, "holder", head)
@@ -162,25 +168,35 @@ pub fn event(event: &Event, by: &str) -> Words {
         Event::Pinned { target, identity } => {
             Words::new(Tone::Plain, "target", format!("{target} is {}", identity.describe()))
         }
-        Event::Unpinned { target, step } => {
-            Words::new(Tone::Plain, "target", format!("{target} is made anew by {step}; it is pinned when next seen"))
-        }
+        Event::Unpinned { target, step } => Words::new(
+            Tone::Plain,
+            "target",
+            format!("{target} is made anew by {step}; it is pinned when next seen"),
+        ),
         Event::Measured { purpose: why, step, evidence: seen } => {
             let mut words = evidence(seen);
             words.head = flat(&format!("{} {step}: {}", purpose(*why), words.head));
             words
         }
         Event::Held { step, blockers: all } => {
-            let head = format!("the hold point before {step} stays closed: {}", count(all.len() as u64, "blocker", "blockers"));
+            let head = format!(
+                "the hold point before {step} stays closed: {}",
+                count(all.len() as u64, "blocker", "blockers")
+            );
             blockers(Words::new(Tone::Bad, "HELD", head), all)
         }
-        Event::Confirmed { step, text, blast: shown } => {
-            blast(Words::new(Tone::Strong, "typed", format!("{by} confirms {step} by typing `{text}`")), shown)
-        }
+        Event::Confirmed { step, text, blast: shown } => blast(
+            Words::new(Tone::Strong, "typed", format!("{by} confirms {step} by typing `{text}`")),
+            shown,
+        ),
         Event::Permitted { step, permit, guards, .. } => {
             let checks = count(guards.len() as u64, "check", "checks");
-            Words::new(Tone::Strong, "permit", format!("permit {permit} for {step}: {checks} passed together"))
-                .with("checks", ids(guards))
+            Words::new(
+                Tone::Strong,
+                "permit",
+                format!("permit {permit} for {step}: {checks} passed together"),
+            )
+            .with("checks", ids(guards))
         }
         Event::Began { step, attempt, permit } => {
             let again = if *attempt > 1 { format!(", attempt {attempt}") } else { String::new() };
@@ -188,34 +204,47 @@ pub fn event(event: &Event, by: &str) -> Words {
             Words::new(Tone::Plain, "[>]", format!("{step} begins{again}{under}"))
         }
         Event::Ended { step, ending, output_bytes, left_running, .. } => {
-            let output = if *output_bytes > 0 { format!(", {} of output", Size(*output_bytes)) } else { String::new() };
+            let output = if *output_bytes > 0 {
+                format!(", {} of output", Size(*output_bytes))
+            } else {
+                String::new()
+            };
             let tone = if ending.success() { Tone::Plain } else { Tone::Bad };
             Words::new(tone, "[>]", format!("{step} ended: {}{output}", ending.describe()))
                 .with_all("left", left_running)
         }
         Event::Done { step } => Words::new(Tone::Good, "[x]", format!("{step} is done")),
         Event::Failed { step, why } => Words::new(Tone::Bad, "[!]", format!("{step} FAILED: {why}")),
-        Event::InDoubt { step, why, .. } => Words::new(Tone::Doubt, "[?]", format!("{step} is IN DOUBT: {why}")),
+        Event::InDoubt { step, why, .. } => {
+            Words::new(Tone::Doubt, "[?]", format!("{step} is IN DOUBT: {why}"))
+        }
         Event::Reopened { step, why } => Words::new(Tone::Bad, "[!]", format!("{step} is REOPENED: {why}")),
         Event::Decided { step, decision, reason } => {
             let what = match decision {
                 Decision::Done => "is done",
                 Decision::Again => "is run again",
             };
-            Words::new(Tone::Strong, "decided", format!("{by} decides that {step} {what}")).with("reason", reason)
+            Words::new(Tone::Strong, "decided", format!("{by} decides that {step} {what}"))
+                .with("reason", reason)
         }
         Event::Recorded { step, name, target, digest, tables, rows } => {
             let (tables, rows) = (count(*tables, "table", "tables"), count(*rows, "row", "rows"));
             let head = format!("{step} recorded {target} as {name}: {tables}, {rows}");
             Words::new(Tone::Plain, "record", head).with("digest", digest.as_str())
         }
-        Event::Captured { step, name, value } => Words::new(Tone::Plain, "value", format!("{step} gave {name} = {value}")),
-        Event::Observed { step, text } => Words::new(Tone::Strong, "seen", format!("{by} observed in {step}: {text}")),
+        Event::Captured { step, name, value } => {
+            Words::new(Tone::Plain, "value", format!("{step} gave {name} = {value}"))
+        }
+        Event::Observed { step, text } => {
+            Words::new(Tone::Strong, "seen", format!("{by} observed in {step}: {text}"))
+        }
         Event::Soaked { step, elapsed_ms: 0 } => {
             Words::new(Tone::Doubt, "watch", format!("{step}: the watch starts again at zero"))
         }
         Event::Soaked { step, elapsed_ms } => Words::new(
-            Tone::Plain, "watch", format!("{step}: watched {} without a break", crate::base::Span::millis(*elapsed_ms)),
+            Tone::Plain,
+            "watch",
+            format!("{step}: watched {} without a break", crate::base::Span::millis(*elapsed_ms)),
         ),
         Event::Violated { step, check, action } => {
             Words::new(Tone::Bad, "FAIL", format!("{check} no longer holds while {step} runs: {action}"))
@@ -235,10 +264,16 @@ pub fn event(event: &Event, by: &str) -> Words {
             Words::new(tone, "[<]", format!("undoing {step} ended: {}", ending.describe()))
         }
         Event::RolledBack { step } => Words::new(Tone::Good, "[<]", format!("{step} is undone")),
-        Event::Abandoned { reason } => Words::new(Tone::Strong, "end", format!("{by} abandons the run: {reason}")),
+        Event::Abandoned { reason } => {
+            Words::new(Tone::Strong, "end", format!("{by} abandons the run: {reason}"))
+        }
         Event::Completed { steps } => {
             let steps = count(*steps, "step", "steps");
-            Words::new(Tone::Good, "end", format!("the run is complete: {steps} done, and what should hold holds"))
+            Words::new(
+                Tone::Good,
+                "end",
+                format!("the run is complete: {steps} done, and what should hold holds"),
+            )
         }
     }
 }

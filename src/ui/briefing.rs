@@ -43,7 +43,12 @@ fn trouble_steps(page: &mut Page<'_>, standing: &Standing) {
     let bad = |status: Status| {
         matches!(
             status,
-            Status::Failed | Status::InDoubt | Status::Reopened | Status::Running | Status::Ended | Status::RollingBack
+            Status::Failed
+                | Status::InDoubt
+                | Status::Reopened
+                | Status::Running
+                | Status::Ended
+                | Status::RollingBack
         )
     };
     let steps: Vec<_> = standing.steps.iter().filter(|step| bad(step.status)).collect();
@@ -76,7 +81,8 @@ fn to_come(page: &mut Page<'_>, standing: &Standing) {
 /// The walk-down: what changed since it was last seen, the worst first; what is as before only counted.
 pub fn walkdown(changes: &[Changed], style: &Style) -> String {
     let mut page = Page::new(style);
-    page.heading("Walk-down: measured now, against what was last seen");
+    page.rule('-');
+    page.say(Tone::Strong, "Walk-down: measured now, against what was last seen");
     if changes.is_empty() {
         page.say(Tone::Doubt, "Nothing was measured: no finished step left anything that has to hold.");
         return page.finish();
@@ -90,15 +96,23 @@ pub fn walkdown(changes: &[Changed], style: &Style) -> String {
         }
         evidence::entry(&mut page, &changed.now);
         if let Some((verdict, seen)) = changed.before.as_ref() {
-            page.item(if page.columns() < 40 { 4 } else { 11 }, (Tone::Plain, "before"), 8, &format!("{}: {seen}", verdict.word()));
+            page.item(
+                if page.columns() < 40 { 4 } else { 11 },
+                (Tone::Plain, "before"),
+                8,
+                &format!("{}: {seen}", verdict.word()),
+            );
         }
     }
     let same = changes.iter().filter(|changed| changed.kind == Kind::Same).count();
     page.blank();
-    page.say(Tone::Plain, &match (same, changes.len()) {
-        (same, all) if same == all => format!("All {all} are as they were last seen, and pass."),
-        (same, all) => format!("{same} of {all} are as they were last seen, and pass."),
-    });
+    page.say(
+        Tone::Plain,
+        &match (same, changes.len()) {
+            (same, all) if same == all => format!("All {all} are as they were last seen, and pass."),
+            (same, all) => format!("{same} of {all} are as they were last seen, and pass."),
+        },
+    );
     page.finish()
 }
 
@@ -119,7 +133,8 @@ fn tone(kind: Kind) -> Tone {
 /// The open points as a list: each is acknowledged before the run changes hands.
 pub fn points(points: &[OpenPoint], style: &Style) -> String {
     let mut page = Page::new(style);
-    page.heading("Open points");
+    page.rule('-');
+    page.say(Tone::Strong, "Open points");
     if points.is_empty() {
         page.say(Tone::Good, "None.");
     }

@@ -37,7 +37,8 @@ const DETAILS: usize = 12;
 /// The page of `check`: those that did not pass last, where the eye is, and a sum.
 pub fn check(evidence: &[Evidence], style: &Style) -> String {
     let mut page = Page::new(style);
-    let (good, bad): (Vec<&Evidence>, Vec<&Evidence>) = evidence.iter().partition(|seen| seen.verdict() == Verdict::Pass);
+    let (good, bad): (Vec<&Evidence>, Vec<&Evidence>) =
+        evidence.iter().partition(|seen| seen.verdict() == Verdict::Pass);
     good.iter().for_each(|seen| entry(&mut page, seen));
     if !good.is_empty() && !bad.is_empty() {
         page.blank();
@@ -50,7 +51,11 @@ pub fn check(evidence: &[Evidence], style: &Style) -> String {
         (1, true) => "The check passes.".to_owned(),
         (n, true) => format!("All {n} checks pass."),
         _ => format!(
-            "{} of {} checks pass; {} FAIL, {} UNKNOWN.", sum.passed, evidence.len(), sum.failed, sum.unknown
+            "{} of {} checks pass; {} FAIL, {} UNKNOWN.",
+            sum.passed,
+            evidence.len(),
+            sum.failed,
+            sum.unknown
         ),
     };
     page.say(if sum.pass { Tone::Good } else { Tone::Bad }, &text);
@@ -65,19 +70,24 @@ mod tests {
     #[test]
     fn at_eighty_columns() {
         let seen = [evidence("copy.post.rows", Verdict::Fail), evidence("copy.pre.disk", Verdict::Pass)];
-        assert_eq!(check(&seen, &Style::PLAIN), "\
-  pass     Room for the copy
-           seen    120 GiB free in /var/lib/postgresql
-
-  FAIL     Every table of new holds the rows of old
-           seen    0 rows in events
-           wanted  1,000,000 rows, as in old
-           next    copy the table again, then measure again
-           events: 0 rows instead of 1,000,000
-           check   copy.post.rows
-
-1 of 2 checks pass; 1 FAIL, 0 UNKNOWN.
-".replace("           events", "                   events"));
+        assert_eq!(
+            check(&seen, &Style::PLAIN),
+            [
+                "  pass     Room for the copy",
+                "           seen    120 GiB free in /var/lib/postgresql",
+                "",
+                "  FAIL     Every table of new holds the rows of old",
+                "           seen    0 rows in events",
+                "           wanted  1,000,000 rows, as in old",
+                "           next    copy the table again, then measure again",
+                "                   events: 0 rows instead of 1,000,000",
+                "           check   copy.post.rows",
+                "",
+                "1 of 2 checks pass; 1 FAIL, 0 UNKNOWN.",
+                "",
+            ]
+            .join("\n")
+        );
     }
 
     #[test]

@@ -6,9 +6,21 @@
 /// Columns that a character takes, at most.
 pub fn cell(c: char) -> usize {
     match u32::from(c) {
-        0x1100..=0x115f | 0x2300..=0x23ff | 0x25a0..=0x27bf | 0x2900..=0x2bff | 0x2e80..=0xa4cf | 0xa960..=0xa97f
-        | 0xac00..=0xd7ff | 0xf900..=0xfaff | 0xfe10..=0xfe6f | 0xff00..=0xff60 | 0xffe0..=0xffe6
-        | 0x16fe0..=0x18fff | 0x1b000..=0x1b2ff | 0x1f000..=0x1ffff | 0x20000..=0x3ffff => 2,
+        0x1100..=0x115f
+        | 0x2300..=0x23ff
+        | 0x25a0..=0x27bf
+        | 0x2900..=0x2bff
+        | 0x2e80..=0xa4cf
+        | 0xa960..=0xa97f
+        | 0xac00..=0xd7ff
+        | 0xf900..=0xfaff
+        | 0xfe10..=0xfe6f
+        | 0xff00..=0xff60
+        | 0xffe0..=0xffe6
+        | 0x16fe0..=0x18fff
+        | 0x1b000..=0x1b2ff
+        | 0x1f000..=0x1ffff
+        | 0x20000..=0x3ffff => 2,
         _ => 1,
     }
 }
@@ -43,7 +55,8 @@ pub fn wrap_after(text: &str, first: usize, columns: usize) -> Vec<String> {
                 lines.push(std::mem::take(&mut line));
             }
             let limit = if lines.is_empty() { first } else { columns }.max(1);
-            let mut pieces = if wide <= limit { vec![word.to_owned()] } else { chop_after(word, limit, columns) };
+            let mut pieces =
+                if wide <= limit { vec![word.to_owned()] } else { chop_after(word, limit, columns) };
             line = pieces.pop().unwrap_or_default();
             lines.append(&mut pieces);
             used = width(&line);
@@ -82,7 +95,13 @@ pub fn fit(text: &str, columns: usize) -> String {
     }
     let dots = "...".get(..columns.min(3)).unwrap_or_default();
     let mut used = dots.len();
-    let kept: String = text.chars().take_while(|c| { used += cell(*c); used <= columns }).collect();
+    let kept: String = text
+        .chars()
+        .take_while(|c| {
+            used += cell(*c);
+            used <= columns
+        })
+        .collect();
     kept + dots
 }
 

@@ -6,13 +6,16 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::ui::layout::fit;
 use crate::ui::screen::{Out, Style};
 
 /// Lines held back while a question is open; older ones are dropped and counted.
 const HELD_BACK: usize = 500;
+
+/// What the live line says now; asked at each redraw. Must not write through [`Live`].
+pub type Source = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
 /// Standard error as a terminal, shared by the reporter and the operator.
 pub struct Live {
@@ -65,26 +68,30 @@ impl Live {
         }
     }
 
-    /// Sets the live line, or takes it away.
-    pub fn line(&self, text: Option<&str>) {
+    /// Shows the live line as long as it has something to say.
+    pub fn line(&self, source: &Source) {
+        let wanted = source().is_some() && self.style.live;
         let mut inner = self.lock();
-        match text.filter(|_| inner.questions == 0 && self.style.live) {
-            None => {
+        match wanted && inner.questions == 0 {
+            false => {
                 if let Some(bar) = inner.bar.take() {
                     bar.finish_and_clear();
                 }
             }
-            Some(text) => {
-                let text = fit(text, self.style().width.saturating_sub(4));
-                inner.bar.get_or_insert_with(spinner).set_message(text);
+            true => {
+                inner.bar.get_or_insert_with(|| spinner(source.clone(), self.style));
             }
         }
     }
 
     /// Opens a question: the live line goes, and nothing but [`Live::ask`] writes until the guard is dropped.
     pub fn question(self: &Arc<Self>) -> Open {
-        self.line(None);
-        self.lock().questions += 1;
+        let mut inner = self.lock();
+        inner.questions += 1;
+        if let Some(bar) = inner.bar.take() {
+            bar.finish_and_clear();
+        }
+        drop(inner);
         Open(self.clone())
     }
 
@@ -132,10 +139,16 @@ impl Drop for Open {
     }
 }
 
-fn spinner() -> ProgressBar {
+fn spinner(source: Source, style: Style) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
-    let style = ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
-    bar.set_style(style.tick_chars("-\\|/ "));
+    let template =
+        ProgressStyle::with_template("{spinner} {now}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+    let now = move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
+        let text = source().unwrap_or_default();
+        let text = if style.unicode { text } else { crate::ui::screen::ascii(&text) };
+        let _ = out.write_str(&fit(&text, style.resized(io::stderr()).width.saturating_sub(4)));
+    };
+    bar.set_style(template.with_key("now", now).tick_chars("-\\|/ "));
     bar.enable_steady_tick(Duration::from_millis(250));
     bar
 }

@@ -17,7 +17,11 @@ pub fn render(text: &str, columns: usize, style: &Style) -> Vec<String> {
             if bare.starts_with(mark) && bare.trim_start_matches('`').trim_start_matches('~').is_empty() {
                 fence = None;
             } else {
-                lines.extend(chop(line, columns.saturating_sub(4).max(4)).into_iter().map(|piece| format!("    {piece}")));
+                lines.extend(
+                    chop(line, columns.saturating_sub(4).max(4))
+                        .into_iter()
+                        .map(|piece| format!("    {piece}")),
+                );
             }
             continue;
         }
@@ -118,7 +122,9 @@ mod tests {
     fn guides() {
         let text = "# Before\nThe copy takes\nabout `4h`.\n\n* one point that is longer than the line\n* two\n  1. in it\n\n```sh\nls  -l /srv\n```\nEnd.";
         let style = Style { width: 28, ..Style::PLAIN };
-        assert_eq!(render(text, 28, &style).join("\n"), "\
+        assert_eq!(
+            render(text, 28, &style).join("\n"),
+            "\
 Before
 The copy takes about `4h`.
 
@@ -128,7 +134,8 @@ The copy takes about `4h`.
   1. in it
 
     ls  -l /srv
-End.");
+End."
+        );
     }
 
     #[test]

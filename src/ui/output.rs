@@ -33,7 +33,8 @@ impl Valve {
     /// much. Reports first what was left out before.
     pub fn take(&mut self, text: &str, columns: Option<usize>, now: Instant) -> String {
         let mut shown = String::new();
-        let fresh = self.window.is_none_or(|began| now.saturating_duration_since(began) >= Duration::from_secs(1));
+        let fresh =
+            self.window.is_none_or(|began| now.saturating_duration_since(began) >= Duration::from_secs(1));
         if fresh {
             self.window = Some(now);
             self.shown = 0;
@@ -73,7 +74,10 @@ fn rows(line: &str, columns: Option<usize>, out: &mut String) {
         out.push('\n');
     }
     if let Some(cut) = line.chars().count().checked_sub(kept_chars).filter(|cut| *cut > 0) {
-        out.push_str(&format!("  ~ {} of this line not shown\n", count(cut as u64, "character", "characters")));
+        out.push_str(&format!(
+            "  ~ {} of this line not shown\n",
+            count(cut as u64, "character", "characters")
+        ));
     }
 }
 

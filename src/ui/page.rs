@@ -84,7 +84,7 @@ impl<'a> Page<'a> {
     pub fn item(&mut self, indent: usize, (tone, label): (Tone, &str), column: usize, text: &str) {
         let text = self.clean(text);
         let columns = self.columns();
-        let label = self.clean(label);
+        let label = words::flat(&self.clean(label));
         let hang = indent + column;
         let edge = " ".repeat(indent);
         if hang + 16 > columns {
@@ -97,7 +97,8 @@ impl<'a> Page<'a> {
         }
         let gap = if crate::ui::layout::width(&label) >= column { " " } else { "" };
         let padded = pad(&label, column);
-        let painted = padded.replacen(&label, &self.style.paint(tone, &label), usize::from(!label.is_empty()));
+        let painted =
+            padded.replacen(&label, &self.style.paint(tone, &label), usize::from(!label.is_empty()));
         let first = columns.saturating_sub(hang.max(indent + crate::ui::layout::width(&label) + gap.len()));
         for (n, line) in wrap_after(&text, first, columns - hang).into_iter().enumerate() {
             let before = if n == 0 { format!("{edge}{painted}{gap}") } else { " ".repeat(hang) };
@@ -105,9 +106,10 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Text without a label.
+    /// Text without a label, indented by two or more.
     pub fn text(&mut self, indent: usize, text: &str) {
         let text = self.clean(text);
+        let indent = indent.max(2);
         for line in wrap(&text, self.columns().saturating_sub(indent).max(8)) {
             self.push(&format!("{}{line}", " ".repeat(indent)));
         }
@@ -116,7 +118,7 @@ impl<'a> Page<'a> {
     /// Commands and scripts, every line after a mark, broken anywhere, nothing lost.
     pub fn block(&mut self, indent: usize, mark: &str, text: &str) {
         let text = self.clean(text.trim_end_matches('\n'));
-        let edge = format!("{}{mark} ", " ".repeat(indent));
+        let edge = format!("{}{mark} ", " ".repeat(indent.max(2)));
         let columns = self.columns().saturating_sub(edge.len()).max(8);
         for line in text.split('\n') {
             for piece in chop(line, columns) {
@@ -133,10 +135,21 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// Lines that are laid out already and hold nothing but clean text.
+    /// One line of parts in several tones; wrapped, without tones, where it does not fit.
     pub fn row(&mut self, indent: usize, parts: &[(Tone, String)]) {
-        let line: String =
-            parts.iter().map(|(tone, text)| self.style.paint(*tone, &words::flat(&self.clean(text)))).collect();
+        let parts: Vec<(Tone, String)> =
+            parts.iter().map(|(tone, text)| (*tone, words::flat(&self.clean(text)))).collect();
+        let whole: String = parts.iter().map(|(_, text)| text.as_str()).collect();
+        let columns = self.columns().saturating_sub(indent);
+        if crate::ui::layout::width(whole.trim_end()) > columns {
+            for (n, line) in
+                wrap_after(&whole, columns, columns.saturating_sub(2).max(8)).into_iter().enumerate()
+            {
+                self.push(&format!("{}{line}", " ".repeat(if n == 0 { indent } else { indent + 2 })));
+            }
+            return;
+        }
+        let line: String = parts.iter().map(|(tone, text)| self.style.paint(*tone, text)).collect();
         self.push(&format!("{}{line}", " ".repeat(indent)));
     }
 
@@ -154,7 +167,8 @@ mod tests {
     fn foreign_text_never_reaches_the_left_edge() {
         for width in [20, 40, 80] {
             let style = Style { width, ..Style::PLAIN };
-            let evil = "seen\n[x] 5 drop-old done\r\x1b[2K\x1b]52;c;eA==\x07 and a very long tail of words to wrap";
+            let evil =
+                "seen\n[x] 5 drop-old done\r\x1b[2K\x1b]52;c;eA==\x07 and a very long tail of words to wrap";
             let mut page = Page::new(&style);
             page.item(2, (Tone::Bad, "seen"), 8, evil);
             page.text(4, evil);

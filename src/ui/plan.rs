@@ -11,7 +11,10 @@ const LABEL: usize = 10;
 /// The page of `plan`.
 pub fn plan(plan: &Plan, style: &Style) -> String {
     let mut page = Page::new(style);
-    page.say(Tone::Strong, plan.title.as_deref().unwrap_or(&plan.name));
+    page.say(Tone::Strong, &format!("Plan of {}", plan.name));
+    if let Some(title) = &plan.title {
+        page.text(2, title);
+    }
     let destructive = plan.steps.iter().filter(|step| step.destroys.is_some()).count();
     let steps = crate::base::text::count(plan.steps.len() as u64, "step", "steps");
     let destroy = match destructive {
@@ -19,14 +22,16 @@ pub fn plan(plan: &Plan, style: &Style) -> String {
         1 => "1 of them DESTROYS".to_owned(),
         n => format!("{n} of them DESTROY"),
     };
-    page.say(Tone::Plain, &format!("{}: {steps}, {destroy}. Nothing was run or measured.", plan.name));
+    page.say(Tone::Plain, &format!("{steps}, {destroy}. Nothing was run or measured."));
     plan.steps.iter().for_each(|step| self::step(&mut page, step));
     page.heading("Way back");
     for step in &plan.steps {
         page.item(2, (Tone::Plain, &format!("after {}", step.id)), 18, &way_back(step));
     }
     match &plan.no_way_back_from {
-        Some(step) => page.say(Tone::Doubt, &format!("From the moment {step} begins there is no complete way back.")),
+        Some(step) => {
+            page.say(Tone::Doubt, &format!("From the moment {step} begins there is no complete way back."))
+        }
         None => page.say(Tone::Good, "One can go back to the start from everywhere."),
     }
     if !plan.remarks.is_empty() {
@@ -62,7 +67,10 @@ fn step(page: &mut Page<'_>, step: &PlanStep) {
     if step.destroys.is_some() {
         let text = match step.guards.len() {
             0 => "NO CHECK GUARDS THIS STEP".to_owned(),
-            n => format!("{} must pass together, just before:", crate::base::text::count(n as u64, "check", "checks")),
+            n => format!(
+                "{} must pass together, just before:",
+                crate::base::text::count(n as u64, "check", "checks")
+            ),
         };
         page.item(4, (Tone::Strong, before), LABEL, &text);
         step.guards.iter().for_each(|check| page.item(6, (Tone::Plain, "-"), 2, &line(check, true)));

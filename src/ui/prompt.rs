@@ -12,11 +12,9 @@ use dialoguer::console::Term;
 use dialoguer::theme::Theme;
 
 use crate::engine::event::{Answer, Operator, Question};
-use crate::ui::ask::menu::{self, Act};
 use crate::ui::ask;
+use crate::ui::ask::talk::{Console, Read, converse};
 use crate::ui::live::Live;
-use crate::ui::page::Page;
-use crate::report::Tone;
 use crate::ui::screen::{Out, Style};
 use crate::ui::view::View;
 use crate::world::Clock;
@@ -24,33 +22,9 @@ use crate::world::Clock;
 /// True when a person can be asked: standard input and standard error are terminals, `CI` is not set, and nobody said
 /// `--non-interactive`.
 pub fn present(non_interactive: bool) -> bool {
-    let ci = std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false" && value != "0");
+    let ci =
+        std::env::var_os("CI").is_some_and(|value| !value.is_empty() && value != "false" && value != "0");
     !non_interactive && !ci && rustix::termios::isatty(io::stdin()) && rustix::termios::isatty(io::stderr())
-}
-
-/// What reading one line gave.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Read {
-    /// A line, without its end.
-    Line(String),
-    /// Ctrl-C.
-    Interrupted,
-    /// The input has ended or the terminal is gone.
-    Gone,
-}
-
-/// A place where questions are shown and answered.
-pub trait Console {
-    /// Shows text.
-    fn show(&mut self, text: &str);
-    /// Throws away what was typed so far.
-    fn discard(&mut self);
-    /// Reads a line after a short mark. Blocks.
-    fn read(&mut self, mark: &str) -> Read;
-    /// True when more was typed, or pasted, than the line just read.
-    fn more(&mut self) -> bool;
-    /// What the screen can do now.
-    fn style(&self) -> Style;
 }
 
 /// Asks a person at the terminal.
@@ -110,136 +84,6 @@ impl Operator for TerminalOperator {
     }
 }
 
-/// The conversation about one question, until there is an answer.
-pub fn converse(question: &Question, console: &mut dyn Console) -> Answer {
-    let choices = menu::choices(question);
-    let interrupted = matches!(question, Question::Interrupted { .. });
-    let mut ignored = 0;
-    console.discard();
-    loop {
-        let line = match console.read("> ") {
-            Read::Line(line) => line,
-            Read::Interrupted if interrupted && ignored < 2 => {
-                ignored += 1;
-                say(console, "Ctrl-C does nothing here. Type a letter, then Enter.");
-                continue;
-            }
-            Read::Interrupted | Read::Gone => return Answer::Quit,
-        };
-        if let Some(wanted) = wanted(question) {
-            if line == wanted {
-                if console.more() {
-                    console.discard();
-                    say(console, "More than one line came. That confirms nothing. Type the text by hand.");
-                    continue;
-                }
-                return Answer::Typed(line);
-            }
-        }
-        let Some(choice) = menu::find(&choices, &line) else {
-            say(console, &misunderstood(question, &line));
-            console.discard();
-            continue;
-        };
-        if console.more() {
-            console.discard();
-            say(console, "More than one line came. Nothing was done. Type one letter, then Enter.");
-            continue;
-        }
-        if let Some(answer) = act(question, choice.act, console) {
-            return answer;
-        }
-        say(console, "Back at the question. Type a letter, then Enter.");
-    }
-}
-
-fn wanted(question: &Question) -> Option<&str> {
-    match question {
-        Question::Environment { name } => Some(name),
-        Question::Confirm { text, .. } => Some(text),
-        _ => None,
-    }
-}
-
-fn misunderstood(question: &Question, line: &str) -> String {
-    let empty = line.trim().is_empty();
-    match question {
-        Question::Confirm { text, .. } => {
-            format!("{} Nothing is destroyed. The text is: {text}", if empty { "Nothing was typed." } else { "That is not the text." })
-        }
-        Question::Environment { name } => {
-            format!("{} Nothing has begun. The name is: {name}", if empty { "Nothing was typed." } else { "That is not the name." })
-        }
-        other => {
-            let letters: Vec<String> =
-                menu::choices(other).iter().map(|c| c.word.chars().take(1).collect::<String>()).collect();
-            let said = if empty { "Enter alone chooses nothing." } else { "That is none of the choices." };
-            format!("{said} Type one of {}, then Enter.", letters.join(" "))
-        }
-    }
-}
-
-/// Carries out a choice; `None` goes back to the question.
-fn act(question: &Question, act: Act, console: &mut dyn Console) -> Option<Answer> {
-    match act {
-        Act::Go => Some(Answer::Go),
-        Act::Measure => Some(Answer::Measure),
-        Act::Quit => Some(Answer::Quit),
-        Act::Note => line(console, "The note:").map(Answer::Note),
-        Act::Again => line(console, "Why is it run again?").map(Answer::Again),
-        Act::Finished => line(console, "Why is it done? How do you know?").map(Answer::Finished),
-        Act::Abandon => line(console, "This ends the run for good and undoes nothing. Why?").map(Answer::Abandon),
-        Act::Carried => match question {
-            Question::Manual { observe: Some(observe), .. } => line(console, observe).map(|seen| Answer::Carried(Some(seen))),
-            _ => Some(Answer::Carried(None)),
-        },
-        Act::Stop => {
-            console.discard();
-            say(console, "TERM is sent, then KILL after a grace period. How far it came is then unknown.");
-            let typed = line(console, "Type stop to stop the command:")?;
-            (typed == "stop").then_some(Answer::Stop)
-        }
-        Act::Handoff => {
-            let note = line(console, "What should the next operator know?")?;
-            console.discard();
-            say(console, "To whom? Enter alone: to anybody.");
-            match console.read("> ") {
-                Read::Line(to) => {
-                    let to = to.trim();
-                    Some(Answer::Handoff { to: (!to.is_empty()).then(|| to.to_owned()), note })
-                }
-                Read::Interrupted | Read::Gone => None,
-            }
-        }
-    }
-}
-
-/// A line of free text; `None` when nothing was written.
-fn line(console: &mut dyn Console, question: &str) -> Option<String> {
-    say(console, question);
-    match console.read("> ") {
-        Read::Line(text) if !text.trim().is_empty() => {
-            if console.more() {
-                console.discard();
-                say(console, "More than one line came; only the first is kept.");
-            }
-            Some(text.trim().to_owned())
-        }
-        Read::Line(_) => {
-            say(console, "Nothing was written.");
-            None
-        }
-        Read::Interrupted | Read::Gone => None,
-    }
-}
-
-fn say(console: &mut dyn Console, text: &str) {
-    let style = console.style();
-    let mut page = Page::new(&style);
-    page.say(Tone::Plain, text);
-    console.show(&page.finish());
-}
-
 /// The terminal itself.
 struct Tty {
     live: Arc<Live>,
@@ -283,11 +127,21 @@ impl Console for Tty {
 struct Bare;
 
 impl Theme for Bare {
-    fn format_input_prompt(&self, f: &mut dyn std::fmt::Write, prompt: &str, _: Option<&str>) -> std::fmt::Result {
+    fn format_input_prompt(
+        &self,
+        f: &mut dyn std::fmt::Write,
+        prompt: &str,
+        _: Option<&str>,
+    ) -> std::fmt::Result {
         f.write_str(prompt)
     }
 
-    fn format_input_prompt_selection(&self, f: &mut dyn std::fmt::Write, prompt: &str, sel: &str) -> std::fmt::Result {
+    fn format_input_prompt_selection(
+        &self,
+        f: &mut dyn std::fmt::Write,
+        prompt: &str,
+        sel: &str,
+    ) -> std::fmt::Result {
         write!(f, "{prompt}{}", crate::base::text::neutral(sel))
     }
 }
@@ -354,5 +208,45 @@ impl Operator for NobodyOperator {
         // Without a reader the exit status still says that a person is needed.
         let _ = self.out.print(&text);
         Answer::Nobody
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ui::fixture::{at, blast, failed_lines, snapshot};
+
+    #[tokio::test]
+    async fn nobody_answers_and_the_command_is_printed() {
+        struct Fixed;
+        impl Clock for Fixed {
+            fn now(&self) -> crate::base::Moment {
+                at(600)
+            }
+        }
+        #[derive(Clone, Default)]
+        struct Shared(Arc<Mutex<Vec<u8>>>);
+        impl io::Write for Shared {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0.lock().unwrap().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let confirm = Question::Confirm {
+            step: "drop-old".into(),
+            text: "cluster 13/main".into(),
+            blast: blast(),
+            horizon: String::new(),
+        };
+        let shared = Shared::default();
+        let out = Out::to(Box::new(shared.clone()), &Style::PLAIN);
+        let nobody = NobodyOperator::on(out, View::new(snapshot(&failed_lines())), Arc::new(Fixed));
+        assert!(!nobody.present());
+        assert_eq!(nobody.ask(&confirm).await, Answer::Nobody);
+        let text = String::from_utf8(shared.0.lock().unwrap().clone()).unwrap();
+        assert!(text.contains("holdpoint resume pg-upgrade-20261120-k3x9 --confirm drop-old=TEXT"), "{text}");
     }
 }

@@ -130,9 +130,13 @@ fn gone(error: &io::Error) -> bool {
 }
 
 /// Text in ASCII: everything else as `\u{e9}`.
-fn ascii(text: &str) -> String {
+pub fn ascii(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut out, c| {
-        if c.is_ascii() { out.push(c) } else { out.extend(c.escape_unicode()) }
+        if c.is_ascii() {
+            out.push(c)
+        } else {
+            out.extend(c.escape_unicode())
+        }
         out
     })
 }

@@ -44,9 +44,9 @@ pub fn status(standing: &Standing, now: &Moment, style: &Style) -> String {
 
 /// Name, place, holder, summary.
 pub fn head(page: &mut Page<'_>, standing: &Standing, now: &Moment) {
-    page.say(Tone::Strong, standing.title.as_deref().unwrap_or(&standing.name));
+    page.say(Tone::Strong, &format!("Run {}", standing.run));
     let environment = standing.environment.as_ref().map(|e| format!(", {e}")).unwrap_or_default();
-    page.item(2, (Tone::Plain, "run"), LABEL, standing.run.as_str());
+    page.item(2, (Tone::Plain, "work"), LABEL, standing.title.as_deref().unwrap_or(&standing.name));
     page.item(2, (Tone::Plain, "where"), LABEL, &format!("{}{environment}", standing.host));
     page.item(2, (Tone::Plain, "opened"), LABEL, &when::stamp(standing.opened));
     match &standing.holder {
@@ -65,7 +65,7 @@ pub fn head(page: &mut Page<'_>, standing: &Standing, now: &Moment) {
 fn holder_words(holder: &HolderLine, now: &Moment) -> String {
     let since = when::both(now, &holder.since);
     if holder.released {
-        return format!("nobody; {} has left (held it since {since})", holder.by);
+        return format!("nobody; {}, who held it since {since}, has left", holder.by);
     }
     let how = match holder.how {
         LeaseHow::Start | LeaseHow::Resume => "",
@@ -151,7 +151,13 @@ pub fn runs(rows: &[RunRow], unreadable: &[(String, String)], now: &Moment, styl
             "in_doubt" | "waiting" | "offered" => Tone::Doubt,
             _ => Tone::Plain,
         };
-        page.row(0, &[(Tone::Strong, row.run.to_string()), (tone, format!("  {}", row.phase.replace('_', " ")))]);
+        page.row(
+            0,
+            &[
+                (Tone::Strong, format!("run {}", row.run)),
+                (tone, format!("  {}", row.phase.replace('_', " "))),
+            ],
+        );
         page.text(2, &row.summary);
         let environment = row.environment.as_ref().map(|e| format!("{e}, ")).unwrap_or_default();
         let holder = row.holder.as_deref().unwrap_or("nobody");
@@ -159,7 +165,7 @@ pub fn runs(rows: &[RunRow], unreadable: &[(String, String)], now: &Moment, styl
     }
     for (run, why) in unreadable {
         page.blank();
-        page.row(0, &[(Tone::Strong, run.clone()), (Tone::Bad, "  CANNOT BE READ".to_owned())]);
+        page.row(0, &[(Tone::Strong, format!("run {run}")), (Tone::Bad, "  CANNOT BE READ".to_owned())]);
         page.text(2, why);
     }
     page.finish()

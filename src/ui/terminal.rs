@@ -1,6 +1,6 @@
 //! The live session on a terminal.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use jiff::Timestamp;
@@ -10,7 +10,7 @@ use crate::engine::event::{Notice, Reporter};
 use crate::journal::Line;
 use crate::journal::record::Event;
 use crate::report::{Tone, when};
-use crate::ui::live::Live;
+use crate::ui::live::{Live, Source};
 use crate::ui::output::Valve;
 use crate::ui::track::Track;
 use crate::ui::view::View;
@@ -23,22 +23,31 @@ pub const LINES_A_SECOND: u32 = 20;
 pub struct TerminalReporter {
     live: Arc<Live>,
     view: View,
-    inner: Mutex<(Track, Valve)>,
+    track: Arc<Mutex<Track>>,
+    valve: Mutex<Valve>,
+    source: Source,
 }
 
 impl TerminalReporter {
     /// A reporter that shares its terminal with an operator.
     pub fn new(live: Arc<Live>, view: View) -> Self {
-        TerminalReporter { live, view, inner: Mutex::new((Track::default(), Valve::new(LINES_A_SECOND))) }
+        let track = Arc::new(Mutex::new(Track::default()));
+        let followed = track.clone();
+        let source: Source = Arc::new(move || locked(&followed).line(Instant::now()));
+        TerminalReporter { live, view, track, valve: Mutex::new(Valve::new(LINES_A_SECOND)), source }
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Reporter for TerminalReporter {
     fn tell(&self, notice: &Notice) {
         let now = Instant::now();
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        let (track, valve) = &mut *inner;
-        track.take(notice, now);
+        // Not held while writing: the live line asks for it at each redraw.
+        locked(&self.track).take(notice, now);
+        let mut valve = locked(&self.valve);
         let style = self.live.style();
         match notice {
             Notice::Output { text, .. } => {
@@ -53,7 +62,7 @@ impl Reporter for TerminalReporter {
                 }
             }
         }
-        self.live.line(track.line(now).as_deref());
+        self.live.line(&self.source);
     }
 }
 
@@ -66,7 +75,11 @@ pub fn notice_words(notice: &Notice, view: &View, asked: bool) -> Option<Words> 
         Notice::Message(text) => Some(plain(Tone::Plain, "", text)),
         Notice::Warning(text) => Some(plain(Tone::Doubt, "WARNING", text)),
         Notice::Attached { step, missed } => {
-            let missed = if *missed > 0 { format!("; {} of output came meanwhile", Size(*missed)) } else { String::new() };
+            let missed = if *missed > 0 {
+                format!("; {} of output came meanwhile", Size(*missed))
+            } else {
+                String::new()
+            };
             Some(plain(Tone::Strong, "[>]", &format!("{step} still runs: attached to it again{missed}")))
         }
         Notice::Measuring { .. }

@@ -53,7 +53,8 @@ impl Track {
             Notice::Measuring { purpose: Purpose::Invariant, .. } => {}
             Notice::Measuring { step, checks, .. } => {
                 let all = checks.len();
-                self.measuring = Some(Measuring { step: step.clone(), open: checks.clone(), all, since: now });
+                self.measuring =
+                    Some(Measuring { step: step.clone(), open: checks.clone(), all, since: now });
                 self.meter = None;
             }
             Notice::Measured { purpose: Purpose::Invariant, evidence, .. } => {
@@ -70,14 +71,20 @@ impl Track {
             }
             Notice::Progress(progress) => self.progress(progress, now),
             Notice::Running { step, elapsed, output, limit } => {
-                self.running = Some(Running { step: step.clone(), elapsed: *elapsed, output: *output, limit: *limit });
+                self.running =
+                    Some(Running { step: step.clone(), elapsed: *elapsed, output: *output, limit: *limit });
             }
-            Notice::Soaking { step, elapsed, wanted } => self.soaking = Some((step.clone(), *elapsed, *wanted)),
+            Notice::Soaking { step, elapsed, wanted } => {
+                self.soaking = Some((step.clone(), *elapsed, *wanted))
+            }
             Notice::Journal(line) => match &line.event {
                 Event::Began { .. } => {
                     *self = Track::default();
                 }
-                Event::Ended { .. } | Event::RollbackEnded { .. } | Event::Released { .. } | Event::Completed { .. } => {
+                Event::Ended { .. }
+                | Event::RollbackEnded { .. }
+                | Event::Released { .. }
+                | Event::Completed { .. } => {
                     self.running = None;
                     self.soaking = None;
                     self.invariants.clear();
@@ -85,7 +92,9 @@ impl Track {
                 Event::Measured { purpose, evidence, .. } if *purpose != Purpose::Invariant => {
                     self.take(
                         &Notice::Measured {
-                            step: StepId::from(""), purpose: *purpose, evidence: evidence.clone(),
+                            step: StepId::from(""),
+                            purpose: *purpose,
+                            evidence: evidence.clone(),
                         },
                         now,
                     );
@@ -115,7 +124,12 @@ impl Track {
     pub fn line(&self, now: Instant) -> Option<String> {
         let mut parts = Vec::new();
         if let Some((step, elapsed, wanted)) = &self.soaking {
-            let percent = elapsed.as_millis().saturating_mul(100).checked_div(wanted.as_millis()).unwrap_or(100).min(100);
+            let percent = elapsed
+                .as_millis()
+                .saturating_mul(100)
+                .checked_div(wanted.as_millis())
+                .unwrap_or(100)
+                .min(100);
             let left = Span::secs(wanted.saturating_sub(*elapsed).as_secs());
             let (elapsed, wanted) = (Span::secs(elapsed.as_secs()), Span(*wanted));
             parts.push(format!("{step} is watched: {elapsed} of {wanted} ({percent}%), {left} left"));
@@ -128,7 +142,8 @@ impl Track {
         } else if let Some(measuring) = &self.measuring {
             let done = measuring.all - measuring.open.len();
             let checks = count(measuring.all as u64, "check", "checks");
-            let waits = measuring.open.first().map(|(_, title)| format!(", now: {title}")).unwrap_or_default();
+            let waits =
+                measuring.open.first().map(|(_, title)| format!(", now: {title}")).unwrap_or_default();
             let since = Span::secs(now.saturating_duration_since(measuring.since).as_secs());
             parts.push(format!("measuring for {}: {done} of {checks} in {since}{waits}", measuring.step));
         }
@@ -138,8 +153,11 @@ impl Track {
         if !self.invariants.is_empty() {
             let bad = self.invariants.values().filter(|verdict| **verdict != Verdict::Pass).count();
             parts.push(match bad {
-                0 => format!("{} pass", count(self.invariants.len() as u64, "invariant", "invariants")),
-                bad => format!("{bad} of {} NOT PASSING", count(self.invariants.len() as u64, "invariant", "invariants")),
+                0 => count(self.invariants.len() as u64, "invariant passes", "invariants pass"),
+                bad => format!(
+                    "{bad} of {} NOT PASSING",
+                    count(self.invariants.len() as u64, "invariant", "invariants")
+                ),
             });
         }
         (!parts.is_empty()).then(|| flat(&parts.join("; ")))
@@ -178,9 +196,17 @@ mod tests {
     #[test]
     fn long_measurements_say_how_long_they_will_take() {
         let (mut track, start) = (Track::default(), Instant::now());
-        let progress = |done| Notice::Progress(Progress { what: "comparing events".into(), done, total: Some(1_000_000), unit: "rows" });
+        let progress = |done| {
+            Notice::Progress(Progress {
+                what: "comparing events".into(),
+                done,
+                total: Some(1_000_000),
+                unit: "rows",
+            })
+        };
         let checks = vec![("copy.post.rows".into(), "Rows match".to_owned())];
-        track.take(&Notice::Measuring { step: "copy".into(), purpose: Purpose::Postcondition, checks }, start);
+        track
+            .take(&Notice::Measuring { step: "copy".into(), purpose: Purpose::Postcondition, checks }, start);
         track.take(&progress(0), start);
         track.take(&progress(250_000), start + Duration::from_secs(5));
         assert_eq!(
@@ -197,17 +223,22 @@ mod tests {
         track.take(&Notice::Running { step: "copy".into(), elapsed, output: 1_536 << 10, limit }, now);
         let evidence = crate::ui::fixture::evidence("copy.inv.disk", Verdict::Pass);
         track.take(&Notice::Measured { step: "copy".into(), purpose: Purpose::Invariant, evidence }, now);
-        assert_eq!(track.line(now).unwrap(), "copy runs: 4min 3s of at most 12h; output 1.50 MiB; 1 invariant pass");
+        assert_eq!(
+            track.line(now).unwrap(),
+            "copy runs: 4min 3s of at most 12h; output 1.50 MiB; 1 invariant passes"
+        );
     }
 
     #[test]
     fn odd_numbers_do_no_harm() {
         let (mut track, now) = (Track::default(), Instant::now());
         for (done, total) in [(u64::MAX, Some(1)), (0, Some(0)), (5, Some(u64::MAX)), (3, None)] {
-            track.take(&Notice::Progress(Progress { what: "x\n\x1b[2J".into(), done, total, unit: "B" }), now);
+            track
+                .take(&Notice::Progress(Progress { what: "x\n\x1b[2J".into(), done, total, unit: "B" }), now);
             assert!(!track.line(now).unwrap().contains(['\n', '\u{1b}']));
         }
-        track.take(&Notice::Soaking { step: "s".into(), elapsed: Duration::MAX, wanted: Duration::ZERO }, now);
+        track
+            .take(&Notice::Soaking { step: "s".into(), elapsed: Duration::MAX, wanted: Duration::ZERO }, now);
         assert!(track.line(now).unwrap().contains("100%"));
     }
 }

@@ -2,12 +2,12 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use crate::base::StepId;
 use crate::base::redact::Redactor;
 use crate::engine::event::{Notice, Reporter};
 use crate::engine::reverse::{self, Horizon};
 use crate::engine::state::RunState;
 use crate::runbook::{Runbook, Step};
-use crate::base::StepId;
 
 /// The run as it is now.
 #[derive(Debug, Clone)]
@@ -85,5 +85,27 @@ pub struct Fan(pub Vec<Arc<dyn Reporter>>);
 impl Reporter for Fan {
     fn tell(&self, notice: &Notice) {
         self.0.iter().for_each(|reporter| reporter.tell(notice));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::state::Status;
+    use crate::ui::fixture::{failed_lines, snapshot};
+
+    #[test]
+    fn a_view_follows_the_journal_and_takes_each_line_once() {
+        let lines = failed_lines();
+        let view = View::new(snapshot(&lines[..6]));
+        assert_eq!(view.read(|s| s.state.status(&"copy".into())), Status::Running);
+        for line in &lines {
+            view.tell(&Notice::Journal(line.clone()));
+        }
+        assert_eq!(view.read(|s| s.state.status(&"copy".into())), Status::Failed);
+        assert_eq!(view.read(|s| s.state.remarks.len()), 1);
+        view.tell(&Notice::Journal(lines[8].clone()));
+        assert_eq!(view.read(|s| s.state.remarks.len()), 1, "known already");
+        assert_eq!(view.read(|s| s.place(&"copy".into())), "step 2 of 4, copy");
     }
 }

@@ -72,14 +72,17 @@ mod tests {
     #[test]
     fn a_refusal_at_eighty_columns() {
         let at = "2026-11-20T14:03:22Z".parse().unwrap();
-        assert_eq!(render(&held(), Some(at), &Style::PLAIN, true), "\
+        assert_eq!(
+            render(&held(), Some(at), &Style::PLAIN, true),
+            "\
 14:03:22Z HELD    the hold point before drop-old stays closed: 1 blocker
                   blocker  Every table of new holds the rows of old
                            (copy.post.rows_match)
                   seen     0 rows in events
                   wanted   1,000,000 rows, as in old
                   next     copy the table again, then measure again
-");
+"
+        );
     }
 
     #[test]

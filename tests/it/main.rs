@@ -4,12 +4,20 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
 mod harness;
+<<<<<<< HEAD
 mod pg;
+=======
+mod ui;
+>>>>>>> ui
 
 use harness::Registry;
 
 fn main() -> std::process::ExitCode {
     let mut registry = Registry::default();
+<<<<<<< HEAD
     pg::register(&mut registry);
+=======
+    ui::register(&mut registry);
+>>>>>>> ui
     registry.run()
 }

@@ -22,10 +22,10 @@ pub fn top(page: &mut Page<'_>, snapshot: &Snapshot, id: &StepId, tone: Tone, wo
     let word = if word.is_empty() { String::new() } else { format!("   {word}") };
     page.row(0, &[(Tone::Strong, place), (tone, word)]);
     if let Some((_, step)) = snapshot.step(id).filter(|(_, step)| step.title.is_some()) {
-        page.text(0, step.name());
+        page.text(2, step.name());
     }
     let environment = snapshot.state.environment.as_ref().map(|e| format!(" in {e}")).unwrap_or_default();
-    page.text(0, &format!("{}{environment}, on {}", snapshot.state.run, snapshot.state.host));
+    page.text(2, &format!("run {}{environment}, on {}", snapshot.state.run, snapshot.state.host));
     page.rule('-');
 }
 
@@ -112,7 +112,10 @@ fn work(page: &mut Page<'_>, step: &Step) {
 fn checks(page: &mut Page<'_>, snapshot: &Snapshot, at: usize, step: &Step) {
     if step.destroys.is_some() {
         let guards = graph::guards(&snapshot.runbook, at).len() as u64;
-        let text = format!("{} must pass together, just before", crate::base::text::count(guards, "check", "checks"));
+        let text = format!(
+            "{} must pass together, just before",
+            crate::base::text::count(guards, "check", "checks")
+        );
         page.item(2, (Tone::Plain, "before"), LABEL, &text);
     }
     for (section, label) in [(Section::Pre, "before"), (Section::Inv, "during"), (Section::Post, "after")] {
@@ -134,7 +137,8 @@ fn checks(page: &mut Page<'_>, snapshot: &Snapshot, at: usize, step: &Step) {
 fn next(page: &mut Page<'_>, snapshot: &Snapshot, number: usize) {
     let text = match snapshot.runbook.steps.get(number) {
         Some(next) => {
-            let destroys = next.destroys.as_ref().map(|d| format!("; DESTROYS {}", d.what)).unwrap_or_default();
+            let destroys =
+                next.destroys.as_ref().map(|d| format!("; DESTROYS {}", d.what)).unwrap_or_default();
             format!("step {}, {}: {}{destroys}", number + 1, next.id, next.name())
         }
         None => "nothing; this is the last step".to_owned(),
@@ -168,8 +172,9 @@ pub fn manual(page: &mut Page<'_>, snapshot: &Snapshot, id: &StepId, observe: Op
     if let Some(question) = observe {
         page.item(2, (Tone::Strong, "observe"), LABEL, question);
     }
-    for (_, spec) in graph::check_ids(step, Section::Post) {
-        page.item(2, (Tone::Plain, "after"), LABEL, &plan::title(spec));
+    for (n, (_, spec)) in graph::check_ids(step, Section::Post).into_iter().enumerate() {
+        page.item(2, (Tone::Plain, if n == 0 { "after" } else { "" }), LABEL, &plan::title(spec));
     }
+    page.blank();
     page.say(Tone::Plain, "Your word is put on record; what can be measured is measured afterwards.");
 }

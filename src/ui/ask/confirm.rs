@@ -21,10 +21,10 @@ pub fn confirm(
     page.rule('=');
     page.say(Tone::Bad, &format!("THIS DESTROYS DATA: {}", snapshot.place(id)));
     if let Some((_, step)) = snapshot.step(id).filter(|(_, step)| step.title.is_some()) {
-        page.text(0, step.name());
+        page.text(2, step.name());
     }
     let environment = snapshot.state.environment.as_ref().map(|e| format!(" in {e}")).unwrap_or_default();
-    page.text(0, &format!("{}{environment}", snapshot.state.run));
+    page.text(2, &format!("run {}{environment}", snapshot.state.run));
     page.rule('=');
     items(page, &blast.items);
     page.blank();
@@ -41,7 +41,8 @@ pub fn confirm(
     }
     page.item(2, (Tone::Plain, "measured"), LABEL, &when::both(now, &blast.at));
     page.blank();
-    page.item(2, (Tone::Bad, "There is no undo."), 18, horizon);
+    page.say(Tone::Bad, "There is no undo.");
+    page.text(2, horizon);
     page.blank();
     page.say(Tone::Plain, "To destroy it, type this text exactly, then Enter:");
     page.block(2, " ", text);
@@ -68,7 +69,13 @@ pub fn items(page: &mut Page<'_>, items: &[BlastItem]) {
     let counts = items.iter().map(|item| rows(item).len()).max().unwrap_or(0).clamp(4, 20);
     let names = columns - 2 - kinds - 2 - 10 - 2 - counts - 1;
     let line = |kind: &str, name: &str, size: &str, rows: &str| {
-        format!("{}  {} {}  {}", pad(&fit(kind, kinds), kinds), pad(name, names), pad_left(size, 9), pad_left(rows, counts))
+        format!(
+            "{}  {} {}  {}",
+            pad(&fit(kind, kinds), kinds),
+            pad(name, names),
+            pad_left(size, 9),
+            pad_left(rows, counts)
+        )
     };
     page.row(2, &[(Tone::Strong, line("what", "name", "size", "rows"))]);
     for item in items {
@@ -76,8 +83,8 @@ pub fn items(page: &mut Page<'_>, items: &[BlastItem]) {
         if width(&item.name) <= names {
             page.row(2, &[(Tone::Plain, line(&item.kind, &item.name, &size, &rows))]);
         } else {
-            page.row(2, &[(Tone::Plain, line(&item.kind, "", &size, &rows))]);
-            page.block(2 + kinds + 1, "", &item.name);
+            page.item(2, (Tone::Plain, &fit(&item.kind, kinds)), kinds + 2, &item.name);
+            page.row(2, &[(Tone::Plain, line("", "", &size, &rows))]);
         }
     }
 }

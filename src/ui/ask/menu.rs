@@ -51,14 +51,15 @@ const fn choice(word: &'static str, act: Act, effect: &'static str) -> Choice {
 }
 
 const MEASURE: Choice = choice("measure", Act::Measure, "measure again now, change nothing");
-const AGAIN: Choice = choice("run again", Act::Again, "run the step again; asks for the reason");
-const FINISHED: Choice = choice("done", Act::Finished, "declare it done, as its postconditions pass; asks for the reason");
+const AGAIN: Choice = choice("run again", Act::Again, "run the step again; asks why");
+const FINISHED: Choice = choice("done", Act::Finished, "declare it done: its postconditions pass; asks why");
 const STOP: Choice = choice("stop", Act::Stop, "stop the command; asks once more");
 const NOTE: Choice = choice("note", Act::Note, "put something on record, then ask this again");
-const HANDOFF: Choice = choice("handoff", Act::Handoff, "offer the run to the next operator; asks for a note");
-const ABANDON: Choice = choice("abandon", Act::Abandon, "end this run for good, undoing nothing; asks for the reason");
-const QUIT: Choice = choice("quit", Act::Quit, "leave; nothing is running; go on later with holdpoint resume {run}");
-const LEAVE: Choice = choice("quit", Act::Quit, "leave; the command runs on; come back with holdpoint resume {run}");
+const HANDOFF: Choice =
+    choice("handoff", Act::Handoff, "offer the run to the next operator; asks what to tell");
+const ABANDON: Choice = choice("abandon", Act::Abandon, "end this run for good, undo nothing; asks why");
+const QUIT: Choice = choice("quit", Act::Quit, "leave; to go on later: holdpoint resume {run}");
+const LEAVE: Choice = choice("quit", Act::Quit, "leave; the command runs on; later: holdpoint resume {run}");
 
 /// The choices of a question, in the order in which they are shown.
 pub fn choices(question: &Question) -> Vec<Choice> {
@@ -66,8 +67,14 @@ pub fn choices(question: &Question) -> Vec<Choice> {
     match question {
         Question::Environment { .. } => return vec![QUIT],
         Question::Begin { .. } => all.push(choice("go", Act::Go, "begin this step")),
+<<<<<<< HEAD
         Question::Undo { .. } => all.push(choice("go", Act::Go, "undo this step")),
         Question::Manual { observe: None, .. } => all.push(choice("carried out", Act::Carried, "it is done as described")),
+=======
+        Question::Manual { observe: None, .. } => {
+            all.push(choice("carried out", Act::Carried, "it is done as described"))
+        }
+>>>>>>> ui
         Question::Manual { .. } => {
             all.push(choice("carried out", Act::Carried, "it is done as described; asks what you saw"));
         }
@@ -77,7 +84,7 @@ pub fn choices(question: &Question) -> Vec<Choice> {
             all.push(MEASURE);
             if *may_finish {
                 let word = if matches!(question, Question::Doubt { evidence, .. } if evidence.is_empty()) {
-                    choice("done", Act::Finished, "declare it done on your word, nothing measures it; asks for the reason")
+                    choice("done", Act::Finished, "declare it done on your word alone; asks why")
                 } else {
                     FINISHED
                 };
@@ -88,12 +95,17 @@ pub fn choices(question: &Question) -> Vec<Choice> {
             }
         }
         Question::Paused { .. } => {
-            let leave = "leave; the command stays paused; come back with holdpoint resume {run}";
+            let leave = "leave; the command stays paused; later: holdpoint resume {run}";
             let go = choice("go on", Act::Go, "continue the command although this does not hold");
             return vec![MEASURE, go, STOP, NOTE, HANDOFF, choice("quit", Act::Quit, leave)];
         }
         Question::Interrupted { running: Some(_) } => {
-            return vec![choice("go on", Act::Go, "go on watching; nothing was stopped"), LEAVE, STOP, HANDOFF];
+            return vec![
+                choice("go on", Act::Go, "go on watching; nothing was stopped"),
+                LEAVE,
+                STOP,
+                HANDOFF,
+            ];
         }
         Question::Interrupted { running: None } => {
             return vec![choice("go on", Act::Go, "go on as if nothing was typed"), QUIT, HANDOFF];
@@ -127,7 +139,13 @@ mod tests {
             Question::Manual { step: step.clone(), observe: Some("how many?".into()) },
             Question::Held { step: step.clone(), blockers: vec![] },
             Question::Failed { step: step.clone(), why: String::new(), may_rerun: true, may_finish: true },
-            Question::Doubt { step: step.clone(), why: String::new(), evidence: vec![], may_rerun: true, may_finish: true },
+            Question::Doubt {
+                step: step.clone(),
+                why: String::new(),
+                evidence: vec![],
+                may_rerun: true,
+                may_finish: true,
+            },
             Question::Paused { step: step.clone(), evidence },
             Question::Interrupted { running: Some(step) },
             Question::Interrupted { running: None },
@@ -151,7 +169,8 @@ mod tests {
 
     #[test]
     fn nothing_is_offered_that_may_not_be_done() {
-        let question = Question::Failed { step: "copy".into(), why: String::new(), may_rerun: false, may_finish: false };
+        let question =
+            Question::Failed { step: "copy".into(), why: String::new(), may_rerun: false, may_finish: false };
         let acts: Vec<_> = choices(&question).iter().map(|c| c.act).collect();
         assert_eq!(acts, [Act::Measure, Act::Note, Act::Handoff, Act::Abandon, Act::Quit]);
     }

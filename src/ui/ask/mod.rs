@@ -3,6 +3,7 @@
 pub mod begin;
 pub mod confirm;
 pub mod menu;
+pub mod talk;
 pub mod trouble;
 
 use crate::base::Moment;
@@ -39,26 +40,36 @@ pub fn page(question: &Question, snapshot: &Snapshot, now: &Moment, style: &Styl
 /// The choices of a question as lines: `  [g]o        begin this step`.
 pub fn choices(question: &Question, snapshot: &Snapshot, style: &Style) -> String {
     let mut page = Page::new(style).without(&snapshot.secrets);
-    page.blank();
     for choice in menu::choices(question) {
         let (first, rest) = choice.word.split_at(1);
-        page.item(2, (Tone::Strong, &format!("[{first}]{rest}")), 12, &choice.effect(&snapshot.state.run));
+        page.item(2, (Tone::Strong, &format!("[{first}]{rest}")), 15, &choice.effect(&snapshot.state.run));
     }
-    page.finish()
+    page.blank();
+    page.say(
+        Tone::Plain,
+        match question {
+            Question::Confirm { .. } => "Type the text to destroy, or a letter, then Enter.",
+            Question::Environment { .. } => "Type the name to begin, or a letter, then Enter.",
+            _ => "Type a letter, then Enter.",
+        },
+    );
+    format!("\n{}", page.finish())
 }
 
 /// What is printed when nobody is there to answer: the page, what would be asked, and the command that answers it.
 pub fn unanswered(question: &Question, snapshot: &Snapshot, now: &Moment, style: &Style) -> String {
     let mut page = Page::new(style).without(&snapshot.secrets);
     let run = &snapshot.state.run;
-    page.blank();
+    page.rule('-');
     let asked = match question {
         Question::Environment { name } => format!("type the environment's name, {name}"),
         Question::Begin { step } => format!("begin {step}?"),
         Question::Undo { step } => format!("undo {step}?"),
         Question::Manual { step, .. } => format!("was {step} carried out by hand?"),
         Question::Confirm { step, text, .. } => format!("{step}: type the text `{text}`"),
-        Question::Held { step, .. } => format!("{step} is held: measure again once the blockers are put right?"),
+        Question::Held { step, .. } => {
+            format!("{step} is held: measure again once the blockers are put right?")
+        }
         Question::Failed { step, .. } => format!("{step} failed: what now?"),
         Question::Doubt { step, .. } => format!("{step} is in doubt: is it done, or is it run again?"),
         Question::Paused { step, .. } => format!("{step} is paused: continue or stop its command?"),

@@ -43,15 +43,17 @@ pub fn failed(
     top(page, snapshot, id, Tone::Bad, "FAILED");
     page.item(2, (Tone::Bad, "why"), LABEL, why);
     let at = snapshot.state.step(id);
-    if let Some(ending) = &at.ending {
-        let when = at.ended.map(|ended| format!(", {}", crate::report::when::ago(now, &ended))).unwrap_or_default();
+    if let Some(ending) = at.ending.as_ref().filter(|ending| !why.contains(&ending.describe())) {
+        let when =
+            at.ended.map(|ended| format!(", {}", crate::report::when::ago(now, &ended))).unwrap_or_default();
         page.item(2, (Tone::Plain, "work"), LABEL, &format!("{}{when}", ending.describe()));
     }
     for left in &at.left_running {
         page.item(2, (Tone::Doubt, "running"), LABEL, &format!("it left {left}"));
     }
     let Some((_, step)) = snapshot.step(id) else { return };
-    let seen = graph::check_ids(step, Section::Post).into_iter().filter_map(|(id, _)| snapshot.state.last.get(&id));
+    let seen =
+        graph::check_ids(step, Section::Post).into_iter().filter_map(|(id, _)| snapshot.state.last.get(&id));
     let bad: Vec<&Evidence> = seen.filter(|seen| seen.verdict() != Verdict::Pass).collect();
     if !bad.is_empty() {
         page.blank();
@@ -65,7 +67,12 @@ pub fn failed(
     page.blank();
     page.item(2, (Tone::Plain, "way back"), LABEL, &snapshot.horizon().sentence());
     if step.rollback.is_some() {
-        page.item(2, (Tone::Plain, "undo"), LABEL, &format!("quit, then {}", commands::rollback(&snapshot.state.run)));
+        page.item(
+            2,
+            (Tone::Plain, "undo"),
+            LABEL,
+            &format!("quit, then {}", commands::rollback(&snapshot.state.run)),
+        );
     }
     unable(page, may_rerun, may_finish);
 }
@@ -82,7 +89,10 @@ pub fn doubt(
     page.item(2, (Tone::Doubt, "known"), LABEL, why);
     page.blank();
     if seen.is_empty() {
-        page.say(Tone::Doubt, "It has no postconditions: nothing can show whether it is done. Look for yourself.");
+        page.say(
+            Tone::Doubt,
+            "It has no postconditions: nothing can show whether it is done. Look for yourself.",
+        );
     } else {
         page.say(Tone::Plain, "Its postconditions, measured just now:");
         seen.iter().for_each(|seen| evidence::entry(page, seen));
@@ -95,7 +105,12 @@ pub fn doubt(
 
 fn unable(page: &mut Page<'_>, may_rerun: bool, may_finish: bool) {
     if !may_finish {
-        page.item(2, (Tone::Plain, "done?"), LABEL, "cannot be declared done while its postconditions do not pass");
+        page.item(
+            2,
+            (Tone::Plain, "done?"),
+            LABEL,
+            "cannot be declared done while its postconditions do not pass",
+        );
     }
     if !may_rerun {
         page.item(2, (Tone::Plain, "again?"), LABEL, "the runbook does not allow this step to be run again");
@@ -105,7 +120,10 @@ fn unable(page: &mut Page<'_>, may_rerun: bool, may_finish: bool) {
 /// An invariant no longer holds, and the command is paused.
 pub fn paused(page: &mut Page<'_>, snapshot: &Snapshot, id: &StepId, seen: &Evidence) {
     top(page, snapshot, id, Tone::Bad, "PAUSED");
-    page.say(Tone::Plain, "Something that must hold while this step runs does not. Its command is paused, not ended:");
+    page.say(
+        Tone::Plain,
+        "Something that must hold while this step runs does not. Its command is paused, not ended:",
+    );
     page.blank();
     evidence::entry(page, seen);
 }
@@ -120,8 +138,13 @@ pub fn interrupted(page: &mut Page<'_>, snapshot: &Snapshot, running: Option<&St
         None => page.say(Tone::Plain, "No command is running."),
         Some(id) => {
             let since = snapshot.state.step(id).began.filter(|began| !now.jumped_since(began));
-            let since = since.map(|began| format!(", for {}", Span::secs(now.since(&began).as_secs()))).unwrap_or_default();
-            page.say(Tone::Plain, &words::flat(&format!("The command of {} is running{since}.", snapshot.place(id))));
+            let since = since
+                .map(|began| format!(", for {}", Span::secs(now.since(&began).as_secs())))
+                .unwrap_or_default();
+            page.say(
+                Tone::Plain,
+                &words::flat(&format!("The command of {} is running{since}.", snapshot.place(id))),
+            );
             page.say(Tone::Plain, "It does not depend on this terminal.");
         }
     }
