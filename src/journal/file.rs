@@ -435,7 +435,7 @@ impl Journal {
         }
     }
 
-    fn no_space(&self, why: &str) -> AppendError {
+    pub(super) fn no_space(&self, why: &str) -> AppendError {
         AppendError::NoSpace { mount: disk::mount_point(&self.path), why: why.to_owned() }
     }
 

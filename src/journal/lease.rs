@@ -241,7 +241,10 @@ impl Lease {
                     journal_inode: inode,
                 },
             )
-            .map_err(|error| LeaseError::Lock { path: path.clone(), why: disk::words(&error) })?;
+            .map_err(|error| match disk::no_room(&error) {
+                true => LeaseError::Journal(journal.no_space(&disk::words(&error))),
+                false => LeaseError::Lock { path: path.clone(), why: disk::words(&error) },
+            })?;
             let event = Event::Lease {
                 operator: claim.operator.clone(),
                 how: claim.how,

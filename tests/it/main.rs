@@ -4,11 +4,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
 mod harness;
+mod journal;
 
 use harness::Registry;
 
 fn main() -> std::process::ExitCode {
+    if let Some(job) = std::env::var_os("HOLDPOINT_TEST_CHILD") {
+        return journal::child(&job);
+    }
     let mut registry = Registry::default();
-    let _ = &mut registry;
+    journal::register(&mut registry);
     registry.run()
 }
