@@ -10,6 +10,7 @@ use crate::harness::Registry;
 pub fn register(r: &mut Registry) {
     r.add("journal::golden_v1_is_read_and_verified", &[], v1);
     r.add("journal::golden_damage_is_named_with_its_line", &[], damaged);
+    r.add("journal::golden_v1_can_be_checked_with_the_shell_lines_of_the_manual", &[], by_hand);
     r.add("journal::golden_newer_journals_are_shown_and_not_driven", &[], newer);
 }
 
@@ -48,6 +49,21 @@ fn v1() {
     // Written again, the bytes are the same: nothing of the format has moved.
     for (line, text) in lines.iter().zip(fs::read_to_string(fixture("v1.jsonl")).unwrap().lines()) {
         assert_eq!(holdpoint::journal::chain::encode(line).unwrap(), text);
+    }
+}
+
+fn by_hand() {
+    let manual = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/journal-format.md")).unwrap();
+    for kind in holdpoint::journal::kind::KINDS {
+        assert!(manual.contains(&format!("| `{kind}` |")), "the manual lacks `{kind}`");
+    }
+    let blocks = manual.split("\n\n").map(|block| block.replace("\n    ", "\n"));
+    let script = blocks.filter(|block| block.contains("while IFS= read")).last().unwrap();
+    for (name, said) in [("v1.jsonl", ""), ("tampered.jsonl", "line 6 does not follow line 5\n")] {
+        let (_tmp, dir) = copy(name);
+        let shell = std::process::Command::new("sh").arg("-c").arg(&script).current_dir(&dir.path).output().unwrap();
+        let head = fs::read_to_string(fixture("v1.head")).unwrap();
+        assert_eq!(String::from_utf8(shell.stdout).unwrap(), format!("{said}head: {head}"), "{name}");
     }
 }
 
