@@ -53,7 +53,8 @@ fn v1() {
 }
 
 fn by_hand() {
-    let manual = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/journal-format.md")).unwrap();
+    let manual =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/journal-format.md")).unwrap();
     for kind in holdpoint::journal::kind::KINDS {
         assert!(manual.contains(&format!("| `{kind}` |")), "the manual lacks `{kind}`");
     }
@@ -61,7 +62,8 @@ fn by_hand() {
     let script = blocks.filter(|block| block.contains("while IFS= read")).last().unwrap();
     for (name, said) in [("v1.jsonl", ""), ("tampered.jsonl", "line 6 does not follow line 5\n")] {
         let (_tmp, dir) = copy(name);
-        let shell = std::process::Command::new("sh").arg("-c").arg(&script).current_dir(&dir.path).output().unwrap();
+        let shell =
+            std::process::Command::new("sh").arg("-c").arg(&script).current_dir(&dir.path).output().unwrap();
         let head = fs::read_to_string(fixture("v1.head")).unwrap();
         assert_eq!(String::from_utf8(shell.stdout).unwrap(), format!("{said}head: {head}"), "{name}");
     }
