@@ -1,17 +1,18 @@
 //! Two people, one run.
 
 use holdpoint::journal::record::LeaseHow;
-use holdpoint::journal::{AppendError, Journal, Lease, Seat};
+use holdpoint::journal::{AppendError, Journal, Lease, RunDir, Seat};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::actor::Actor;
 use super::{assert_whole, began, begin, claim, note, now};
-use crate::harness::Registry;
+use crate::harness::{Need, Registry};
 
 pub fn register(r: &mut Registry) {
     r.add("journal::of_many_who_take_the_lease_at_once_one_wins", &[], race);
     r.add("journal::a_paused_driver_wakes_up_fenced", &[], paused);
     r.add("journal::a_killed_driver_is_proved_dead", &[], killed);
+    r.add("journal::a_stranger_is_refused_and_leaves_no_mess", &[Need::Root], stranger);
     r.add("journal::many_writers_make_one_chain", &[], writers);
 }
 
@@ -89,6 +90,30 @@ fn killed() {
     assert_eq!(lease.epoch().number(), 2);
     let stale = journal.append("x@y", None, now(), began());
     assert!(matches!(stale, Err(AppendError::NeedsLease)));
+}
+
+fn stranger() {
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+    let tmp = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(tmp.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let dir = begin(tmp.path(), "demo-1");
+    let store = tmp.path().join("store");
+    let mut nobody = Actor::under(&["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]);
+    let new = format!("new {} demo-2", store.display());
+    let answer = nobody.ask(&new);
+    assert!(answer.starts_with("err Unsafe: ") && answer.contains("(owner 0, group 0)"), "{answer}");
+    chown(&store, Some(12_345), Some(65_534)).unwrap();
+    let answer = nobody.ask(&new);
+    assert!(answer.starts_with("err Unsafe: ") && answer.contains("belongs to user 12345"), "{answer}");
+    // Let in by the group, but not into root's run.
+    chown(&store, Some(0), Some(65_534)).unwrap();
+    chown(store.join("runs"), Some(0), Some(65_534)).unwrap();
+    let answer = nobody.ask(&format!("open {}", dir.path.display()));
+    assert!(answer.starts_with("err ") && answer.contains("not allowed for this user"), "{answer}");
+    // A member of the group makes runs that the others can drive.
+    assert_eq!(nobody.ask(&new), "ok");
+    let theirs = RunDir::at(&store.join("runs/demo-2")).unwrap();
+    assert_eq!(Journal::open(&theirs).unwrap().1.len(), 1);
 }
 
 fn writers() {
