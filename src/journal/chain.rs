@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::kind::KINDS;
 use super::record::{Event, FORMAT, Line};
-use crate::base::{Digest, Moment, RunId};
+use crate::base::{Digest, Moment, RunId, text};
 
 /// A SHA-256 as bytes: what the chain works with.
 pub type Hash = [u8; 32];
@@ -89,10 +89,25 @@ pub(super) fn unhex(text: &[u8]) -> Option<Hash> {
     Some(hash)
 }
 
-/// A line as one JSON object without its newline; the keys come in the order of [`Line`]'s fields.
+/// A line as one JSON object without its newline; the keys come in the order of [`Line`]'s fields. What a terminal would
+/// obey stands there escaped, so that the file can be shown with `cat`.
 pub fn encode(line: &Line) -> Result<String, DecodeError> {
-    serde_json::to_string(line)
-        .map_err(|error| DecodeError::Malformed { what: "line".into(), why: error.to_string() })
+    let text = serde_json::to_string(line)
+        .map_err(|error| DecodeError::Malformed { what: "line".into(), why: error.to_string() })?;
+    if text.bytes().all(|b| (0x20..0x7f).contains(&b)) {
+        return Ok(text);
+    }
+    // Characters beyond ASCII stand only inside strings, where JSON allows the escape.
+    let mut plain = String::with_capacity(text.len() + 64);
+    let mut units = [0; 2];
+    for c in text.chars() {
+        if text::neutral(c.encode_utf8(&mut [0; 4])).starts_with(c) {
+            plain.push(c);
+        } else {
+            c.encode_utf16(&mut units).iter().for_each(|unit| plain.push_str(&format!("\\u{unit:04x}")));
+        }
+    }
+    Ok(plain)
 }
 
 /// What every line has, whatever it records.
@@ -209,6 +224,17 @@ mod tests {
         assert_eq!(envelope(text.as_bytes()).unwrap().seq, line.seq);
         let spaced = text.replacen("{\"seq\":", "{ \"seq\": ", 1);
         assert_eq!(envelope(spaced.as_bytes()).unwrap().seq, line.seq);
+    }
+
+    #[test]
+    fn a_line_can_be_shown_on_a_terminal() {
+        let mut line = samples::lines().remove(3);
+        let evil = "\u{1b}[2J \u{9b}31m \u{7f} \u{202e}gnp \u{200b} \u{e0041} \r\n\t caf\u{e9} \u{1f600}";
+        line.event = Event::Note { text: evil.into() };
+        let text = encode(&line).unwrap();
+        assert_eq!(text::neutral(&text), text);
+        assert!(text.contains("caf\u{e9} \u{1f600}"), "{text}");
+        assert_eq!(decode(text.as_bytes()).unwrap(), line);
     }
 
     #[test]

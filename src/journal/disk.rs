@@ -84,7 +84,7 @@ pub fn lock(file: &File, exclusive: bool, limit: Duration) -> Result<(), LockErr
 
 /// Gives a lock back. It cannot fail for an open file; closing the file would give it back, too.
 pub fn unlock(file: &File) {
-    let _ = flock(file, FlockOperation::Unlock);
+    while flock(file, FlockOperation::Unlock) == Err(Errno::INTR) {}
 }
 
 /// Who holds a lock on a file, from the kernel's table: `pid 812 (holdpoint)`.

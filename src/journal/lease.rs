@@ -5,15 +5,14 @@
 //! lives. The event decides; the lock only tells whether the last holder is gone. A lease is taken while the journal
 //! itself is locked: of two people who resume at once, one wins and the other is told who.
 
+mod lock;
+
+pub use lock::driver;
+
 use std::fs::File;
-use std::io::Write as _;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::PathBuf;
 
-use serde::{Deserialize, Serialize};
-
-use super::disk::{self, LockError};
+use super::disk;
 use super::error::AppendError;
 use super::file::{Appended, Journal};
 use super::record::{Event, LeaseHow, Line};
@@ -201,18 +200,6 @@ pub struct Lease {
     _lock: File,
 }
 
-/// What stands in a lock file, for people and for a copied folder to be noticed.
-#[derive(Debug, Serialize, Deserialize)]
-struct Card {
-    operator: String,
-    host: String,
-    pid: u32,
-    pid_start: u64,
-    boot_id: String,
-    since: jiff::Timestamp,
-    journal_inode: u64,
-}
-
 impl Lease {
     /// Takes the lease and records it. On success the caller has fenced every earlier driver. The lines that others
     /// wrote in the meantime come back with our own.
@@ -226,12 +213,12 @@ impl Lease {
             journal.catch_up()?;
             let reason = permitted(journal, seat, &claim)?;
             let epoch = journal.held.as_ref().map_or(1, |held| held.epoch + 1);
-            let path = lock_path(&journal.dir, epoch);
+            let path = lock::path(&journal.dir, epoch);
             let inode = journal.inode();
-            let lock = make_lock(
+            let held_lock = lock::make(
                 &journal.dir,
                 &path,
-                &Card {
+                &lock::Card {
                     operator: claim.operator.clone(),
                     host: seat.host.clone(),
                     pid: seat.pid,
@@ -241,7 +228,10 @@ impl Lease {
                     journal_inode: inode,
                 },
             )
-            .map_err(|error| LeaseError::Lock { path: path.clone(), why: disk::words(&error) })?;
+            .map_err(|error| match disk::no_room(&error) {
+                true => LeaseError::Journal(journal.no_space(&disk::words(&error))),
+                false => LeaseError::Lock { path: path.clone(), why: disk::words(&error) },
+            })?;
             let event = Event::Lease {
                 operator: claim.operator.clone(),
                 how: claim.how,
@@ -254,7 +244,7 @@ impl Lease {
             let own = journal.commit(&claim.operator, epoch, at, vec![event]).inspect_err(|_| {
                 let _ = std::fs::remove_file(&path);
             })?;
-            let lease = Lease { epoch: Epoch(epoch), operator: claim.operator, _lock: lock };
+            let lease = Lease { epoch: Epoch(epoch), operator: claim.operator, _lock: held_lock };
             Ok((lease, Appended { foreign: journal.take_unseen(), own }))
         })
     }
@@ -291,8 +281,8 @@ fn permitted(journal: &Journal, seat: &Seat, claim: &Claim) -> Result<Option<Str
         (Grip::Held, LeaseHow::Accept, Some(_)) | (Grip::Gone(_), ..) => {}
         (Grip::Held, ..) => return Err(busy(held, seat, offered)),
     }
-    let copied =
-        card(&lock_path(&journal.dir, held.epoch)).is_some_and(|card| card.journal_inode != journal.inode());
+    let copied = lock::card(&lock::path(&journal.dir, held.epoch))
+        .is_some_and(|card| card.journal_inode != journal.inode());
     if copied && claim.how != LeaseHow::TakeOver {
         return Err(LeaseError::Copied { path: journal.dir.journal(), holder });
     }
@@ -344,81 +334,21 @@ fn grip(dir: &RunDir, held: &Held, seat: &Seat) -> Grip {
     if let Some(why) = &held.released {
         return Grip::Gone(format!("released ({why})"));
     }
-    let lock = locked(&lock_path(dir, held.epoch));
-    if lock == Some(true) {
+    let locked = lock::locked(&lock::path(dir, held.epoch));
+    if locked == Some(true) {
         return Grip::Held;
     }
     let ours = (held.pid, held.pid_start, &held.boot_id) == (seat.pid, seat.pid_start, &seat.boot_id);
     match seat.fate(held.pid, held.pid_start, &held.boot_id) {
         Fate::Dead(proof) => Grip::Gone(proof),
         // This very process let go of it, without having been able to record that.
-        Fate::Alive if ours && lock == Some(false) => Grip::Gone("it was this process".into()),
+        Fate::Alive if ours && locked == Some(false) => Grip::Gone("it was this process".into()),
         // The kernel frees a lock only when its process has ended or closed it.
-        Fate::Unknown(_) if lock == Some(false) => {
+        Fate::Unknown(_) if locked == Some(false) => {
             Grip::Gone(format!("the lock of pid {} is free", held.pid))
         }
         Fate::Alive | Fate::Unknown(_) => Grip::Held,
     }
-}
-
-/// The driver that lives at this moment, for a list of runs: a glance at the lock, no proof.
-pub fn driver(dir: &RunDir) -> Option<String> {
-    let newest = std::fs::read_dir(dir.leases())
-        .ok()?
-        .filter_map(|entry| entry.ok()?.file_name().to_str()?.strip_suffix(".lock")?.parse::<u64>().ok())
-        .max()?;
-    let path = lock_path(dir, newest);
-    (locked(&path) == Some(true))
-        .then(|| card(&path).map_or_else(|| "somebody".to_owned(), |card| card.operator))
-}
-
-fn lock_path(dir: &RunDir, epoch: u64) -> PathBuf {
-    dir.leases().join(format!("{epoch}.lock"))
-}
-
-/// True while a living process holds the lock file; `None` when the file is gone or cannot be asked.
-fn locked(path: &Path) -> Option<bool> {
-    let file = disk::options().read(true).open(path).ok()?;
-    match disk::lock(&file, false, Duration::ZERO) {
-        Ok(()) => Some(false),
-        Err(LockError::Busy) => Some(true),
-        Err(LockError::Failed(_)) => None,
-    }
-}
-
-fn card(path: &Path) -> Option<Card> {
-    let file = disk::options().read(true).open(path).ok()?;
-    let length = file.metadata().ok().filter(|meta| meta.size() < 1 << 16)?.size();
-    serde_json::from_slice(&super::read::from(&file, 0, length).ok()?).ok()
-}
-
-/// A lock file that appears under its name only when it is locked and complete.
-fn make_lock(dir: &RunDir, path: &Path, card: &Card) -> std::io::Result<File> {
-    let leases = dir.leases();
-    if !leases.exists() {
-        disk::create_dir(&leases)?;
-        disk::sync_dir(&dir.path)?;
-    }
-    let draft = leases.join(format!(".draft.{}", card.pid));
-    let _ = std::fs::remove_file(&draft);
-    let made = (|| {
-        let mut file = disk::create_new(&draft)?;
-        if disk::lock(&file, true, Duration::ZERO).is_err() {
-            return Err(std::io::Error::other(
-                "this file system has no locks; move the store to a local disk",
-            ));
-        }
-        file.write_all(serde_json::to_string(card)?.as_bytes())?;
-        file.write_all(b"\n")?;
-        file.sync_all()?;
-        std::fs::rename(&draft, path)?;
-        disk::sync_dir(&leases)?;
-        Ok(file)
-    })();
-    if made.is_err() {
-        let _ = std::fs::remove_file(&draft);
-    }
-    made
 }
 
 #[cfg(test)]

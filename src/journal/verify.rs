@@ -189,7 +189,7 @@ impl<'a> Iterator for Lines<'a> {
         if rest.first() == Some(&0) {
             let start = self.offset + self.at as u64;
             let zeros = rest.iter().take_while(|b| **b == 0).count() as u64;
-            if start % 512 != 0 && (start + zeros) % 512 == 0 {
+            if !start.is_multiple_of(512) && (start + zeros).is_multiple_of(512) {
                 return None;
             }
         }

@@ -8,12 +8,9 @@ pub mod briefing;
 pub mod evidence;
 #[cfg(test)]
 pub mod fixture;
-<<<<<<< HEAD
 pub mod handover;
-=======
 #[cfg(test)]
 mod gallery;
->>>>>>> ui
 pub mod layout;
 pub mod live;
 pub mod markdown;

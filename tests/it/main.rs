@@ -4,20 +4,19 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
 mod harness;
-<<<<<<< HEAD
 mod pg;
-=======
 mod ui;
->>>>>>> ui
+mod journal;
 
 use harness::Registry;
 
 fn main() -> std::process::ExitCode {
+    if let Some(job) = std::env::var_os("HOLDPOINT_TEST_CHILD") {
+        return journal::child(&job);
+    }
     let mut registry = Registry::default();
-<<<<<<< HEAD
     pg::register(&mut registry);
-=======
     ui::register(&mut registry);
->>>>>>> ui
+    journal::register(&mut registry);
     registry.run()
 }

@@ -74,7 +74,8 @@ fn an_accepted_offer_fences_the_old_driver_while_it_lives() {
     let case = Case::new();
     let (mut a, mut b) = (case.open(), case.open());
     let (old, _) = case.take(&mut a, "alice@db1", LeaseHow::Start).unwrap();
-    let offer = |to: Option<&str>| vec![Event::Offered { to: to.map(str::to_owned), note: "over to you".into() }];
+    let offer =
+        |to: Option<&str>| vec![Event::Offered { to: to.map(str::to_owned), note: "over to you".into() }];
     a.append("alice@db1", None, samples::at(6), offer(Some("carol"))).unwrap();
     assert!(matches!(case.take(&mut b, "bob@db1", LeaseHow::Accept), Err(LeaseError::OfferedTo { .. })));
     a.append("alice@db1", None, samples::at(6), offer(Some("bob"))).unwrap();
@@ -100,10 +101,21 @@ fn a_holder_that_is_gone_is_proved_gone() {
     child.wait().unwrap();
     let (lease, _) = case.take(&mut a, "alice@db1", LeaseHow::Start).unwrap();
     (case.seat.pid, case.seat.pid_start) = me;
-    assert!(matches!(case.take(&mut a, "bob@db1", LeaseHow::TakeOver), Err(LeaseError::Busy { .. })), "the lock is held");
+    assert!(
+        matches!(case.take(&mut a, "bob@db1", LeaseHow::TakeOver), Err(LeaseError::Busy { .. })),
+        "the lock is held"
+    );
     drop(lease);
-    let claim = Claim { operator: "bob@db1".into(), how: LeaseHow::TakeOver, reason: Some(" ".into()), acknowledged: vec![] };
-    assert!(matches!(Lease::take(&mut a, &case.seat, claim, samples::at(1)), Err(LeaseError::NoReason { .. })));
+    let claim = Claim {
+        operator: "bob@db1".into(),
+        how: LeaseHow::TakeOver,
+        reason: Some(" ".into()),
+        acknowledged: vec![],
+    };
+    assert!(matches!(
+        Lease::take(&mut a, &case.seat, claim, samples::at(1)),
+        Err(LeaseError::NoReason { .. })
+    ));
     let (_lease, appended) = case.take(&mut a, "bob@db1", LeaseHow::TakeOver).unwrap();
     match &appended.own[0].event {
         Event::Lease { reason: Some(reason), .. } => {
@@ -127,7 +139,10 @@ fn without_lock_files_the_process_itself_decides() {
     std::fs::remove_dir_all(case.dir.leases()).unwrap();
     assert!(matches!(case.take(&mut b, "alice@db1", LeaseHow::Resume), Err(LeaseError::Busy { .. })));
     drop(lease);
-    assert!(matches!(case.take(&mut b, "alice@db1", LeaseHow::Resume), Err(LeaseError::Busy { .. })), "it lives");
+    assert!(
+        matches!(case.take(&mut b, "alice@db1", LeaseHow::Resume), Err(LeaseError::Busy { .. })),
+        "it lives"
+    );
     child.kill().unwrap();
     child.wait().unwrap();
     let (lease, _) = case.take(&mut b, "alice@db1", LeaseHow::Resume).unwrap();
@@ -161,7 +176,10 @@ fn a_lease_that_was_released_or_superseded_writes_nothing() {
     let (lease, _) = case.take(&mut a, "alice@db1", LeaseHow::Start).unwrap();
     let epoch = lease.epoch();
     lease.release(&mut a, samples::at(6), "held").unwrap();
-    assert!(matches!(a.append("alice@db1", Some(epoch), samples::at(7), began()), Err(AppendError::Fenced { .. })));
+    assert!(matches!(
+        a.append("alice@db1", Some(epoch), samples::at(7), began()),
+        Err(AppendError::Fenced { .. })
+    ));
     assert!(super::driver(&case.dir).is_none());
     let (_lease, _) = case.take(&mut a, "alice@db1", LeaseHow::Resume).unwrap();
     assert_eq!(super::driver(&case.dir).as_deref(), Some("alice@db1"));

@@ -41,7 +41,10 @@ fn the_place_is_chosen_in_order() {
 fn postgres_comes_later_and_no_password_is_repeated() {
     for url in ["postgres://me:s3cret@db9/holdpoint?password=s3cret", "postgresql://db9/holdpoint"] {
         let error = Store::locate(Some(url), None).unwrap_err().to_string();
-        assert!(error.contains("later version") && error.contains("db9") && !error.contains("s3cret"), "{error}");
+        assert!(
+            error.contains("later version") && error.contains("db9") && !error.contains("s3cret"),
+            "{error}"
+        );
     }
 }
 

@@ -67,14 +67,10 @@ pub fn choices(question: &Question) -> Vec<Choice> {
     match question {
         Question::Environment { .. } => return vec![QUIT],
         Question::Begin { .. } => all.push(choice("go", Act::Go, "begin this step")),
-<<<<<<< HEAD
         Question::Undo { .. } => all.push(choice("go", Act::Go, "undo this step")),
-        Question::Manual { observe: None, .. } => all.push(choice("carried out", Act::Carried, "it is done as described")),
-=======
         Question::Manual { observe: None, .. } => {
             all.push(choice("carried out", Act::Carried, "it is done as described"))
         }
->>>>>>> ui
         Question::Manual { .. } => {
             all.push(choice("carried out", Act::Carried, "it is done as described; asks what you saw"));
         }
