@@ -72,16 +72,18 @@ pub(super) fn where_it_rests(target: &Target, around: &Surroundings) -> Result<(
         None => None,
     };
     let port = conf.as_ref().map(|conf| conf.port);
-    let directory = target.data_directory.clone().map(PathBuf::from).or_else(|| conf.and_then(|c| c.data_directory));
+    let directory =
+        target.data_directory.clone().map(PathBuf::from).or_else(|| conf.and_then(|c| c.data_directory));
     let Some(directory) = directory else {
-        return Err("to measure it while it is stopped, the target must say `cluster` or `data_directory`".to_owned());
+        return Err(
+            "to measure it while it is stopped, the target must say `cluster` or `data_directory`".to_owned()
+        );
     };
     Ok((directory.clone(), port.or_else(|| files::port_of(&directory)).unwrap_or(0)))
 }
 
 fn at_rest(target: &Target, around: &Surroundings, refused: &str) -> Result<Extent, String> {
-    let (directory, port) =
-        where_it_rests(target, around).map_err(|why| format!("{refused}; {why}"))?;
+    let (directory, port) = where_it_rests(target, around).map_err(|why| format!("{refused}; {why}"))?;
     let identity = stopped::identity_from_files(&directory, port)?;
     let root = PathBuf::from(&identity.data_directory);
     let mut found = Found::default();
@@ -102,7 +104,10 @@ fn at_rest(target: &Target, around: &Surroundings, refused: &str) -> Result<Exte
         Ok(users) => {
             found.serving.extend(users.found);
             if users.hidden > 0 {
-                found.notes.push(format!("open files of {} processes of other users could not be seen", users.hidden));
+                found.notes.push(format!(
+                    "open files of {} processes of other users could not be seen",
+                    users.hidden
+                ));
             }
         }
         Err(why) => found.unmeasured.push(why),
@@ -163,7 +168,12 @@ async fn running(
 }
 
 /// Number of user tables, and of their rows unless time ran out. Partitions count, their parents do not.
-async fn rows_of(target: &Target, options: &Options, database: &str, until: Instant) -> Result<(u64, Option<u64>), String> {
+async fn rows_of(
+    target: &Target,
+    options: &Options,
+    database: &str,
+    until: Instant,
+) -> Result<(u64, Option<u64>), String> {
     let left = until.saturating_duration_since(Instant::now());
     let options = Options {
         database: Some(database.to_owned()),
@@ -181,7 +191,9 @@ async fn rows_of(target: &Target, options: &Options, database: &str, until: Inst
         .map_err(|error| error.message)?;
     let mut rows = Some(0_u64);
     for table in &tables {
-        let [Some(schema), Some(name)] = &table[..] else { return Err("the list of tables is not readable".to_owned()) };
+        let [Some(schema), Some(name)] = &table[..] else {
+            return Err("the list of tables is not readable".to_owned());
+        };
         let left = until.saturating_duration_since(Instant::now());
         let sql = format!("select count(*) from only {}.{}", identifier(schema), identifier(name));
         rows = match (rows, tokio::time::timeout(left, session.value(&sql)).await) {
@@ -246,7 +258,9 @@ impl Found {
         let ours = std::fs::canonicalize(link).and_then(|real| {
             let entries = std::fs::read_dir(&real)?.flatten().map(|entry| entry.path());
             let prefix = format!("PG_{major}_");
-            Ok(entries.filter(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(&prefix))).collect())
+            Ok(entries
+                .filter(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(&prefix)))
+                .collect())
         });
         match ours {
             Ok(ours) => {

@@ -47,7 +47,9 @@ pub(super) fn service(path: &Path, content: &str, name: &str) -> Result<Option<P
         }
         let place = format!("line {} of {}", number + 1, path.display());
         if line.starts_with("ldap") {
-            return Err(format!("{place} looks a service up in LDAP, which is not supported; write the settings there"));
+            return Err(format!(
+                "{place} looks a service up in LDAP, which is not supported; write the settings there"
+            ));
         }
         let (key, value) = line.split_once('=').ok_or_else(|| format!("{place} is not key=value"))?;
         if key == "service" || key == "servicefile" {
@@ -102,7 +104,11 @@ fn lookup(content: &str, wanted: [&str; 4]) -> Password {
             continue;
         }
         let password = fields.pop().unwrap_or_default();
-        if fields.iter().zip(wanted).all(|((field, literal), wanted)| (field == "*" && !literal) || field == wanted) {
+        if fields
+            .iter()
+            .zip(wanted)
+            .all(|((field, literal), wanted)| (field == "*" && !literal) || field == wanted)
+        {
             return Password::Found(password.0);
         }
     }
@@ -174,7 +180,9 @@ pub fn cluster_conf(root: &Path, cluster: &str) -> Result<ClusterConf, String> {
     }
     let port = match settings.get("port") {
         None => 5432,
-        Some(port) => port.parse().map_err(|_| format!("`port = {port}` in {} is not a port", path.display()))?,
+        Some(port) => {
+            port.parse().map_err(|_| format!("`port = {port}` in {} is not a port", path.display()))?
+        }
     };
     let sockets = settings.get("unix_socket_directories").map_or("/var/run/postgresql", String::as_str);
     let socket = sockets.split(',').map(str::trim).find(|dir| !dir.is_empty()).map(PathBuf::from);
@@ -213,7 +221,9 @@ fn read_conf(path: &Path, depth: usize, settings: &mut Pairs, unread: &mut Vec<S
                     files.sort();
                     files.iter().for_each(|file| read_conf(file, depth + 1, settings, unread));
                 }
-                Err(error) => unread.push(format!("{} cannot be read: {error}", folder.join(value).display())),
+                Err(error) => {
+                    unread.push(format!("{} cannot be read: {error}", folder.join(value).display()))
+                }
             },
             _ => {
                 settings.insert(name, value);
@@ -285,7 +295,9 @@ mod tests {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
             match password(&path, "h", 1, "d", "u") {
                 Password::Found(word) => assert!(used && word == "secret", "{mode:o}"),
-                Password::Refused(why) => assert!(!used && why.contains("chmod 0600") && !why.contains("secret"), "{why}"),
+                Password::Refused(why) => {
+                    assert!(!used && why.contains("chmod 0600") && !why.contains("secret"), "{why}")
+                }
                 Password::None => panic!("{mode:o}"),
             }
         }

@@ -1,7 +1,7 @@
 //! PostgreSQL: connections with psql's habits, read-only sessions with time limits, identity.
 
-pub mod conninfo;
 pub mod connect;
+pub mod conninfo;
 pub mod databases;
 pub mod error;
 pub mod extent;

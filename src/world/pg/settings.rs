@@ -40,7 +40,9 @@ impl Surroundings {
         Surroundings {
             home: home.or_else(|| account.as_ref().map(|account| account.home.clone())),
             user: account.map(|account| account.name).or_else(|| env.get("USER").cloned()),
-            clusters: PathBuf::from(env.get("PG_CLUSTER_CONF_ROOT").map_or("/etc/postgresql", String::as_str)),
+            clusters: PathBuf::from(
+                env.get("PG_CLUSTER_CONF_ROOT").map_or("/etc/postgresql", String::as_str),
+            ),
             env,
         }
     }
@@ -171,10 +173,25 @@ const KEYS: &[(&str, &str)] = &[
 /// Keys that change nothing for us when they have one of these values, and are refused otherwise.
 const ONLY: &[(&str, &str, &[&str], &str)] = &[
     ("gssencmode", "PGGSSENCMODE", &["disable", "prefer"], "GSSAPI encryption is not supported; use TLS"),
-    ("krbsrvname", "PGKRBSRVNAME", &["postgres"], "Kerberos is not supported; use a password or a certificate"),
+    (
+        "krbsrvname",
+        "PGKRBSRVNAME",
+        &["postgres"],
+        "Kerberos is not supported; use a password or a certificate",
+    ),
     ("gsslib", "PGGSSLIB", &[], "Kerberos is not supported; use a password or a certificate"),
-    ("gssdelegation", "PGGSSDELEGATION", &["0"], "Kerberos is not supported; use a password or a certificate"),
-    ("requirepeer", "PGREQUIREPEER", &[], "checking the socket's owner is not supported; give `data_directory` instead"),
+    (
+        "gssdelegation",
+        "PGGSSDELEGATION",
+        &["0"],
+        "Kerberos is not supported; use a password or a certificate",
+    ),
+    (
+        "requirepeer",
+        "PGREQUIREPEER",
+        &[],
+        "checking the socket's owner is not supported; give `data_directory` instead",
+    ),
     ("require_auth", "PGREQUIREAUTH", &[], "choosing the authentication method is not supported"),
     ("sslcrldir", "PGSSLCRLDIR", &[], "a directory of revocation lists is not supported; use sslcrl"),
     ("sslpassword", "", &[], "encrypted keys are not supported; use a key without a passphrase, mode 0600"),
@@ -182,8 +199,18 @@ const ONLY: &[(&str, &str, &[&str], &str)] = &[
     ("sslsni", "PGSSLSNI", &["1"], "leaving the host's name out of TLS is not supported"),
     ("sslcertmode", "PGSSLCERTMODE", &["allow"], "only `allow` is supported"),
     ("sslnegotiation", "PGSSLNEGOTIATION", &["postgres"], "only `postgres` is supported"),
-    ("client_encoding", "PGCLIENTENCODING", &["utf8", "utf-8", "unicode", "auto"], "text is always exchanged as UTF8"),
-    ("load_balance_hosts", "PGLOADBALANCEHOSTS", &["disable"], "places are always tried in the order written"),
+    (
+        "client_encoding",
+        "PGCLIENTENCODING",
+        &["utf8", "utf-8", "unicode", "auto"],
+        "text is always exchanged as UTF8",
+    ),
+    (
+        "load_balance_hosts",
+        "PGLOADBALANCEHOSTS",
+        &["disable"],
+        "places are always tried in the order written",
+    ),
     ("replication", "", &["0", "off", "no", "false"], "replication connections are not supported"),
 ];
 
@@ -191,7 +218,11 @@ const ONLY: &[(&str, &str, &[&str], &str)] = &[
 const IGNORED: &[&str] = &["application_name", "fallback_application_name"];
 
 /// Finds out how to connect to a target. `database` replaces the target's own.
-pub fn resolve(target: &Target, database: Option<&str>, around: &Surroundings) -> Result<Settings, ConnectError> {
+pub fn resolve(
+    target: &Target,
+    database: Option<&str>,
+    around: &Surroundings,
+) -> Result<Settings, ConnectError> {
     settle(target, database, around).map_err(ConnectError::settings)
 }
 
@@ -245,7 +276,9 @@ fn settle(target: &Target, database: Option<&str>, around: &Surroundings) -> Res
     };
     let channel_binding = take("channel_binding").unwrap_or("prefer").to_owned();
     if !["disable", "prefer", "require"].contains(&channel_binding.as_str()) {
-        return Err(format!("channel_binding `{channel_binding}` is not known; write disable, prefer or require"));
+        return Err(format!(
+            "channel_binding `{channel_binding}` is not known; write disable, prefer or require"
+        ));
     }
     Ok(Settings {
         places: places(&pairs)?,
@@ -269,7 +302,10 @@ fn settle(target: &Target, database: Option<&str>, around: &Surroundings) -> Res
             let count = count.filter(|n| *n > 0).unwrap_or(3).min(100) as u32;
             Some((seconds("keepalives_idle", 15)?, seconds("keepalives_interval", 5)?, count))
         },
-        tcp_user_timeout: match take("tcp_user_timeout").map(|text| number("tcp_user_timeout", text)).transpose()? {
+        tcp_user_timeout: match take("tcp_user_timeout")
+            .map(|text| number("tcp_user_timeout", text))
+            .transpose()?
+        {
             None | Some(0) => Duration::from_secs(30),
             Some(ms) => Duration::from_millis(ms),
         },
@@ -351,7 +387,11 @@ fn add_environment(pairs: &mut Pairs, around: &Surroundings) {
 }
 
 /// Puts the cluster's socket and port in place; returns its data directory and the file that names it.
-fn cluster(name: &str, pairs: &mut Pairs, around: &Surroundings) -> Result<(Option<PathBuf>, String), String> {
+fn cluster(
+    name: &str,
+    pairs: &mut Pairs,
+    around: &Surroundings,
+) -> Result<(Option<PathBuf>, String), String> {
     let conf = files::cluster_conf(&around.clusters, name)?;
     let host = conf.socket.as_ref().map_or_else(|| "localhost".to_owned(), |dir| dir.display().to_string());
     for (key, value) in [("host", host), ("port", conf.port.to_string())] {
@@ -372,7 +412,10 @@ fn cluster(name: &str, pairs: &mut Pairs, around: &Surroundings) -> Result<(Opti
 
 fn places(pairs: &Pairs) -> Result<Vec<(Place, u16)>, String> {
     let list = |key: &str| -> Vec<String> {
-        pairs.get(key).map(|text| text.split(',').map(|item| item.trim().to_owned()).collect()).unwrap_or_default()
+        pairs
+            .get(key)
+            .map(|text| text.split(',').map(|item| item.trim().to_owned()).collect())
+            .unwrap_or_default()
     };
     let (mut hosts, addresses, ports) = (list("host"), list("hostaddr"), list("port"));
     let count = hosts.len().max(addresses.len()).max(1);
@@ -421,7 +464,9 @@ fn default_socket(port: u16) -> PathBuf {
 
 fn tls(pairs: &Pairs, around: &Surroundings) -> Result<Tls, String> {
     let take = |key: &str| pairs.get(key);
-    let own = |name: &str| around.home.as_ref().map(|home| home.join(".postgresql").join(name)).filter(|p| p.exists());
+    let own = |name: &str| {
+        around.home.as_ref().map(|home| home.join(".postgresql").join(name)).filter(|p| p.exists())
+    };
     let root = match take("sslrootcert").map(PathBuf::from) {
         Some(root) if root != Path::new("system") && !root.exists() => {
             return Err(format!("the root certificate {} is not there", root.display()));
@@ -453,7 +498,9 @@ fn tls(pairs: &Pairs, around: &Surroundings) -> Result<Tls, String> {
             .to_owned());
     }
     let certificate = match take("sslcert").map(PathBuf::from) {
-        Some(file) if !file.exists() => return Err(format!("the certificate {} is not there", file.display())),
+        Some(file) if !file.exists() => {
+            return Err(format!("the certificate {} is not there", file.display()));
+        }
         Some(file) => Some(file),
         None => own("postgresql.crt"),
     };
@@ -462,7 +509,10 @@ fn tls(pairs: &Pairs, around: &Surroundings) -> Result<Tls, String> {
         Some(certificate) => {
             let key = take("sslkey").map(PathBuf::from).or_else(|| own("postgresql.key"));
             let key = key.filter(|key| key.exists()).ok_or_else(|| {
-                format!("there is a certificate {} but no key for it; write sslkey=FILE", certificate.display())
+                format!(
+                    "there is a certificate {} but no key for it; write sslkey=FILE",
+                    certificate.display()
+                )
             })?;
             Some((certificate, key))
         }
