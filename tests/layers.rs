@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// Each layer may use those before it.
 const ARROW: &[&str] = &[
-    "base", "problem", "runbook", "world", "check", "lint", "journal", "gate", "engine", "report", "ui", "cli",
+    "base", "problem", "runbook", "world", "check", "lint", "journal", "gate", "engine", "report", "ui",
+    "cli",
 ];
 
 /// Beside the arrow: the layer, and all that it may use.
@@ -19,14 +20,25 @@ const BESIDE: &[(&str, &[&str])] = &[
     (
         "demo",
         &[
-            "base", "problem", "runbook", "world", "check", "lint", "journal", "gate", "engine", "report", "ui",
+            "base",
+            "problem",
+            "runbook",
+            "world",
+            "check",
+            "lint",
+            "journal",
+            "gate",
+            "engine",
+            "report",
+            "ui",
             "supervise",
         ],
     ),
 ];
 
 /// Who may use what stands beside the arrow.
-const MAY_USE: &[(&str, &[&str])] = &[("supervise", &["engine", "report", "ui", "cli", "demo"]), ("demo", &["cli"])];
+const MAY_USE: &[(&str, &[&str])] =
+    &[("supervise", &["engine", "report", "ui", "cli", "demo"]), ("demo", &["cli"])];
 
 /// Crates that only these files (by the beginning of their path below `src/`) may name.
 const OWNERS: &[(&str, &[&str])] = &[
@@ -66,7 +78,8 @@ fn every_layer_uses_only_those_before_it() {
 #[test]
 fn every_folder_is_a_layer_and_every_layer_is_there() {
     let found: BTreeSet<String> = sources().iter().filter_map(|(path, _)| layer(path)).collect();
-    let known: BTreeSet<String> = ARROW.iter().copied().chain(BESIDE.iter().map(|(l, _)| *l)).map(str::to_owned).collect();
+    let known: BTreeSet<String> =
+        ARROW.iter().copied().chain(BESIDE.iter().map(|(l, _)| *l)).map(str::to_owned).collect();
     assert_eq!(found, known);
 }
 
@@ -93,11 +106,16 @@ fn every_third_party_crate_stays_in_its_folder() {
 fn the_parser_sees_what_it_must() {
     let text = "use crate::base::Span;\nuse crate::{gate, world::pg::{self, connect}};\n// crate::cli\n\
                 fn f() { crate::engine::go(\"crate::ui\"); }\npub(in crate::report) fn g() {}\n";
-    assert_eq!(used(text).into_iter().collect::<Vec<_>>(), ["base", "engine", "gate", "report", "ui", "world"]);
+    assert_eq!(
+        used(text).into_iter().collect::<Vec<_>>(),
+        ["base", "engine", "gate", "report", "ui", "world"]
+    );
     assert!(allowed("check", "world") && !allowed("world", "check") && !allowed("engine", "demo"));
     assert!(allowed("cli", "demo") && allowed("engine", "supervise") && !allowed("supervise", "engine"));
     assert!(!allowed("world", "supervise") && !allowed("nonsense", "base"));
-    assert!(names_crate("use console::Term;", "console") && names_crate("x = console::Term::new()", "console"));
+    assert!(
+        names_crate("use console::Term;", "console") && names_crate("x = console::Term::new()", "console")
+    );
     assert!(names_crate("pub use clap;", "clap") && !names_crate("use clap_complete::X;", "clap"));
     assert!(!names_crate("use super::console::Term; my_console::x()", "console"));
 }
@@ -190,7 +208,8 @@ fn names_crate(text: &str, name: &str) -> bool {
     text.match_indices(name).any(|(at, _)| {
         let (before, after) = (&text[..at], &text[at + name.len()..]);
         let begins = !before.ends_with("::") && !before.chars().next_back().is_some_and(is_word);
-        let used = before.trim_end().ends_with("use") && (after.starts_with(';') || after.starts_with(" as "));
+        let used =
+            before.trim_end().ends_with("use") && (after.starts_with(';') || after.starts_with(" as "));
         begins && (after.starts_with("::") || used)
     })
 }

@@ -236,7 +236,7 @@ mod tests {
         );
         assert!(!is("1", "1x") && !is("a", "A") && !is("true", "1") && !is("", " ") && !is("t", "f"));
         let (seven, list) = (Scalar("7".into()), [Scalar("a".into()), Scalar("7".into())]);
-        assert_eq!(Threshold::value(Some(&seven), None, None, None).unwrap().holds("NaN").is_err(), true);
+        assert!(Threshold::value(Some(&seven), None, None, None).unwrap().holds("NaN").is_err());
         let one_of = Threshold::value(None, None, None, Some(&list)).unwrap();
         assert_eq!((one_of.holds("7.0"), one_of.holds("b")), (Ok(true), Ok(false)));
         assert!(Threshold::value(None, None, None, Some(&[])).is_err());

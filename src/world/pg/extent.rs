@@ -127,7 +127,7 @@ async fn running(
     let mut found = Found::default();
     let root = PathBuf::from(&identity.data_directory);
     let asked = |error: super::QueryError| error.message;
-    if session.is_local() && root.is_dir() {
+    if session.is_local() && std::fs::read_dir(&root).is_ok() {
         let (target, around, major) = (target.clone(), around.clone(), identity.version / 10_000);
         found = tokio::task::spawn_blocking(move || {
             found.files(&root, major);
@@ -292,7 +292,7 @@ impl Found {
         }
     }
 
-    /// The same from afar: the server's own words about its sizes.
+    /// The same from afar, or without the right to read its files: the server's own words about its sizes.
     async fn by_sql(&mut self, session: &Session) -> Result<(), super::QueryError> {
         let number = |value: Option<String>| value.and_then(|text| text.parse::<u64>().ok());
         let root = session.identity().data_directory.clone();
@@ -307,7 +307,7 @@ impl Found {
             let mut row = row.into_iter();
             self.part("tablespace", row.next().flatten().unwrap_or_default(), number(row.next().flatten()));
         }
-        self.notes.push("it runs on another machine: sizes are the server's own".to_owned());
+        self.notes.push("its files cannot be read from here: sizes are the server's own".to_owned());
         Ok(())
     }
 

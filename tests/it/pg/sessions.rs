@@ -40,10 +40,7 @@ fn answers() {
                 .await
                 .unwrap();
             assert_eq!(rows, [[Some("2.50".to_owned()), Some("\\x00ff".to_owned())]]);
-            assert_eq!(
-                session.query("select 1; select 2 where false").await.unwrap(),
-                Vec::<pg::Row>::new()
-            );
+            assert_eq!(session.query("select 1; select 2 where false").await.unwrap(), Vec::<pg::Row>::new());
             knows(session.identity(), &cluster, 15);
             let refused = session.query("create table t ()").await.unwrap_err();
             assert_eq!((refused.sqlstate.as_deref(), refused.lost), (Some("25006"), false));
