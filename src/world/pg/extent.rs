@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::error::ConnectTrouble;
 use super::session::{Options, Session, identifier};
 use super::settings::Surroundings;
-use super::{connect, files, stopped, tree};
+use super::{connect, debian, stopped, tree};
 use crate::runbook::Target;
 use crate::world::identity::PostgresIdentity;
 
@@ -68,7 +68,7 @@ pub async fn extent_within(target: &Target, counting: Duration) -> Result<Extent
 /// The data directory of a target that does not run, and its port, as far as its words say; an error without either.
 pub(super) fn where_it_rests(target: &Target, around: &Surroundings) -> Result<(PathBuf, u16), String> {
     let conf = match &target.cluster {
-        Some(name) => Some(files::cluster_conf(&around.clusters, name)?),
+        Some(name) => Some(debian::cluster_conf(&around.clusters, name)?),
         None => None,
     };
     let port = conf.as_ref().map(|conf| conf.port);
@@ -79,7 +79,7 @@ pub(super) fn where_it_rests(target: &Target, around: &Surroundings) -> Result<(
             "to measure it while it is stopped, the target must say `cluster` or `data_directory`".to_owned()
         );
     };
-    Ok((directory.clone(), port.or_else(|| files::port_of(&directory)).unwrap_or(0)))
+    Ok((directory.clone(), port.or_else(|| debian::port_of(&directory)).unwrap_or(0)))
 }
 
 fn at_rest(target: &Target, around: &Surroundings, refused: &str) -> Result<Extent, String> {
@@ -278,7 +278,7 @@ impl Found {
     /// What Debian's tools remove together with a cluster.
     fn debian(&mut self, target: &Target, around: &Surroundings) {
         let Some(name) = &target.cluster else { return };
-        match files::cluster_conf(&around.clusters, name) {
+        match debian::cluster_conf(&around.clusters, name) {
             Ok(conf) => {
                 let bytes = self.tree(&conf.directory, &[]);
                 self.part("configuration", conf.directory.display().to_string(), Some(bytes));

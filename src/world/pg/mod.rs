@@ -3,9 +3,10 @@
 pub mod connect;
 pub mod conninfo;
 pub mod databases;
+pub mod debian;
 pub mod error;
 pub mod extent;
-pub mod files;
+mod files;
 pub mod identity;
 mod peer;
 pub mod session;

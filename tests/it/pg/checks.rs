@@ -192,7 +192,7 @@ fn time_limit() {
     let busy = || {
         cluster.psql("select count(*) from pg_stat_activity where query like '%pg_sleep(60)%' and pid <> pg_backend_pid()")
     };
-    crate::harness::eventually(Duration::from_secs(1), "the query ends on the server", || busy() == "0");
+    crate::harness::eventually(Duration::from_secs(5), "the query ends on the server", || busy() == "0");
 }
 
 fn parameters() {

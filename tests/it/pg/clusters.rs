@@ -11,7 +11,7 @@ use holdpoint::world::pg::extent::{Extent, Part, extent_within};
 use holdpoint::world::pg::settings::{Surroundings, resolve};
 use holdpoint::world::pg::{self, ConnectTrouble, Options, connect::connect_with, extent};
 
-use crate::harness::{Cluster, Major, Need, Registry, Sandbox, block_on, must};
+use crate::harness::{Cluster, Major, Need, Registry, Sandbox, block_on, eventually, must};
 
 pub fn register(r: &mut Registry) {
     r.add("pg::a_cluster_is_itself_running_and_stopped", &[Need::Pg15], same_15);
@@ -114,7 +114,9 @@ fn reaches() {
         .stderr(std::process::Stdio::null())
         .spawn();
     let mut app = app.unwrap();
-    std::thread::sleep(Duration::from_millis(300));
+    let connected =
+        || cluster.psql("select count(*) from pg_stat_activity where application_name = 'synapse'") == "1";
+    eventually(Duration::from_secs(10), "the other client is connected", connected);
     let running = block_on(extent(&target)).unwrap();
     assert_eq!(running.unmeasured, Vec::<String>::new());
     let shop = part(&running, "database", "shop");
@@ -157,7 +159,8 @@ fn reaches() {
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    std::thread::sleep(Duration::from_millis(200));
+    let fds = format!("/proc/{}/fd/3", tail.id());
+    eventually(Duration::from_secs(10), "tail has its file open", || std::path::Path::new(&fds).exists());
     let watched = block_on(extent(&target)).unwrap();
     tail.kill().unwrap();
     tail.wait().unwrap();

@@ -85,19 +85,24 @@ fn dropped_query_stops() {
             // The next statement waits for the cancel, and is not hit by it.
             assert_eq!(session.value("select 7").await.unwrap().as_deref(), Some("7"));
             assert_eq!(watcher.value(SLEEPERS).await.unwrap().as_deref(), Some("0"));
-            assert!(dropped.elapsed() < Duration::from_secs(1), "{:?}", dropped.elapsed());
+            assert!(dropped.elapsed() < Duration::from_secs(3), "{:?}", dropped.elapsed());
             // Two futures on one session take turns.
             let (a, b) = futures::join!(session.value("select 1"), session.value("select 2"));
             assert_eq!((a.unwrap().as_deref(), b.unwrap().as_deref()), (Some("1"), Some("2")));
             // A session that is dropped with its query leaves nothing behind either.
             let sleep = tokio::spawn(async move { session.query("select pg_sleep(60)").await });
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            while watcher.value(SLEEPERS).await.unwrap().as_deref() != Some("1") {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
             sleep.abort();
-            tokio::time::sleep(Duration::from_millis(500)).await;
-            let left = watcher
-                .value("select count(*) from pg_stat_activity where backend_type = 'client backend'")
-                .await;
-            assert_eq!(left.unwrap().as_deref(), Some("1"), "only the watcher is left");
+            let others = "select count(*) from pg_stat_activity \
+                          where backend_type = 'client backend' and pid <> pg_backend_pid()";
+            let gone = async {
+                while watcher.value(others).await.unwrap().as_deref() != Some("0") {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(3), gone).await.expect("only the watcher is left");
         });
     }
 }

@@ -1,6 +1,9 @@
 //! Table tests for [`super::resolve`].
 
-use super::*;
+use std::path::{Path, PathBuf};
+
+use super::{Place, Settings, SslMode, Surroundings, resolve};
+use crate::runbook::Target;
 
 fn around(env: &[(&str, &str)]) -> Surroundings {
     Surroundings {
