@@ -73,7 +73,8 @@ impl Check for PgAcceptsConnections {
     }
 
     async fn measure(&self, cx: &Context) -> Outcome {
-        let expected = if self.standby { "a standby that answers" } else { "a server that answers and is no standby" };
+        let expected =
+            if self.standby { "a standby that answers" } else { "a server that answers and is no standby" };
         let target = match cx.target(&self.target) {
             Ok(target) => target,
             Err(why) => return Outcome::unknown(why, expected),
@@ -93,7 +94,9 @@ impl Check for PgAcceptsConnections {
         let identity = Identity::Postgres(session.identity().clone());
         let standby = session.identity().in_recovery;
         let outcome = match session.value("select 1").await {
-            Err(error) if error.lost => Outcome::fail(error.message, expected).help("look into the server's log"),
+            Err(error) if error.lost => {
+                Outcome::fail(error.message, expected).help("look into the server's log")
+            }
             Err(error) => Outcome::unknown(error.message, expected),
             Ok(Some(one)) if one == "1" => {
                 let role = if standby { "a standby" } else { "no standby" };
@@ -117,17 +120,21 @@ fn refused(error: &ConnectError, expected: &str) -> Outcome {
         _ if missing_database => {
             Outcome::fail(says, expected).help("create or restore the database, or correct the name")
         }
-        ConnectTrouble::Refused => Outcome::fail(says, expected).help("start the server, or correct the target's address"),
-        ConnectTrouble::NotServing => Outcome::fail(says, expected).help("wait until the server serves, then measure again"),
-        ConnectTrouble::WrongServer => {
-            Outcome::fail(says, expected).help("find out which cluster listens there; do not go on until it is the right one")
+        ConnectTrouble::Refused => {
+            Outcome::fail(says, expected).help("start the server, or correct the target's address")
         }
+        ConnectTrouble::NotServing => {
+            Outcome::fail(says, expected).help("wait until the server serves, then measure again")
+        }
+        ConnectTrouble::WrongServer => Outcome::fail(says, expected)
+            .help("find out which cluster listens there; do not go on until it is the right one"),
         ConnectTrouble::Denied => {
             Outcome::unknown(says, expected).help("give the role its password and rights, then measure again")
         }
-        ConnectTrouble::Settings => Outcome::unknown(says, expected).help("correct the target, then measure again"),
-        ConnectTrouble::Timeout | ConnectTrouble::Other => {
-            Outcome::unknown(says, expected).help("find out why the server cannot be reached, then measure again")
+        ConnectTrouble::Settings => {
+            Outcome::unknown(says, expected).help("correct the target, then measure again")
         }
+        ConnectTrouble::Timeout | ConnectTrouble::Other => Outcome::unknown(says, expected)
+            .help("find out why the server cannot be reached, then measure again"),
     }
 }

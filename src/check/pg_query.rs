@@ -110,13 +110,16 @@ fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
 
 impl PgQuery {
     fn threshold(&self) -> Result<Threshold<'_>, String> {
-        let compares =
-            self.equals.is_some() || self.at_least.is_some() || self.at_most.is_some() || self.matches.is_some();
+        let compares = self.equals.is_some()
+            || self.at_least.is_some()
+            || self.at_most.is_some()
+            || self.matches.is_some();
         match (&self.rows, compares) {
             (Some(_), true) => Err("`rows` goes without the other thresholds; write two checks".to_owned()),
             (Some(rows), false) => Ok(Threshold::Rows(rows.0)),
             (None, false) => {
-                Err("no threshold is set; write `equals`, `at_least`, `at_most`, `matches` or `rows`".to_owned())
+                Err("no threshold is set; write `equals`, `at_least`, `at_most`, `matches` or `rows`"
+                    .to_owned())
             }
             (None, true) => Threshold::value(
                 self.equals.as_ref(),
@@ -175,7 +178,9 @@ impl Check for PgQuery {
             Ok(session) => session,
             Err(error) => {
                 let help = match error.kind {
-                    ConnectTrouble::Refused | ConnectTrouble::NotServing => "start the server, then measure again",
+                    ConnectTrouble::Refused | ConnectTrouble::NotServing => {
+                        "start the server, then measure again"
+                    }
                     ConnectTrouble::WrongServer => "find out which cluster listens there before going on",
                     ConnectTrouble::Denied => "give the role its password and rights, then measure again",
                     _ => "find out why there is no connection, then measure again",
@@ -186,7 +191,8 @@ impl Check for PgQuery {
         let identity = Identity::Postgres(session.identity().clone());
         let outcome = match self.ask(&session, matches!(threshold, Threshold::Rows(_))).await {
             Err(error) => broken(&error, &expected),
-            Ok((0, ..)) => Outcome::unknown("the statement returns no value", expected).help("write a query that returns one value"),
+            Ok((0, ..)) => Outcome::unknown("the statement returns no value", expected)
+                .help("write a query that returns one value"),
             Ok((columns, rows, seen)) => judged(&threshold, columns, &rows, seen, &expected),
         };
         outcome.on(&self.target, identity)
@@ -195,7 +201,8 @@ impl Check for PgQuery {
 
 fn judged(threshold: &Threshold<'_>, columns: usize, rows: &[Row], seen: u64, expected: &str) -> Outcome {
     if let Threshold::Rows(wanted) = threshold {
-        let mut outcome = Outcome::judge(seen == *wanted, count(seen, "row", "rows"), expected).fact("rows", seen);
+        let mut outcome =
+            Outcome::judge(seen == *wanted, count(seen, "row", "rows"), expected).fact("rows", seen);
         if seen != *wanted {
             for row in rows {
                 let values: Vec<_> = row.iter().map(|value| value.as_deref().unwrap_or("NULL")).collect();
@@ -205,7 +212,10 @@ fn judged(threshold: &Threshold<'_>, columns: usize, rows: &[Row], seen: u64, ex
         return outcome.help("look at what the query returns");
     }
     let value = match rows {
-        [] => return Outcome::unknown("no row came back", expected).help("check that the query asks for what exists"),
+        [] => {
+            return Outcome::unknown("no row came back", expected)
+                .help("check that the query asks for what exists");
+        }
         _ if columns > 1 => {
             return Outcome::unknown(format!("{columns} columns came back"), expected)
                 .help("return one column, or count rows with `rows`");
@@ -223,14 +233,17 @@ fn judged(threshold: &Threshold<'_>, columns: usize, rows: &[Row], seen: u64, ex
             Ok(holds) => Outcome::judge(holds, judge::short(&value), expected)
                 .fact("value", judge::short(&value))
                 .help("put right what the query measures, then measure again"),
-            Err(why) => Outcome::unknown(why, expected).help("return a number: cast it, or use extract(epoch from ...)"),
+            Err(why) => Outcome::unknown(why, expected)
+                .help("return a number: cast it, or use extract(epoch from ...)"),
         },
     }
 }
 
 fn broken(error: &QueryError, expected: &str) -> Outcome {
     let help = match error.sqlstate.as_deref() {
-        Some("25006") => "a check only reads: write a query that changes nothing, and put changes into a step",
+        Some("25006") => {
+            "a check only reads: write a query that changes nothing, and put changes into a step"
+        }
         Some("42501") => "give the role the right to read this, then measure again",
         Some("42601") => "write one statement that PostgreSQL understands",
         Some("42P01" | "42703" | "3F000") => "correct the names in the query, or give `database`",

@@ -14,7 +14,9 @@ pub async fn identity(target: &Target) -> Result<Identity, String> {
     match &target.sqlite {
         Some(path) => {
             let path = path.clone();
-            tokio::task::spawn_blocking(move || file_identity(&path)).await.map_err(|error| error.to_string())?
+            tokio::task::spawn_blocking(move || file_identity(&path))
+                .await
+                .map_err(|error| error.to_string())?
         }
         None => super::pg::identity::identity(target).await.map(Identity::Postgres),
     }

@@ -105,9 +105,10 @@ impl<'a> Threshold<'a> {
         let mut holds = equals.is_none_or(|wanted| wanted.is(value))
             && matches.is_none_or(|list| list.iter().any(|wanted| wanted.is(value)));
         if at_least.is_some() || at_most.is_some() {
-            let number =
-                Number::parse(value).ok_or_else(|| format!("`{}` came back, which is not a number", short(value)))?;
-            let against = |limit: &Number, wrong: Ordering| number.compare(limit).is_some_and(|order| order != wrong);
+            let number = Number::parse(value)
+                .ok_or_else(|| format!("`{}` came back, which is not a number", short(value)))?;
+            let against =
+                |limit: &Number, wrong: Ordering| number.compare(limit).is_some_and(|order| order != wrong);
             holds &= at_least.is_none_or(|low| against(low, Ordering::Less));
             holds &= at_most.is_none_or(|high| against(high, Ordering::Greater));
         }
@@ -135,7 +136,8 @@ impl fmt::Display for Threshold<'_> {
 
 /// At most 200 characters, on one line.
 pub(super) fn short(value: &str) -> String {
-    let line: String = value.chars().map(|c| if c == '\n' || c == '\r' { ' ' } else { c }).take(200).collect();
+    let line: String =
+        value.chars().map(|c| if c == '\n' || c == '\r' { ' ' } else { c }).take(200).collect();
     if value.chars().nth(200).is_some() { format!("{line}…") } else { line }
 }
 
@@ -164,10 +166,9 @@ impl<'de> Deserialize<'de> for Number {
 impl<'de> Deserialize<'de> for Count {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = scalar(deserializer)?;
-        text.trim()
-            .parse()
-            .map(Count)
-            .map_err(|_| serde::de::Error::custom(format!("`{text}` is not a number of rows; write 0, 1, 2, ...")))
+        text.trim().parse().map(Count).map_err(|_| {
+            serde::de::Error::custom(format!("`{text}` is not a number of rows; write 0, 1, 2, ..."))
+        })
     }
 }
 
@@ -230,10 +231,12 @@ mod tests {
     #[test]
     fn equality_is_by_value_where_there_is_one() {
         let is = |wanted: &str, value: &str| Scalar(wanted.to_owned()).is(value);
-        assert!(is("1", "1.00") && is("true", "t") && is("f", "false") && is("a b", "a b") && is("1e2", "100"));
+        assert!(
+            is("1", "1.00") && is("true", "t") && is("f", "false") && is("a b", "a b") && is("1e2", "100")
+        );
         assert!(!is("1", "1x") && !is("a", "A") && !is("true", "1") && !is("", " ") && !is("t", "f"));
         let (seven, list) = (Scalar("7".into()), [Scalar("a".into()), Scalar("7".into())]);
-        assert_eq!(Threshold::value(Some(&seven), None, None, None).unwrap().holds("NaN").is_err(), true);
+        assert!(Threshold::value(Some(&seven), None, None, None).unwrap().holds("NaN").is_err());
         let one_of = Threshold::value(None, None, None, Some(&list)).unwrap();
         assert_eq!((one_of.holds("7.0"), one_of.holds("b")), (Ok(true), Ok(false)));
         assert!(Threshold::value(None, None, None, Some(&[])).is_err());

@@ -61,7 +61,10 @@ pub async fn connect_with(settings: &Settings, options: &Options) -> Result<Sess
     Err(last)
 }
 
-async fn within(limit: Duration, work: impl Future<Output = Result<Session, ConnectError>>) -> Result<Session, ConnectError> {
+async fn within(
+    limit: Duration,
+    work: impl Future<Output = Result<Session, ConnectError>>,
+) -> Result<Session, ConnectError> {
     timeout(limit, work).await.unwrap_or_else(|_| {
         let limit = crate::base::Span(limit);
         Err(ConnectError::new(ConnectTrouble::Timeout, format!("no connection within {limit}")))
@@ -71,7 +74,9 @@ async fn within(limit: Duration, work: impl Future<Output = Result<Session, Conn
 fn where_is(place: &Place, port: u16, settings: &Settings) -> String {
     let server = match place {
         Place::Socket(dir) => format!("{} port {port}", dir.display()),
-        Place::Tcp(name, Some(address)) if *name != address.to_string() => format!("{name} ({address}) port {port}"),
+        Place::Tcp(name, Some(address)) if *name != address.to_string() => {
+            format!("{name} ({address}) port {port}")
+        }
         Place::Tcp(name, _) => format!("{name} port {port}"),
     };
     format!("PostgreSQL at {server}, database {}, user {}", settings.database, settings.user)
@@ -85,7 +90,11 @@ async fn place_attempt(
     wanted: SessionAttrs,
 ) -> Result<Session, ConnectError> {
     let mut config = Config::new();
-    config.user(&settings.user).dbname(&settings.database).application_name(&options.application_name).port(port);
+    config
+        .user(&settings.user)
+        .dbname(&settings.database)
+        .application_name(&options.application_name)
+        .port(port);
     if let Some(given) = &settings.options {
         config.options(given);
     }
@@ -186,7 +195,9 @@ async fn handshake(config: &Config, stream: UnixStream, path: &Path) -> Result<O
 fn io_trouble(error: &std::io::Error) -> ConnectError {
     use std::io::ErrorKind;
     match error.kind() {
-        ErrorKind::NotFound => ConnectError::new(ConnectTrouble::Refused, "there is no socket; no server runs there"),
+        ErrorKind::NotFound => {
+            ConnectError::new(ConnectTrouble::Refused, "there is no socket; no server runs there")
+        }
         ErrorKind::ConnectionRefused => {
             ConnectError::new(ConnectTrouble::Refused, "connection refused; no server runs there")
         }
@@ -239,7 +250,8 @@ async fn suits(line: &OpenLine, wanted: SessionAttrs) -> Result<(), ConnectError
     if wanted == SessionAttrs::Any {
         return Ok(());
     }
-    let sql = "select pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('default_transaction_read_only')";
+    let sql =
+        "select pg_catalog.pg_is_in_recovery(), pg_catalog.current_setting('default_transaction_read_only')";
     let rows = line.query(sql).await.map_err(|error| set_up(&error))?;
     let standby = rows.first().and_then(|row| row.first()?.as_deref()) == Some("t");
     let read_only = standby || rows.first().and_then(|row| row.get(1)?.as_deref()) == Some("on");
@@ -278,7 +290,8 @@ async fn pin_settings(line: &OpenLine, options: &Options) -> Result<(), ConnectE
     if !options.own_search_path {
         settings.push(("search_path", "pg_catalog".to_owned()));
     }
-    let sql: String = settings.iter().map(|(name, value)| format!("set {name} = {};", literal(value))).collect();
+    let sql: String =
+        settings.iter().map(|(name, value)| format!("set {name} = {};", literal(value))).collect();
     line.query(&sql).await.map(drop).map_err(|error| set_up(&error))
 }
 

@@ -30,9 +30,11 @@ fn key_values(text: &str) -> Result<Pairs, String> {
         while chars.next_if(|c| c.is_whitespace()).is_some() {}
         if chars.next() != Some('=') {
             return Err(if pairs.is_empty() {
-                "the connection string must be key=value pairs (host=... dbname=...) or a postgres:// URL".to_owned()
+                "the connection string must be key=value pairs (host=... dbname=...) or a postgres:// URL"
+                    .to_owned()
             } else {
-                "a word without `=` in the connection string; quote values that hold spaces: key='a b'".to_owned()
+                "a word without `=` in the connection string; quote values that hold spaces: key='a b'"
+                    .to_owned()
             });
         }
         while chars.next_if(|c| c.is_whitespace()).is_some() {}
@@ -57,9 +59,11 @@ fn url(rest: &str) -> Result<Pairs, String> {
     let (rest, query) = rest.split_once('?').map_or((rest, ""), |(rest, query)| (rest, query));
     let (authority, database) = rest.split_once('/').unwrap_or((rest, ""));
     // A password may hold an unescaped `@`; host names cannot.
-    let (login, hosts) = authority.rsplit_once('@').map_or((None, authority), |(login, hosts)| (Some(login), hosts));
+    let (login, hosts) =
+        authority.rsplit_once('@').map_or((None, authority), |(login, hosts)| (Some(login), hosts));
     if let Some(login) = login {
-        let (user, password) = login.split_once(':').map_or((login, None), |(user, password)| (user, Some(password)));
+        let (user, password) =
+            login.split_once(':').map_or((login, None), |(user, password)| (user, Some(password)));
         if !user.is_empty() {
             insert(&mut pairs, "user", decode(user)?)?;
         }
@@ -94,8 +98,9 @@ fn url(rest: &str) -> Result<Pairs, String> {
         insert(&mut pairs, "dbname", decode(database)?)?;
     }
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (key, value) =
-            pair.split_once('=').ok_or_else(|| "a URL parameter has no `=`; write ?key=value&key=value".to_owned())?;
+        let (key, value) = pair
+            .split_once('=')
+            .ok_or_else(|| "a URL parameter has no `=`; write ?key=value&key=value".to_owned())?;
         match (decode(key)?.as_str(), decode(value)?) {
             ("ssl", value) if value == "true" => insert(&mut pairs, "sslmode", "require".to_owned())?,
             (key, value) => insert(&mut pairs, key, value)?,
@@ -114,7 +119,8 @@ fn insert(pairs: &mut Pairs, key: &str, value: String) -> Result<(), String> {
 }
 
 fn decode(text: &str) -> Result<String, String> {
-    let wrong = || "a `%` in the URL must be followed by two hexadecimal digits (write %25 for `%`)".to_owned();
+    let wrong =
+        || "a `%` in the URL must be followed by two hexadecimal digits (write %25 for `%`)".to_owned();
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {
@@ -149,7 +155,10 @@ mod tests {
         for (text, wanted) in [
             ("", ""),
             ("host=a dbname = b", "dbname=b|host=a"),
-            ("password='it''s'", "error: a word without `=` in the connection string; quote values that hold spaces: key='a b'"),
+            (
+                "password='it''s'",
+                "error: a word without `=` in the connection string; quote values that hold spaces: key='a b'",
+            ),
             (r"password='it\'s \\ fine' user=u", r"password=it's \ fine|user=u"),
             (r"password=a\ b", "password=a b"),
             ("host='' port=5432", "host=|port=5432"),
@@ -168,7 +177,10 @@ mod tests {
         for (text, wanted) in [
             ("postgres://", ""),
             ("postgresql://localhost", "host=localhost"),
-            ("postgres://u:p%40ss@h:5433/db?sslmode=require", "dbname=db|host=h|password=p@ss|port=5433|sslmode=require|user=u"),
+            (
+                "postgres://u:p%40ss@h:5433/db?sslmode=require",
+                "dbname=db|host=h|password=p@ss|port=5433|sslmode=require|user=u",
+            ),
             ("postgres://u@%2Frun%2Fpg/db", "dbname=db|host=/run/pg|user=u"),
             ("postgres://h1:1,h2,[::1]:3/db", "dbname=db|host=h1,h2,::1|port=1,,3"),
             ("postgres:///db?host=/tmp&port=5&ssl=true", "dbname=db|host=/tmp|port=5|sslmode=require"),
@@ -176,7 +188,13 @@ mod tests {
         ] {
             assert_eq!(show(text), wanted, "{text}");
         }
-        for wrong in ["postgres://[::1/db", "postgres://h/%zz", "postgres://h/d?x", "postgres://h/%f", "postgres://h/%ff"] {
+        for wrong in [
+            "postgres://[::1/db",
+            "postgres://h/%zz",
+            "postgres://h/d?x",
+            "postgres://h/%f",
+            "postgres://h/%ff",
+        ] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }

@@ -56,7 +56,10 @@ impl Session {
                 let who = next().unwrap_or_default();
                 let place = next().map_or_else(|| "for replication".to_owned(), |name| format!("in {name}"));
                 let count = next().and_then(|n| n.parse().ok()).unwrap_or(1);
-                format!("{} of {who} {place}", crate::base::text::count(count, "client session", "client sessions"))
+                format!(
+                    "{} of {who} {place}",
+                    crate::base::text::count(count, "client session", "client sessions")
+                )
             })
             .collect())
     }

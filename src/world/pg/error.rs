@@ -133,9 +133,10 @@ pub(super) fn trouble(error: &tokio_postgres::Error) -> ConnectError {
             ConnectTrouble::Denied,
             "the server wants a password, and none is given (PGPASSWORD, or the password file ~/.pgpass)",
         ),
-        "server does not support TLS" => {
-            ConnectError::new(ConnectTrouble::Denied, "the server does not support TLS, which sslmode demands")
-        }
+        "server does not support TLS" => ConnectError::new(
+            ConnectTrouble::Denied,
+            "the server does not support TLS, which sslmode demands",
+        ),
         other => ConnectError::new(ConnectTrouble::Other, other),
     }
 }

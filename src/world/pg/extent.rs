@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::error::ConnectTrouble;
 use super::session::{Options, Session, identifier};
 use super::settings::Surroundings;
-use super::{connect, files, stopped, tree};
+use super::{connect, debian, stopped, tree};
 use crate::runbook::Target;
 use crate::world::identity::PostgresIdentity;
 
@@ -68,20 +68,22 @@ pub async fn extent_within(target: &Target, counting: Duration) -> Result<Extent
 /// The data directory of a target that does not run, and its port, as far as its words say; an error without either.
 pub(super) fn where_it_rests(target: &Target, around: &Surroundings) -> Result<(PathBuf, u16), String> {
     let conf = match &target.cluster {
-        Some(name) => Some(files::cluster_conf(&around.clusters, name)?),
+        Some(name) => Some(debian::cluster_conf(&around.clusters, name)?),
         None => None,
     };
     let port = conf.as_ref().map(|conf| conf.port);
-    let directory = target.data_directory.clone().map(PathBuf::from).or_else(|| conf.and_then(|c| c.data_directory));
+    let directory =
+        target.data_directory.clone().map(PathBuf::from).or_else(|| conf.and_then(|c| c.data_directory));
     let Some(directory) = directory else {
-        return Err("to measure it while it is stopped, the target must say `cluster` or `data_directory`".to_owned());
+        return Err(
+            "to measure it while it is stopped, the target must say `cluster` or `data_directory`".to_owned()
+        );
     };
-    Ok((directory.clone(), port.or_else(|| files::port_of(&directory)).unwrap_or(0)))
+    Ok((directory.clone(), port.or_else(|| debian::port_of(&directory)).unwrap_or(0)))
 }
 
 fn at_rest(target: &Target, around: &Surroundings, refused: &str) -> Result<Extent, String> {
-    let (directory, port) =
-        where_it_rests(target, around).map_err(|why| format!("{refused}; {why}"))?;
+    let (directory, port) = where_it_rests(target, around).map_err(|why| format!("{refused}; {why}"))?;
     let identity = stopped::identity_from_files(&directory, port)?;
     let root = PathBuf::from(&identity.data_directory);
     let mut found = Found::default();
@@ -102,7 +104,10 @@ fn at_rest(target: &Target, around: &Surroundings, refused: &str) -> Result<Exte
         Ok(users) => {
             found.serving.extend(users.found);
             if users.hidden > 0 {
-                found.notes.push(format!("open files of {} processes of other users could not be seen", users.hidden));
+                found.notes.push(format!(
+                    "open files of {} processes of other users could not be seen",
+                    users.hidden
+                ));
             }
         }
         Err(why) => found.unmeasured.push(why),
@@ -122,7 +127,7 @@ async fn running(
     let mut found = Found::default();
     let root = PathBuf::from(&identity.data_directory);
     let asked = |error: super::QueryError| error.message;
-    if session.is_local() && root.is_dir() {
+    if session.is_local() && std::fs::read_dir(&root).is_ok() {
         let (target, around, major) = (target.clone(), around.clone(), identity.version / 10_000);
         found = tokio::task::spawn_blocking(move || {
             found.files(&root, major);
@@ -163,7 +168,12 @@ async fn running(
 }
 
 /// Number of user tables, and of their rows unless time ran out. Partitions count, their parents do not.
-async fn rows_of(target: &Target, options: &Options, database: &str, until: Instant) -> Result<(u64, Option<u64>), String> {
+async fn rows_of(
+    target: &Target,
+    options: &Options,
+    database: &str,
+    until: Instant,
+) -> Result<(u64, Option<u64>), String> {
     let left = until.saturating_duration_since(Instant::now());
     let options = Options {
         database: Some(database.to_owned()),
@@ -181,7 +191,9 @@ async fn rows_of(target: &Target, options: &Options, database: &str, until: Inst
         .map_err(|error| error.message)?;
     let mut rows = Some(0_u64);
     for table in &tables {
-        let [Some(schema), Some(name)] = &table[..] else { return Err("the list of tables is not readable".to_owned()) };
+        let [Some(schema), Some(name)] = &table[..] else {
+            return Err("the list of tables is not readable".to_owned());
+        };
         let left = until.saturating_duration_since(Instant::now());
         let sql = format!("select count(*) from only {}.{}", identifier(schema), identifier(name));
         rows = match (rows, tokio::time::timeout(left, session.value(&sql)).await) {
@@ -246,7 +258,9 @@ impl Found {
         let ours = std::fs::canonicalize(link).and_then(|real| {
             let entries = std::fs::read_dir(&real)?.flatten().map(|entry| entry.path());
             let prefix = format!("PG_{major}_");
-            Ok(entries.filter(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(&prefix))).collect())
+            Ok(entries
+                .filter(|p| p.file_name().is_some_and(|n| n.to_string_lossy().starts_with(&prefix)))
+                .collect())
         });
         match ours {
             Ok(ours) => {
@@ -264,7 +278,7 @@ impl Found {
     /// What Debian's tools remove together with a cluster.
     fn debian(&mut self, target: &Target, around: &Surroundings) {
         let Some(name) = &target.cluster else { return };
-        match files::cluster_conf(&around.clusters, name) {
+        match debian::cluster_conf(&around.clusters, name) {
             Ok(conf) => {
                 let bytes = self.tree(&conf.directory, &[]);
                 self.part("configuration", conf.directory.display().to_string(), Some(bytes));
@@ -278,7 +292,7 @@ impl Found {
         }
     }
 
-    /// The same from afar: the server's own words about its sizes.
+    /// The same from afar, or without the right to read its files: the server's own words about its sizes.
     async fn by_sql(&mut self, session: &Session) -> Result<(), super::QueryError> {
         let number = |value: Option<String>| value.and_then(|text| text.parse::<u64>().ok());
         let root = session.identity().data_directory.clone();
@@ -293,7 +307,7 @@ impl Found {
             let mut row = row.into_iter();
             self.part("tablespace", row.next().flatten().unwrap_or_default(), number(row.next().flatten()));
         }
-        self.notes.push("it runs on another machine: sizes are the server's own".to_owned());
+        self.notes.push("its files cannot be read from here: sizes are the server's own".to_owned());
         Ok(())
     }
 

@@ -1,11 +1,12 @@
 //! PostgreSQL: connections with psql's habits, read-only sessions with time limits, identity.
 
-pub mod conninfo;
 pub mod connect;
+pub mod conninfo;
 pub mod databases;
+pub mod debian;
 pub mod error;
 pub mod extent;
-pub mod files;
+mod files;
 pub mod identity;
 mod peer;
 pub mod session;

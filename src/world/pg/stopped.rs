@@ -14,7 +14,8 @@ const KNOWN_LAYOUTS: std::ops::RangeInclusive<u32> = 1100..=1800;
 /// says, 0 when it says nothing. An error when a server runs on it, or when the files are not those of a cluster.
 pub fn identity_from_files(data_directory: &Path, port: u16) -> Result<PostgresIdentity, String> {
     let shown = data_directory.display();
-    let directory = std::fs::canonicalize(data_directory).map_err(|error| format!("{shown} cannot be read: {error}"))?;
+    let directory =
+        std::fs::canonicalize(data_directory).map_err(|error| format!("{shown} cannot be read: {error}"))?;
     if let Some(pid) = postmaster(&directory)? {
         return Err(format!("a server (pid {pid}) runs on {shown}, but it could not be asked what it is"));
     }
@@ -26,7 +27,10 @@ pub fn identity_from_files(data_directory: &Path, port: u16) -> Result<PostgresI
         .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
     let layout = u32_at(&bytes, 8);
     if !KNOWN_LAYOUTS.contains(&layout) {
-        return Err(format!("{} has layout {layout}, which is not known; start the server to measure it", path.display()));
+        return Err(format!(
+            "{} has layout {layout}, which is not known; start the server to measure it",
+            path.display()
+        ));
     }
     let shut_down_as_standby = u32_at(&bytes, 16) == 2;
     let standby = ["standby.signal", "recovery.signal", "recovery.conf"];
@@ -45,7 +49,8 @@ pub fn identity_from_files(data_directory: &Path, port: u16) -> Result<PostgresI
 /// `PG_VERSION` as `server_version_num` without the minor version: 13 is 130000.
 fn major(directory: &Path) -> Result<u32, String> {
     let path = directory.join("PG_VERSION");
-    let text = std::fs::read_to_string(&path).map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
+    let text = std::fs::read_to_string(&path)
+        .map_err(|error| format!("{} cannot be read: {error}", path.display()))?;
     text.trim()
         .parse::<u32>()
         .ok()
@@ -90,7 +95,8 @@ pub fn postmaster(data_directory: &Path) -> Result<Option<u32>, String> {
 
 /// Is it the working directory of a process? `None` when we may not look.
 fn works_in(pid: u32, directory: &Path) -> Option<bool> {
-    let (cwd, there) = (std::fs::metadata(format!("/proc/{pid}/cwd")).ok()?, std::fs::metadata(directory).ok()?);
+    let (cwd, there) =
+        (std::fs::metadata(format!("/proc/{pid}/cwd")).ok()?, std::fs::metadata(directory).ok()?);
     Some((cwd.dev(), cwd.ino()) == (there.dev(), there.ino()))
 }
 
@@ -129,7 +135,11 @@ pub fn users_of(directories: &[PathBuf]) -> Result<Users, String> {
             .or_else(|| directories.iter().find(|dir| works_in(pid, dir) == Some(true)).cloned());
         if let Some(directory) = used {
             let name = std::fs::read_to_string(process.join("comm")).unwrap_or_default();
-            users.found.push(format!("{} (pid {pid}) has files open below {}", name.trim(), directory.display()));
+            users.found.push(format!(
+                "{} (pid {pid}) has files open below {}",
+                name.trim(),
+                directory.display()
+            ));
         }
     }
     users.found.sort();
@@ -161,7 +171,11 @@ mod tests {
         assert_eq!(postmaster(dir.path()), Ok(None));
         write("1\n/other\n");
         let may_look = std::fs::metadata("/proc/1/cwd").is_ok();
-        assert_eq!(postmaster(dir.path()), Ok((!may_look).then_some(1)), "pid 1 works elsewhere, if we can tell");
+        assert_eq!(
+            postmaster(dir.path()),
+            Ok((!may_look).then_some(1)),
+            "pid 1 works elsewhere, if we can tell"
+        );
         write("nonsense\n");
         assert!(postmaster(dir.path()).is_err());
     }

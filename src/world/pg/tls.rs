@@ -38,16 +38,17 @@ pub(super) fn connector(tls: &Tls) -> Result<MakeRustlsConnect, String> {
             let chain = certificates(certificate)?;
             let secret = PrivateKeyDer::from_pem_file(key)
                 .map_err(|error| format!("the key {} cannot be used: {error}", key.display()))?;
-            config
-                .with_client_auth_cert(chain, secret)
-                .map_err(|error| format!("the certificate {} cannot be used: {error}", certificate.display()))?
+            config.with_client_auth_cert(chain, secret).map_err(|error| {
+                format!("the certificate {} cannot be used: {error}", certificate.display())
+            })?
         }
     };
     Ok(MakeRustlsConnect::new(config))
 }
 
 fn versions(tls: &Tls) -> Result<Vec<&'static SupportedProtocolVersion>, String> {
-    let number = |text: &Option<String>, default: u32| match text.as_deref().map(str::to_lowercase).as_deref() {
+    let number = |text: &Option<String>, default: u32| match text.as_deref().map(str::to_lowercase).as_deref()
+    {
         None => Ok(default),
         Some("tlsv1" | "tlsv1.0") => Ok(10),
         Some("tlsv1.1") => Ok(11),
@@ -64,7 +65,8 @@ fn versions(tls: &Tls) -> Result<Vec<&'static SupportedProtocolVersion>, String>
 /// libpq's rule: nobody else may read the key; root's may be readable for its group.
 fn private(key: &Path) -> Result<(), String> {
     use std::os::unix::fs::MetadataExt as _;
-    let meta = std::fs::metadata(key).map_err(|error| format!("the key {} cannot be read: {error}", key.display()))?;
+    let meta = std::fs::metadata(key)
+        .map_err(|error| format!("the key {} cannot be read: {error}", key.display()))?;
     let loose = if meta.uid() == 0 { 0o037 } else { 0o077 };
     if meta.mode() & loose != 0 {
         return Err(format!(
@@ -77,7 +79,8 @@ fn private(key: &Path) -> Result<(), String> {
 }
 
 fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let wrong = |error: &dyn std::fmt::Display| format!("the certificate {} cannot be used: {error}", path.display());
+    let wrong =
+        |error: &dyn std::fmt::Display| format!("the certificate {} cannot be used: {error}", path.display());
     let all: Vec<_> = CertificateDer::pem_file_iter(path)
         .map_err(|error| wrong(&error))?
         .collect::<Result<_, _>>()
@@ -102,7 +105,9 @@ fn verifier(
     }
     let mut builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
     if let Some(crl) = crl {
-        let wrong = |error: &dyn std::fmt::Display| format!("the revocation list {} cannot be used: {error}", crl.display());
+        let wrong = |error: &dyn std::fmt::Display| {
+            format!("the revocation list {} cannot be used: {error}", crl.display())
+        };
         let lists: Vec<_> = CertificateRevocationListDer::pem_file_iter(crl)
             .map_err(|error| wrong(&error))?
             .collect::<Result<_, _>>()

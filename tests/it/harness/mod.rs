@@ -1,14 +1,16 @@
 //! What the tests share: a registry that knows what each test needs, sandboxes, clusters, terminals.
 
-#![allow(dead_code, reason = "each test file uses its own part of the harness")]
+#![allow(dead_code, unused_imports, reason = "each test file uses its own part of the harness")]
 
 mod cluster;
+mod sandbox;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 pub use cluster::{Cluster, Major, must};
 use libtest_mimic::{Arguments, Failed, Trial};
+pub use sandbox::{Ran, Sandbox, eventually, finish};
 
 /// Something that a machine may lack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,12 +31,24 @@ impl Need {
     /// Why the machine does not have it; `None` when it has.
     fn missing(self) -> Option<String> {
         match self {
-            Need::Root | Need::Mount => (!is_root()).then(|| "needs root".to_owned()),
+            Need::Root => (!is_root()).then(|| "needs root".to_owned()),
+            Need::Mount => mount_missing(),
             Need::Pg15 => absent("/usr/lib/postgresql/15/bin/postgres"),
             Need::Pg13 => pg13_bin().is_none().then(|| "PostgreSQL 13 is not unpacked".to_owned()),
             Need::PgCommon => absent("/usr/bin/pg_upgradecluster"),
         }
     }
+}
+
+/// Tries it, in a mount name space of its own: a container's root often may not.
+fn mount_missing() -> Option<String> {
+    let works = |program: &str, arguments: &[&str]| {
+        let quiet = std::process::Stdio::null;
+        let mut command = std::process::Command::new(program);
+        command.args(arguments).stdout(quiet()).stderr(quiet()).status().is_ok_and(|status| status.success())
+    };
+    let mounts = works("unshare", &["--mount", "mount", "-t", "tmpfs", "none", "/mnt"]);
+    (!mounts || !works("losetup", &["--find"])).then(|| "needs to mount a loop device".to_owned())
 }
 
 fn absent(path: &str) -> Option<String> {

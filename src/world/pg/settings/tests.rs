@@ -1,6 +1,9 @@
 //! Table tests for [`super::resolve`].
 
-use super::*;
+use std::path::{Path, PathBuf};
+
+use super::{Place, Settings, SslMode, Surroundings, resolve};
+use crate::runbook::Target;
 
 fn around(env: &[(&str, &str)]) -> Surroundings {
     Surroundings {
@@ -38,7 +41,8 @@ fn defaults_are_psqls() {
 
 #[test]
 fn what_is_written_beats_the_environment() {
-    let env = [("PGHOST", "e"), ("PGPORT", "6"), ("PGDATABASE", "ed"), ("PGUSER", "eu"), ("PGPASSWORD", "ep")];
+    let env =
+        [("PGHOST", "e"), ("PGPORT", "6"), ("PGDATABASE", "ed"), ("PGUSER", "eu"), ("PGPASSWORD", "ep")];
     let all = get("", &env).unwrap();
     assert_eq!((&all.places[0], &*all.database, &*all.user), (&tcp("e", 6), "ed", "eu"));
     assert_eq!(all.password.as_deref(), Some("ep"));
@@ -46,7 +50,11 @@ fn what_is_written_beats_the_environment() {
     assert_eq!((&some.places[0], &*some.database, &*some.user), (&tcp("w", 6), "wd", "eu"));
     assert_eq!(get("host=''", &env).unwrap().places[0], tcp("e", 6), "an empty value is no value");
     let set = get("host=w", &[("PGHOSTADDR", "192.0.2.1")]).unwrap();
-    assert_eq!(set.places[0], tcp("w", 5432), "an address from elsewhere does not redirect a host that is written");
+    assert_eq!(
+        set.places[0],
+        tcp("w", 5432),
+        "an address from elsewhere does not redirect a host that is written"
+    );
 }
 
 #[test]
@@ -76,7 +84,15 @@ fn several_places() {
     assert_eq!(get("host=a,b port=9", &[]).unwrap().places, [tcp("a", 9), tcp("b", 9)]);
     let both = get("host=name hostaddr=192.0.2.7", &[]).unwrap();
     assert_eq!(both.places[0].0, Place::Tcp("name".into(), Some([192, 0, 2, 7].into())));
-    for wrong in ["host=a,b port=1,2,3", "host=a,b hostaddr=192.0.2.1", "port=0", "port=x", "port=70000", "hostaddr=name", "host=@a"] {
+    for wrong in [
+        "host=a,b port=1,2,3",
+        "host=a,b hostaddr=192.0.2.1",
+        "port=0",
+        "port=x",
+        "port=70000",
+        "hostaddr=name",
+        "host=@a",
+    ] {
         assert!(get(wrong, &[]).is_err(), "{wrong}");
     }
 }
@@ -104,7 +120,9 @@ fn what_is_not_supported_is_refused_in_words() {
         assert!(why.contains(words), "{text}: {why}");
     }
     assert!(get("host=h", &[("PGREQUIREPEER", "x")]).unwrap_err().contains("requirepeer"));
-    for fine in ["gssencmode=prefer", "sslsni=1", "client_encoding=UTF8", "application_name=x", "sslrootcert=system"] {
+    for fine in
+        ["gssencmode=prefer", "sslsni=1", "client_encoding=UTF8", "application_name=x", "sslrootcert=system"]
+    {
         get(&format!("host=h {fine}"), &[]).unwrap();
     }
     let remote = Target { ssh: Some("db1".into()), ..target("") };
@@ -117,7 +135,8 @@ fn a_cluster_gives_host_port_and_data_directory() {
     std::fs::create_dir_all(root.path().join("13/main")).unwrap();
     let conf = "port=5433\nunix_socket_directories='/run/x'\ndata_directory='/data/13'\n";
     std::fs::write(root.path().join("13/main/postgresql.conf"), conf).unwrap();
-    let around = Surroundings { clusters: root.path().to_owned(), ..around(&[("PGHOST", "other"), ("PGPORT", "1")]) };
+    let around =
+        Surroundings { clusters: root.path().to_owned(), ..around(&[("PGHOST", "other"), ("PGPORT", "1")]) };
     let target = |text: &str| Target { cluster: Some("13/main".to_owned()), ..target(text) };
     let found = resolve(&target("dbname=d user=u"), None, &around).unwrap();
     assert_eq!(found.places, [(Place::Socket("/run/x".into()), 5433)]);
