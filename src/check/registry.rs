@@ -33,8 +33,8 @@ pub static CATALOGUE: &[&CheckKind] = &[
     // &super::disk_free::KIND,
     // &super::disk_time_to_full::KIND,
     // &super::file::KIND,
-    // &super::pg_accepts_connections::KIND,
-    // &super::pg_query::KIND,
+    &super::pg_accepts_connections::KIND,
+    &super::pg_query::KIND,
     // &super::service_running::KIND,
 ];
 
