@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
+mod data;
+mod data_sqlite;
 mod harness;
 mod pg;
 mod ui;
@@ -15,6 +17,7 @@ fn main() -> std::process::ExitCode {
         return journal::child(&job);
     }
     let mut registry = Registry::default();
+    data::register(&mut registry);
     pg::register(&mut registry);
     ui::register(&mut registry);
     journal::register(&mut registry);

@@ -157,7 +157,7 @@ fn words(of: &ProofSource, seen: &Comparison, rules: &Rules, wanted: &str) -> Ou
         Some((worst, others)) => {
             let more = match others.len() {
                 0 => String::new(),
-                n => format!(" (and {} more)", text::count(n as u64, "difference", "differences")),
+                n => format!(", and {} more", text::thousands(n as u64)),
             };
             let rows = worst.more.first().map(|line| format!(": {line}")).unwrap_or_default();
             Outcome::fail(format!("{}{rows}{more}", worst.observed), format!("{}, as in {}", worst.expected, label(of)))
