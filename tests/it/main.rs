@@ -4,12 +4,14 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
 mod harness;
+mod host;
 mod pg;
 
 use harness::Registry;
 
 fn main() -> std::process::ExitCode {
     let mut registry = Registry::default();
+    host::register(&mut registry);
     pg::register(&mut registry);
     registry.run()
 }
