@@ -141,7 +141,8 @@ fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
 impl Check for BackupFresh {
     async fn measure(&self, cx: &Context) -> Outcome {
         let expected = format!("a complete backup, at most {} old", self.max_age);
-        let why = "a backup that cannot be looked at is not a backup to rely on; look as a user who may read it";
+        let why =
+            "a backup that cannot be looked at is not a backup to rely on; look as a user who may read it";
         let place = match cx.world.files.stat(Path::new(&self.path)).await {
             Ok(Some(place)) => place,
             Ok(None) => {
@@ -167,7 +168,8 @@ impl BackupFresh {
             found.candidates.remove(0);
         }
         let Some(newest) = found.candidates.first().cloned() else {
-            let what = self.pattern.as_ref().map(|pattern| format!(" that fits {pattern}")).unwrap_or_default();
+            let what =
+                self.pattern.as_ref().map(|pattern| format!(" that fits {pattern}")).unwrap_or_default();
             let mut outcome = Outcome::fail(format!("no backup in {}{what}", self.path), expected)
                 .help("make a backup now, and find out why there is none")
                 .fact("candidates", 0);
@@ -229,9 +231,11 @@ impl BackupFresh {
 
     /// The size against the predecessors; none when it need not be compared.
     fn sizes(&self, found: &Found, report: &mut Report) -> Option<Finding> {
-        let wanted = self.predecessors.map(|count| count.0).unwrap_or(if found.single { 0 } else { PREDECESSORS });
+        let wanted =
+            self.predecessors.map(|count| count.0).unwrap_or(if found.single { 0 } else { PREDECESSORS });
         if wanted == 0 {
-            let why = if self.predecessors.is_some() { "`predecessors: 0`" } else { "a single backup was named" };
+            let why =
+                if self.predecessors.is_some() { "`predecessors: 0`" } else { "a single backup was named" };
             report.remark(&format!("size not compared with predecessors: {why}"));
             return None;
         }
@@ -242,13 +246,20 @@ impl BackupFresh {
     fn judge_reading(&self, reading: Reading, newest: &Candidate, report: &mut Report) {
         match reading {
             Reading::Broken(why) => report.add(Finding::fails(format!("{} is broken: {why}", newest.name))),
-            Reading::Unknown(why) => report.add(Finding::unknown(format!("{} was not read: {why}", newest.name))),
+            Reading::Unknown(why) => {
+                report.add(Finding::unknown(format!("{} was not read: {why}", newest.name)))
+            }
             Reading::Whole(whole) => {
                 if let Some(wanted) = &self.contains_database {
                     report.add(match whole.databases.as_slice() {
-                        [] => Finding::unknown(format!("{} does not say which databases are in it", newest.name)),
+                        [] => Finding::unknown(format!(
+                            "{} does not say which databases are in it",
+                            newest.name
+                        )),
                         all if all.contains(wanted) => Finding::holds(format!("of {wanted}")),
-                        all => Finding::fails(format!("{} holds {}, not {wanted}", newest.name, all.join(", "))),
+                        all => {
+                            Finding::fails(format!("{} holds {}, not {wanted}", newest.name, all.join(", ")))
+                        }
                     });
                 }
                 report.add(Finding::holds(whole.how));
@@ -272,7 +283,9 @@ mod tests {
         };
         assert!(refused(json!({ "path": "/b" })).contains("max_age"), "an unset threshold is never a pass");
         assert!(refused(json!({ "path": "/b", "max_age": "0s" })).contains("max_age"));
-        assert!(refused(json!({ "path": "/b", "max_age": "1d", "size_ratio": [2, 1] })).contains("size_ratio"));
+        assert!(
+            refused(json!({ "path": "/b", "max_age": "1d", "size_ratio": [2, 1] })).contains("size_ratio")
+        );
         assert!(refused(json!({ "path": "/b", "max_age": "1d", "pattern": "a/*" })).contains("pattern"));
         let unread = json!({ "path": "/b", "max_age": "1d", "read": "false", "contains_database": "x" });
         assert!(refused(unread).contains("contains_database"));

@@ -113,7 +113,9 @@ fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
         return Err("`exit` names no status: nothing could ever pass".to_owned());
     }
     if let Some(wrong) = statuses.iter().find(|status| **status >= NOT_RUN) {
-        return Err(format!("`exit` {wrong}: 126 and above say that a command did not run, so they cannot pass"));
+        return Err(format!(
+            "`exit` {wrong}: 126 and above say that a command did not run, so they cannot pass"
+        ));
     }
     if let Some(demand) = &check.stdout {
         demand.validate()?;
@@ -174,9 +176,10 @@ impl Command {
             ),
             (Some(126), _) => Outcome::unknown("exit status 126: it may not be run", wanted),
             (Some(127), _) => Outcome::unknown("exit status 127: a program was not found", wanted),
-            (Some(status), _) if status < 0 || status as u64 >= NOT_RUN => {
-                Outcome::unknown(format!("exit status {status}: it was killed or could not do its work"), wanted)
-            }
+            (Some(status), _) if status < 0 || status as u64 >= NOT_RUN => Outcome::unknown(
+                format!("exit status {status}: it was killed or could not do its work"),
+                wanted,
+            ),
             (Some(status), _) if !self.statuses().contains(&(status as u64)) => {
                 Outcome::fail(format!("exit status {status}{}", first_line(said)), wanted)
             }

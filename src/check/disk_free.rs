@@ -83,7 +83,9 @@ impl Check for DiskFree {
         let mut expected = self.wanted();
         let space = match cx.world.files.space(Path::new(&self.path)).await {
             Ok(space) => space,
-            Err(why) => return Outcome::unknown(format!("the file system could not be measured: {why}"), expected),
+            Err(why) => {
+                return Outcome::unknown(format!("the file system could not be measured: {why}"), expected);
+            }
         };
         let mut seen: Option<(String, Identity)> = None;
         let mut about_size = Vec::new();
@@ -91,9 +93,14 @@ impl Check for DiskFree {
             Amount::Bytes(size) => size.0,
             Amount::Share(share) => part(*share, space.total),
             Amount::Times { times, size_of } => match target_size::measure(size_of, cx).await {
-                Err(why) => return Outcome::unknown(format!("the size of {size_of} is not known: {why}"), expected),
+                Err(why) => {
+                    return Outcome::unknown(format!("the size of {size_of} is not known: {why}"), expected);
+                }
                 Ok(size) if size.bytes == 0 => {
-                    return Outcome::unknown(format!("{size_of} has a size of 0 B: nothing to multiply"), expected);
+                    return Outcome::unknown(
+                        format!("{size_of} has a size of 0 B: nothing to multiply"),
+                        expected,
+                    );
                 }
                 Ok(size) => {
                     expected = format!(
@@ -168,21 +175,24 @@ impl DiskFree {
             observed = format!("{at} is mounted read-only; {observed}");
         }
         let help = match () {
-            () if space.read_only => format!("find out why {at} is read-only (dmesg shows disk errors) before anything else"),
+            () if space.read_only => {
+                format!("find out why {at} is read-only (dmesg shows disk errors) before anything else")
+            }
             () if bytes_short => format!(
                 "free {} or choose another place; `df -h {at}` and `du -xh --max-depth=1 {at}` show what is there",
                 Size(needed - space.available)
             ),
             () => format!("find where the many small files are: `du -x --inodes --max-depth=2 {at}`"),
         };
-        let mut outcome = Outcome::judge(!(space.read_only || bytes_short || inodes_short), observed, expected)
-            .help(help)
-            .fact("path", space.path.display().to_string())
-            .fact("bytes_available", space.available)
-            .fact("bytes_free_with_reserve", space.free)
-            .fact("bytes_total", space.total)
-            .fact("bytes_needed", needed)
-            .fact("read_only", space.read_only);
+        let mut outcome =
+            Outcome::judge(!(space.read_only || bytes_short || inodes_short), observed, expected)
+                .help(help)
+                .fact("path", space.path.display().to_string())
+                .fact("bytes_available", space.available)
+                .fact("bytes_free_with_reserve", space.free)
+                .fact("bytes_total", space.total)
+                .fact("bytes_needed", needed)
+                .fact("read_only", space.read_only);
         outcome = if fixed_inodes {
             outcome
                 .fact("inodes_available", space.inodes_available)
@@ -203,20 +213,31 @@ pub(super) fn remarks(space: &Space, asked: &Path) -> Vec<String> {
     if space.path == asked {
         lines.push(format!("measured at {} ({kind})", space.path.display()));
     } else {
-        lines.push(format!("measured at {} ({kind}), where {} is or will be", space.path.display(), asked.display()));
+        lines.push(format!(
+            "measured at {} ({kind}), where {} is or will be",
+            space.path.display(),
+            asked.display()
+        ));
     }
     let reserve = space.free.saturating_sub(space.available);
     if reserve > 0 {
         lines.push(format!("{} more is reserved for root and not counted", Size(reserve)));
     }
     match kind {
-        "tmpfs" | "ramfs" => lines.push("this is memory: what is written here is gone after a restart".to_owned()),
-        "overlay" => lines.push("an overlay (a container?): limits of the container do not show here".to_owned()),
+        "tmpfs" | "ramfs" => {
+            lines.push("this is memory: what is written here is gone after a restart".to_owned())
+        }
+        "overlay" => {
+            lines.push("an overlay (a container?): limits of the container do not show here".to_owned())
+        }
         "nfs" | "nfs4" | "cifs" | "smb3" | "ceph" | "9p" | "virtiofs" => {
             lines.push("a network file system: quotas of the server may not show here".to_owned());
         }
         "btrfs" | "zfs" | "bcachefs" => {
-            lines.push("copy-on-write: snapshots and metadata may take room that this number does not show".to_owned());
+            lines.push(
+                "copy-on-write: snapshots and metadata may take room that this number does not show"
+                    .to_owned(),
+            );
         }
         _ => {}
     }
@@ -282,7 +303,9 @@ mod tests {
 
     #[test]
     fn parameters_are_checked_when_read() {
-        for wrong in [json!({ "path": "/" }), json!({ "at_least": "1GiB" }), json!({ "path": "/", "at_least": 5 })] {
+        for wrong in
+            [json!({ "path": "/" }), json!({ "at_least": "1GiB" }), json!({ "path": "/", "at_least": 5 })]
+        {
             assert!(serde_json::from_value::<DiskFree>(wrong.clone()).is_err(), "{wrong}");
         }
         let typo = json!({ "path": "/", "at_least": "1GiB", "at_leats": "2GiB" });

@@ -89,7 +89,9 @@ impl Check for DiskTimeToFull {
         let expected = format!("at least {} until the file system is full", self.at_least);
         let space = match cx.world.files.space(Path::new(&self.path)).await {
             Ok(space) => space,
-            Err(why) => return Outcome::unknown(format!("the file system could not be measured: {why}"), expected),
+            Err(why) => {
+                return Outcome::unknown(format!("the file system could not be measured: {why}"), expected);
+            }
         };
         let now = Sample {
             boot_ms: cx.world.clock.now().boot_ms,
@@ -125,10 +127,15 @@ impl DiskTimeToFull {
                 .fact("samples", history.len() as u64)
                 .fact("history_ms", watched.0.as_millis() as u64)
         };
-        let act = format!("pause what is writing to {at}, then free room or move it; `df -h {at}` shows where it stands");
+        let act = format!(
+            "pause what is writing to {at}, then free room or move it; `df -h {at}` shows where it stands"
+        );
         if space.read_only {
-            return facts(Outcome::fail(format!("{at} is mounted read-only"), "a file system that can be written"))
-                .help("find out why (dmesg shows disk errors) before anything else");
+            return facts(Outcome::fail(
+                format!("{at} is mounted read-only"),
+                "a file system that can be written",
+            ))
+            .help("find out why (dmesg shows disk errors) before anything else");
         }
         if space.available <= headroom {
             let observed = format!("only {} available", Size(space.available));
@@ -140,9 +147,13 @@ impl DiskTimeToFull {
         }
         if history.len() < FEWEST_SAMPLES || watched < SHORTEST_HISTORY {
             let n = crate::base::text::count(history.len() as u64, "sample", "samples");
-            return facts(Outcome::unknown(format!("only {n} over {watched} yet: no rate is known"), expected)).help(
-                format!("wait: it takes {FEWEST_SAMPLES} samples over {SHORTEST_HISTORY}; before a step use disk_free"),
-            );
+            return facts(Outcome::unknown(
+                format!("only {n} over {watched} yet: no rate is known"),
+                expected,
+            ))
+            .help(format!(
+                "wait: it takes {FEWEST_SAMPLES} samples over {SHORTEST_HISTORY}; before a step use disk_free"
+            ));
         }
         let bytes = fastest(history, window, |sample| sample.available);
         let inodes = if space.inodes > 0 { fastest(history, window, |sample| sample.inodes) } else { 0.0 };
@@ -155,11 +166,20 @@ impl DiskTimeToFull {
         let observed = match () {
             () if soonest.is_infinite() => format!("no growth in {watched}, {available} available"),
             () if by_inodes < seconds => {
-                format!("out of inodes in {}, at {inodes:.0} a second; {available} available", forecast(by_inodes))
+                format!(
+                    "out of inodes in {}, at {inodes:.0} a second; {available} available",
+                    forecast(by_inodes)
+                )
             }
-            () => format!("full in {}, at {}/s; {available} available", forecast(seconds), Size(bytes.round() as u64)),
+            () => format!(
+                "full in {}, at {}/s; {available} available",
+                forecast(seconds),
+                Size(bytes.round() as u64)
+            ),
         };
-        let mut outcome = facts(Outcome::judge(enough, observed, expected)).help(act).fact("bytes_per_second", bytes.round());
+        let mut outcome = facts(Outcome::judge(enough, observed, expected))
+            .help(act)
+            .fact("bytes_per_second", bytes.round());
         if soonest.is_finite() {
             outcome = outcome.fact("seconds_to_full", soonest.round());
         }
@@ -224,7 +244,10 @@ mod tests {
     #[test]
     fn standing_still_passes_and_says_so() {
         let outcome = judge(&[12 * G; 13]);
-        assert_eq!((outcome.verdict, outcome.observed.as_str()), (Verdict::Pass, "no growth in 2min, 12.0 GiB available"));
+        assert_eq!(
+            (outcome.verdict, outcome.observed.as_str()),
+            (Verdict::Pass, "no growth in 2min, 12.0 GiB available")
+        );
         assert_eq!(judge(&[10 * G, 11 * G, 12 * G, 12 * G]).verdict, Verdict::Pass, "it gets emptier");
     }
 

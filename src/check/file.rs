@@ -107,7 +107,8 @@ postconditions:
 
 fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
     if params.get("mode").is_some_and(Value::is_number) {
-        return Err("`mode` must stand in quotes, as in \"0600\": without them YAML reads a decimal number".to_owned());
+        return Err("`mode` must stand in quotes, as in \"0600\": without them YAML reads a decimal number"
+            .to_owned());
     }
     let check: FileCheck = serde_json::from_value(Value::Object(params)).map_err(|e| e.to_string())?;
     check.validate()?;
@@ -138,15 +139,20 @@ impl Check for FileCheck {
         let stat = match cx.world.files.stat(path).await {
             Ok(stat) => stat,
             Err(why) => {
-                return Outcome::unknown(why, expected)
-                    .help("look as a user who may, or mend the path; what cannot be seen is not known to be absent");
+                return Outcome::unknown(why, expected).help(
+                    "look as a user who may, or mend the path; what cannot be seen is not known to be absent",
+                );
             }
         };
         let wanted = self.exists.is_none_or(|exists| exists.0);
         let Some(stat) = stat else {
             // A link whose end is missing: the name is taken, but nothing can be read.
             return match cx.world.files.read_link(path).await {
-                Ok(Some(end)) => Outcome::judge(false, format!("a link to {}, which does not exist", end.display()), expected),
+                Ok(Some(end)) => Outcome::judge(
+                    false,
+                    format!("a link to {}, which does not exist", end.display()),
+                    expected,
+                ),
                 _ => Outcome::judge(!wanted, "nothing is there", expected),
             }
             .help(format!("find out what should have made {}", self.path));
@@ -165,7 +171,9 @@ impl Check for FileCheck {
         let (good, bad): (Vec<_>, Vec<_>) = findings.into_iter().partition(|f| f.holds == Some(true));
         let observed = match bad.is_empty() {
             false => bad.iter().map(|f| f.observed.clone()).collect::<Vec<_>>().join("; "),
-            true if good.is_empty() => format!("a {} of {}, {}", stat.kind, Size(stat.size), age_of(&stat, cx)),
+            true if good.is_empty() => {
+                format!("a {} of {}, {}", stat.kind, Size(stat.size), age_of(&stat, cx))
+            }
             true => good.iter().map(|f| f.observed.clone()).collect::<Vec<_>>().join(", "),
         };
         let mut outcome = match verdict {
@@ -216,10 +224,15 @@ impl FileCheck {
         if self.contains.as_ref().is_some_and(|text| text.is_empty() || text.len() > contents::LONGEST_TEXT) {
             return Err("`contains` must be 1 to 65,536 bytes long: every file contains nothing".to_owned());
         }
-        if self.sha256.as_ref().is_some_and(|hex| hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_hexdigit())) {
+        if self
+            .sha256
+            .as_ref()
+            .is_some_and(|hex| hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_hexdigit()))
+        {
             return Err("`sha256` must be 64 hexadecimal digits".to_owned());
         }
-        let octal = |mode: &String| (3..=4).contains(&mode.len()) && mode.bytes().all(|b| (b'0'..=b'7').contains(&b));
+        let octal =
+            |mode: &String| (3..=4).contains(&mode.len()) && mode.bytes().all(|b| (b'0'..=b'7').contains(&b));
         if self.mode.as_ref().is_some_and(|mode| !octal(mode)) {
             return Err("`mode` must be three or four octal digits in quotes, as in \"0600\"".to_owned());
         }
@@ -315,7 +328,9 @@ async fn owned_by(owner: &str, uid: u32, cx: &Context) -> Finding {
         Ok(seen) if seen.status == Some(0) => {
             let line = String::from_utf8_lossy(&seen.stdout).into_owned();
             match line.split(':').nth(2).and_then(|id| id.parse::<u32>().ok()) {
-                Some(wanted) => Finding::is(wanted == uid, format!("owned by user {uid}; {owner} is user {wanted}")),
+                Some(wanted) => {
+                    Finding::is(wanted == uid, format!("owned by user {uid}; {owner} is user {wanted}"))
+                }
                 None => Finding::unknown(format!("getent gave no number for the user {owner}")),
             }
         }

@@ -77,10 +77,9 @@ fn percent(text: &str) -> Option<Percent> {
 impl<'de> Deserialize<'de> for Count {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
-        words(&value)
-            .and_then(|text| whole(&text))
-            .map(Count)
-            .ok_or_else(|| D::Error::custom(format!("{value} is not a whole number; write digits only, as in 3")))
+        words(&value).and_then(|text| whole(&text)).map(Count).ok_or_else(|| {
+            D::Error::custom(format!("{value} is not a whole number; write digits only, as in 3"))
+        })
     }
 }
 
@@ -102,7 +101,8 @@ impl<'de> Deserialize<'de> for Ratio {
 impl<'de> Deserialize<'de> for Percent {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
-        let wrong = || D::Error::custom(format!("{value} is not a share; write more than 0% and at most 100%"));
+        let wrong =
+            || D::Error::custom(format!("{value} is not a share; write more than 0% and at most 100%"));
         words(&value).and_then(|text| percent(&text)).ok_or_else(wrong)
     }
 }
@@ -135,9 +135,11 @@ impl<'de> Deserialize<'de> for Amount {
                 let Times { times, size_of } = serde_json::from_value(value).map_err(D::Error::custom)?;
                 Ok(Amount::Times { times, size_of })
             }
-            Value::String(text) if text.contains('%') => percent(text.trim()).map(Amount::Share).ok_or_else(|| {
-                D::Error::custom(format!("`{text}` is not a share; write more than 0% and at most 100%"))
-            }),
+            Value::String(text) if text.contains('%') => {
+                percent(text.trim()).map(Amount::Share).ok_or_else(|| {
+                    D::Error::custom(format!("`{text}` is not a share; write more than 0% and at most 100%"))
+                })
+            }
             Value::String(text) => match text.parse::<Size>().map_err(D::Error::custom)? {
                 Size(0) => Err(D::Error::custom("zero is no threshold: any disk has that much")),
                 size => Ok(Amount::Bytes(size)),
@@ -255,7 +257,15 @@ mod tests {
         assert_eq!(read(json!("15%")), Some(Amount::Share(Percent(15.0))));
         let times = Amount::Times { times: Ratio(1.3), size_of: "old".to_owned() };
         assert_eq!(read(json!({ "times": "1.3", "size_of": "old" })), Some(times));
-        for wrong in [json!(20), json!("20"), json!("0B"), json!("0%"), json!("101%"), json!({ "times": 2 }), json!(null)] {
+        for wrong in [
+            json!(20),
+            json!("20"),
+            json!("0B"),
+            json!("0%"),
+            json!("101%"),
+            json!({ "times": 2 }),
+            json!(null),
+        ] {
             assert_eq!(read::<Amount>(wrong.clone()), None, "{wrong}");
         }
         assert_eq!(read(json!("5 %")), Some(CountOrShare::Share(Percent(5.0))));

@@ -106,7 +106,14 @@ fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
         return Err("`newer_than` must say which service: `unit`, `process` or `pidfile`".to_owned());
     }
     if !check.wanted_up() && (check.newer_than.is_some() || check.up_for.is_some()) {
-        return Err("`running: false` cannot stand with `newer_than` or `up_for`: what is stopped has no age".to_owned());
+        return Err(
+            "`running: false` cannot stand with `newer_than` or `up_for`: what is stopped has no age"
+                .to_owned(),
+        );
+    }
+    if !check.wanted_up() && check.unit.is_none() && check.process.is_none() {
+        return Err("`running: false` needs `unit` or `process`: a pid file that is gone does not prove that the process is"
+            .to_owned());
     }
     if check.process.as_ref().is_some_and(|name| name.contains('/')) {
         return Err("`process` is a name without its path".to_owned());
@@ -116,7 +123,9 @@ fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
 
 impl Service {
     fn is_empty(&self) -> bool {
-        [&self.unit, &self.process, &self.pidfile].iter().all(|given| given.as_deref().unwrap_or_default().is_empty())
+        [&self.unit, &self.process, &self.pidfile]
+            .iter()
+            .all(|given| given.as_deref().unwrap_or_default().is_empty())
     }
 
     fn name(&self) -> String {
@@ -142,7 +151,9 @@ impl Sight {
         processes.retain(Process::runs);
         let words = match (processes.first(), dead) {
             (Some(first), _) if processes.len() == 1 => format!("{what} runs as process {}", first.pid),
-            (Some(first), _) => format!("{what} runs as {} processes, the first is {}", processes.len(), first.pid),
+            (Some(first), _) => {
+                format!("{what} runs as {} processes, the first is {}", processes.len(), first.pid)
+            }
             (None, 0) => format!("no process {what}"),
             (None, _) => format!("{what} is a zombie: it has ended, and nobody took note"),
         };
@@ -158,7 +169,9 @@ impl Check for ServiceRunning {
         let expected = self.expected();
         let sights = match look(&service, cx).await {
             Ok(sights) => sights,
-            Err(why) => return Outcome::unknown(why, expected).help("look as root, or choose another way to find it"),
+            Err(why) => {
+                return Outcome::unknown(why, expected).help("look as root, or choose another way to find it");
+            }
         };
         let holds = sights.iter().all(|sight| sight.up == Some(wanted));
         let words = |good: bool| -> Vec<String> {
@@ -174,7 +187,8 @@ impl Check for ServiceRunning {
             outcome.details.extend(words(true));
         }
         let now = cx.world.clock.now();
-        let first = sights.iter().filter_map(|sight| sight.processes.first()).min_by_key(|process| process.start);
+        let first =
+            sights.iter().filter_map(|sight| sight.processes.first()).min_by_key(|process| process.start);
         if let Some(process) = first {
             outcome = outcome
                 .fact("pid", process.pid)
@@ -204,7 +218,8 @@ impl ServiceRunning {
     }
 
     fn expected(&self) -> String {
-        let mut expected = format!("{} {}", self.selector().name(), if self.wanted_up() { "running" } else { "stopped" });
+        let mut expected =
+            format!("{} {}", self.selector().name(), if self.wanted_up() { "running" } else { "stopped" });
         if let Some(other) = &self.newer_than {
             expected += &format!(", started after {}", other.name());
         }
@@ -215,7 +230,13 @@ impl ServiceRunning {
     }
 
     /// The running service's age against what was asked of it.
-    async fn judge_age(&self, mut good: Outcome, first: Option<Process>, now: &Moment, cx: &Context) -> Outcome {
+    async fn judge_age(
+        &self,
+        mut good: Outcome,
+        first: Option<Process>,
+        now: &Moment,
+        cx: &Context,
+    ) -> Outcome {
         if self.newer_than.is_none() && self.up_for.is_none() {
             return good;
         }
@@ -226,17 +247,24 @@ impl ServiceRunning {
         let name = self.selector().name();
         if let Some(other) = &self.newer_than {
             let theirs = match look(other, cx).await {
-                Ok(sights) => sights.into_iter().flat_map(|sight| sight.processes).min_by_key(|process| process.start),
+                Ok(sights) => {
+                    sights.into_iter().flat_map(|sight| sight.processes).min_by_key(|process| process.start)
+                }
                 Err(why) => return Outcome::unknown(format!("{}: {why}", other.name()), expected),
             };
             let Some(theirs) = theirs else {
-                return Outcome::unknown(format!("{} has no running process to compare with", other.name()), expected);
+                return Outcome::unknown(
+                    format!("{} has no running process to compare with", other.name()),
+                    expected,
+                );
             };
             let (mine, its) = (Span(first.age(now)), Span(theirs.age(now)));
             let observed = format!("{name} is up for {mine}, {} for {its}", other.name());
             if first.start <= theirs.start {
-                return Outcome { facts: good.facts, ..Outcome::fail(observed, expected) }
-                    .help(format!("restart {name}: it may still hold what it got from the {} before", other.name()));
+                return Outcome { facts: good.facts, ..Outcome::fail(observed, expected) }.help(format!(
+                    "restart {name}: it may still hold what it got from the {} before",
+                    other.name()
+                ));
             }
             good.details.push(observed);
         }
@@ -269,7 +297,12 @@ async fn look(service: &Service, cx: &Context) -> Result<Vec<Sight>, String> {
             State::Stopped => Some(false),
             State::Between => None,
         };
-        sights.push(Sight { up, words, processes: main.into_iter().collect(), restarts: Some(shown.restarts) });
+        sights.push(Sight {
+            up,
+            words,
+            processes: main.into_iter().collect(),
+            restarts: Some(shown.restarts),
+        });
     }
     let named = match &service.process {
         Some(name) => Some(proc::by_name(name, cx).await?),
@@ -411,6 +444,7 @@ mod tests {
         assert!(refused(json!({})).contains("say which"));
         assert!(refused(json!({ "unit": "x", "newer_than": {} })).contains("newer_than"));
         assert!(refused(json!({ "unit": "x", "running": false, "up_for": "1s" })).contains("up_for"));
+        assert!(refused(json!({ "pidfile": "/x", "running": false })).contains("does not prove"));
         assert!(refused(json!({ "process": "/usr/bin/x" })).contains("path"));
     }
 }

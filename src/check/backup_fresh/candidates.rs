@@ -91,7 +91,10 @@ pub(super) async fn find(cx: &Context, place: &Stat, pattern: Option<&str>) -> R
         }
         looked += 1;
         if looked > MOST {
-            return Err(format!("{}: more than {MOST} entries; choose some with `pattern`", place.path.display()));
+            return Err(format!(
+                "{}: more than {MOST} entries; choose some with `pattern`",
+                place.path.display()
+            ));
         }
         let stat = match entry.kind {
             "link" => match cx.world.files.stat(&entry.path).await? {
@@ -115,7 +118,9 @@ pub(super) async fn find(cx: &Context, place: &Stat, pattern: Option<&str>) -> R
         };
         candidate.name.clone_from(&name);
         match candidate.kind {
-            Kind::Foreign | Kind::Broken(_) if !chosen => found.ignored.push(format!("{name}: not a known backup format")),
+            Kind::Foreign | Kind::Broken(_) if !chosen => {
+                found.ignored.push(format!("{name}: not a known backup format"))
+            }
             _ => found.candidates.push(candidate),
         }
     }
@@ -202,8 +207,10 @@ async fn of_directory(cx: &Context, candidate: &mut Candidate) -> Result<(), Str
         Kind::Broken("its toc.dat is missing".to_owned())
     } else if has("PG_VERSION") && (has("backup_label") || has("backup_manifest")) {
         let version = cx.world.files.read(&candidate.path.join("PG_VERSION"), 64).await?;
-        let label = cx.world.files.read(&candidate.path.join("backup_label"), 65_536).await.unwrap_or_default();
-        candidate.inside = label_time(&String::from_utf8_lossy(&label)).map(|time| (time, "in its backup_label"));
+        let label =
+            cx.world.files.read(&candidate.path.join("backup_label"), 65_536).await.unwrap_or_default();
+        candidate.inside =
+            label_time(&String::from_utf8_lossy(&label)).map(|time| (time, "in its backup_label"));
         match String::from_utf8_lossy(&version).trim().split('.').next().map(str::parse) {
             Some(Ok(major)) => Kind::Base(major),
             _ => Kind::Broken("its PG_VERSION is no number".to_owned()),

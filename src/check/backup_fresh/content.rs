@@ -39,14 +39,21 @@ pub(super) struct Whole {
 
 /// Reads a backup to its end.
 pub(super) async fn read(backup: &Candidate, cx: &Context) -> Reading {
-    (cx.progress)(Progress { what: format!("reading {}", backup.name), done: 0, total: Some(backup.size), unit: "B" });
+    (cx.progress)(Progress {
+        what: format!("reading {}", backup.name),
+        done: 0,
+        total: Some(backup.size),
+        unit: "B",
+    });
     let result = match &backup.kind {
         Kind::Broken(why) => return Reading::Broken(why.clone()),
         Kind::Archive(header) | Kind::Directory(header) => archive(backup, header, cx).await,
         Kind::Plain { cluster } => plain(backup, *cluster, cx).await,
         Kind::Packed(tool) => packed(backup, tool, cx).await,
         Kind::Base(major) => base(backup, *major, cx).await,
-        Kind::BaseTar => Err("a base backup in tar format: unpack it and let pg_verifybackup read it".to_owned()),
+        Kind::BaseTar => {
+            Err("a base backup in tar format: unpack it and let pg_verifybackup read it".to_owned())
+        }
         Kind::Sqlite => sqlite(backup, cx).await,
         Kind::Foreign => Err("it is not in a known backup format".to_owned()),
     };
@@ -60,7 +67,8 @@ fn path_of(backup: &Candidate) -> String {
 /// What pg_restore's complaint means: the archive is broken, unless the program is the one that cannot.
 fn restore_failed(seen: &Probed) -> Reading {
     let said = tools::complaint(seen);
-    let not_ours = ["unsupported version", "ermission denied", "compression is not supported", "support compression"];
+    let not_ours =
+        ["unsupported version", "ermission denied", "compression is not supported", "support compression"];
     if seen.status.is_none() || seen.timed_out || not_ours.iter().any(|words| said.contains(words)) {
         return Reading::Unknown(format!("pg_restore could not read it: {said}"));
     }
@@ -68,9 +76,15 @@ fn restore_failed(seen: &Probed) -> Reading {
 }
 
 fn whole_archive(header: &Header, how: &str) -> Reading {
-    let mut whole = Whole { how: how.to_owned(), databases: header.database.clone().into_iter().collect(), ..Whole::default() };
+    let mut whole = Whole {
+        how: how.to_owned(),
+        databases: header.database.clone().into_iter().collect(),
+        ..Whole::default()
+    };
     if !header.compressed {
-        whole.remarks.push("not compressed, so no checksum covers its rows: a changed byte in a row would not show".into());
+        whole.remarks.push(
+            "not compressed, so no checksum covers its rows: a changed byte in a row would not show".into(),
+        );
     }
     if let Some(server) = &header.server {
         whole.remarks.push(format!("dumped from PostgreSQL {server}"));
@@ -97,9 +111,14 @@ async fn base(backup: &Candidate, major: u32, cx: &Context) -> Result<Reading, S
     let seen = tools::run(cx, &[&program, "--quiet", "--", &path_of(backup)], 8_192).await?;
     let said = tools::complaint(&seen);
     Ok(match seen.status {
-        Some(0) => Reading::Whole(Whole { how: "every file verified by pg_verifybackup".to_owned(), ..Whole::default() }),
+        Some(0) => Reading::Whole(Whole {
+            how: "every file verified by pg_verifybackup".to_owned(),
+            ..Whole::default()
+        }),
         None => Reading::Unknown(format!("pg_verifybackup did not end: {said}")),
-        Some(_) if said.contains("ermission denied") || said.contains("is needed by") => Reading::Unknown(said),
+        Some(_) if said.contains("ermission denied") || said.contains("is needed by") => {
+            Reading::Unknown(said)
+        }
         Some(_) => Reading::Broken(format!("pg_verifybackup: {said}")),
     })
 }
@@ -115,10 +134,16 @@ async fn plain(backup: &Candidate, cluster: bool, cx: &Context) -> Result<Readin
     let mut kept: Vec<u8> = Vec::new();
     let mut databases = Vec::new();
     let mut line_start = Vec::new();
+    let mut key = None;
     loop {
         let piece = cx.world.files.read_range(&backup.path, offset, PIECE).await?;
         if piece.contains(&0) {
-            return Ok(Reading::Broken(format!("it has zero bytes near byte {offset}: a hole where rows should be")));
+            return Ok(Reading::Broken(format!(
+                "it has zero bytes near byte {offset}: a hole where rows should be"
+            )));
+        }
+        if offset == 0 {
+            key = restricted(&piece);
         }
         connects(&piece, &mut line_start, &mut databases);
         offset += piece.len() as u64;
@@ -132,7 +157,7 @@ async fn plain(backup: &Candidate, cluster: bool, cx: &Context) -> Result<Readin
             (cx.progress)(Progress { what, done: offset, total: Some(backup.size), unit: "B" });
         }
     }
-    Ok(ending(&String::from_utf8_lossy(&kept), cluster, databases, "read to its end"))
+    Ok(ending(&String::from_utf8_lossy(&kept), cluster, key.as_deref(), databases, "read to its end"))
 }
 
 /// Collects the databases of `\connect` lines, piece by piece. `start` is the unfinished line, as far as it may matter.
@@ -155,8 +180,15 @@ fn connect(line: &str) -> Option<String> {
     Some(name.strip_prefix("dbname=").map_or(name.clone(), |quoted| quoted.trim_matches('\'').to_owned()))
 }
 
-/// Judges the last words of a plain dump. A cluster dump has one such ending per database, and its own at the end.
-fn ending(tail: &str, cluster: bool, databases: Vec<String>, how: &str) -> Reading {
+/// The key of the `\restrict` line that dumps begin with since August 2025.
+fn restricted(head: &[u8]) -> Option<String> {
+    let head = String::from_utf8_lossy(&head[..head.len().min(TAIL)]).into_owned();
+    head.lines().find_map(|line| line.strip_prefix("\\restrict ")).map(|key| key.trim().to_owned())
+}
+
+/// Judges the last words of a plain dump. A cluster dump has one such ending per database, and its own at the end. A
+/// dump that began with `\restrict` ends with `\unrestrict` and the same key.
+fn ending(tail: &str, cluster: bool, key: Option<&str>, databases: Vec<String>, how: &str) -> Reading {
     let (marker, name) = match cluster {
         true => ("-- PostgreSQL database cluster dump complete", "cluster dump complete"),
         false => ("-- PostgreSQL database dump complete", "database dump complete"),
@@ -165,8 +197,19 @@ fn ending(tail: &str, cluster: bool, databases: Vec<String>, how: &str) -> Readi
     let Some(at) = tail.rfind(marker) else { return missing() };
     let rest = &tail[at + marker.len()..];
     // After it only comments come, and since 2025 a \unrestrict line.
-    if !rest.lines().skip(1).all(|line| line.trim().is_empty() || line.starts_with("--") || line.starts_with("\\unrestrict")) {
+    if !rest
+        .lines()
+        .skip(1)
+        .all(|line| line.trim().is_empty() || line.starts_with("--") || line.starts_with("\\unrestrict"))
+    {
         return missing();
+    }
+    if let (false, Some(key)) = (cluster, key)
+        && !rest.lines().any(|line| line.strip_prefix("\\unrestrict ").map(str::trim) == Some(key))
+    {
+        return Reading::Broken(
+            "its last line, \\unrestrict with the key of its first lines, is missing: it was cut off".into(),
+        );
     }
     let made = tail.lines().rev().find_map(|line| stamp(line.strip_prefix("-- Completed on ")?));
     Reading::Whole(Whole { how: how.to_owned(), databases, made, remarks: Vec::new() })
@@ -179,6 +222,7 @@ async fn packed(backup: &Candidate, tool: &str, cx: &Context) -> Result<Reading,
     let seen = tools::run(cx, &["bash", "-c", script, "bash", tool, &path], TAIL).await?;
     let missing = || format!("the program `{tool}` is missing, which unpacks it");
     let inner = of_file(&seen.stdout);
+    let key = restricted(&seen.stdout);
     let restore = match &inner {
         Kind::Archive(_) => tools::find(cx, "pg_restore", None).await?.display().to_string(),
         _ => String::new(),
@@ -195,7 +239,8 @@ async fn packed(backup: &Candidate, tool: &str, cx: &Context) -> Result<Reading,
     let Some((unpacked, read)) = statuses.and_then(|both| both.split_once(' ')) else {
         return Err(format!("unpacking it did not end: {}", tools::complaint(&seen)));
     };
-    let words: String = said.lines().filter(|line| !line.starts_with("statuses ")).take(2).collect::<Vec<_>>().join("; ");
+    let words: String =
+        said.lines().filter(|line| !line.starts_with("statuses ")).take(2).collect::<Vec<_>>().join("; ");
     let complaint = Probed { stderr: words.into_bytes(), status: read.parse().ok(), ..seen.clone() };
     match unpacked {
         "0" => {}
@@ -203,7 +248,10 @@ async fn packed(backup: &Candidate, tool: &str, cx: &Context) -> Result<Reading,
         // The reader ended first and broke the pipe: its own status says more.
         "141" => {}
         status => {
-            let broken = format!("{tool} cannot unpack it to its end (exit status {status}): {}", tools::complaint(&complaint));
+            let broken = format!(
+                "{tool} cannot unpack it to its end (exit status {status}): {}",
+                tools::complaint(&complaint)
+            );
             return Ok(Reading::Broken(broken));
         }
     }
@@ -221,7 +269,7 @@ async fn packed(backup: &Candidate, tool: &str, cx: &Context) -> Result<Reading,
         Kind::Archive(_) => restore_failed(&complaint),
         Kind::Plain { cluster } => {
             let databases = databases_in(tool, &path, cx).await;
-            ending(&String::from_utf8_lossy(&seen.stdout), cluster, databases, &how)
+            ending(&String::from_utf8_lossy(&seen.stdout), cluster, key.as_deref(), databases, &how)
         }
         Kind::Broken(why) => Reading::Broken(why),
         _ if seen.stdout.is_empty() => Reading::Broken("nothing is packed in it".to_owned()),
@@ -241,7 +289,7 @@ mod tests {
     use super::*;
 
     fn is_whole(tail: &str, cluster: bool) -> bool {
-        matches!(ending(tail, cluster, Vec::new(), ""), Reading::Whole(_))
+        matches!(ending(tail, cluster, None, Vec::new(), ""), Reading::Whole(_))
     }
 
     #[test]
@@ -249,8 +297,13 @@ mod tests {
         let end = "\\.\n\n--\n-- PostgreSQL database dump complete\n--\n\n";
         assert!(is_whole(end, false));
         assert!(is_whole(&format!("{end}\\unrestrict abc\n\n"), false));
+        let cut = ending(&format!("{end}\\unrestrict ab"), false, Some("abc"), Vec::new(), "");
+        assert!(matches!(cut, Reading::Broken(_)), "{cut:?}");
         assert!(!is_whole("\\.\n42\tx\n", false));
-        assert!(!is_whole(&format!("{end}COPY public.t (id) FROM stdin;\n1\n"), false), "more follows and breaks off");
+        assert!(
+            !is_whole(&format!("{end}COPY public.t (id) FROM stdin;\n1\n"), false),
+            "more follows and breaks off"
+        );
         assert!(!is_whole(end, true), "a cluster dump cut between two databases");
         assert!(is_whole(&format!("{end}-- PostgreSQL database cluster dump complete\n--\n"), true));
         assert!(!is_whole("-- PostgreSQL database dump comp", false));
@@ -258,14 +311,16 @@ mod tests {
 
     #[test]
     fn verbose_dumps_say_when_they_ended() {
-        let tail = "-- Completed on 2021-01-04 03:00:00 UTC\n\n--\n-- PostgreSQL database dump complete\n--\n";
-        let Reading::Whole(whole) = ending(tail, false, Vec::new(), "") else { panic!("whole") };
+        let tail =
+            "-- Completed on 2021-01-04 03:00:00 UTC\n\n--\n-- PostgreSQL database dump complete\n--\n";
+        let Reading::Whole(whole) = ending(tail, false, None, Vec::new(), "") else { panic!("whole") };
         assert_eq!(whole.made.map(|t| t.to_string()).as_deref(), Some("2021-01-04T03:00:00Z"));
     }
 
     #[test]
     fn databases_are_found_across_pieces() {
-        let text = b"x\n\\connect synapse\n\\connect -reuse-previous=on \"dbname='my db'\"\nvalue \\connect no\n";
+        let text =
+            b"x\n\\connect synapse\n\\connect -reuse-previous=on \"dbname='my db'\"\nvalue \\connect no\n";
         for cut in 0..text.len() {
             let (mut start, mut found) = (Vec::new(), Vec::new());
             connects(&text[..cut], &mut start, &mut found);

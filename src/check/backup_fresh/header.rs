@@ -65,7 +65,14 @@ pub(super) fn read(bytes: &[u8]) -> Option<Header> {
     let _revision = r.byte()?;
     if version < (1, 10) {
         // Older than PostgreSQL 8: the layout differs.
-        return Some(Header { version, created: None, database: None, server: None, tar: false, compressed: true });
+        return Some(Header {
+            version,
+            created: None,
+            database: None,
+            server: None,
+            tar: false,
+            compressed: true,
+        });
     }
     r.int_size = usize::from(r.byte()?);
     let _offset_size = r.byte()?;
@@ -89,7 +96,8 @@ fn local(time: [i64; 7]) -> Option<Timestamp> {
     // A leap second has number 60.
     let second = small(time[0])?.min(59);
     let civil =
-        jiff::civil::DateTime::new(year, month, small(time[3])?, small(time[2])?, small(time[1])?, second, 0).ok()?;
+        jiff::civil::DateTime::new(year, month, small(time[3])?, small(time[2])?, small(time[1])?, second, 0)
+            .ok()?;
     civil.to_zoned(TimeZone::system()).ok().map(|zoned| zoned.timestamp())
 }
 

@@ -181,7 +181,11 @@ pub(super) fn age(newest: &Candidate, now: Timestamp, limit: Span) -> Finding {
     if let Some((inside, place)) = newest.inside
         && ahead(inside) > ZONES_S
     {
-        return Finding::unknown(format!("{} has the date {} {place}, which is in the future", newest.name, day(inside)));
+        return Finding::unknown(format!(
+            "{} has the date {} {place}, which is in the future",
+            newest.name,
+            day(inside)
+        ));
     }
     let seconds = now.duration_since(newest.when()).as_secs().max(0).unsigned_abs();
     let observed = format!("newest backup is {} ({})", old(now, newest.when().min(now)), day(newest.when()));
@@ -192,7 +196,8 @@ pub(super) fn age(newest: &Candidate, now: Timestamp, limit: Span) -> Finding {
 pub(super) fn smallest(newest: &Candidate, least: Option<Size>) -> Finding {
     match least {
         Some(least) if newest.size < least.0 => {
-            Finding::fails(format!("{} is {}", newest.name, Size(newest.size))).wanted(format!("of at least {least}"))
+            Finding::fails(format!("{} is {}", newest.name, Size(newest.size)))
+                .wanted(format!("of at least {least}"))
         }
         _ => Finding::holds(Size(newest.size).to_string()),
     }
@@ -242,7 +247,8 @@ pub(super) fn against_predecessors(
     let expected = format!("{low} to {high} times as large as its predecessors");
     if (sizes.len() as u64) < wanted || sizes.is_empty() {
         let n = count(sizes.len() as u64, "predecessor", "predecessors");
-        return Finding::unknown(format!("only {n} to compare the size with, {wanted} wanted")).wanted(expected);
+        return Finding::unknown(format!("only {n} to compare the size with, {wanted} wanted"))
+            .wanted(expected);
     }
     sizes.sort_unstable();
     let median = match sizes.len() % 2 {
@@ -294,7 +300,11 @@ mod tests {
     fn the_future_is_not_known() {
         let limit = Span::secs(86_400);
         assert_eq!(age(&backup("x", "2021-06-05T13:00:00Z", 1), at(NOW), limit).holds, None);
-        assert_eq!(age(&backup("x", "2021-06-05T12:00:30Z", 1), at(NOW), limit).holds, Some(true), "clocks differ a little");
+        assert_eq!(
+            age(&backup("x", "2021-06-05T12:00:30Z", 1), at(NOW), limit).holds,
+            Some(true),
+            "clocks differ a little"
+        );
         let mut zone = backup("x", "2021-06-05T11:00:00Z", 1);
         zone.inside = Some((at("2021-06-05T20:00:00Z"), "in its header"));
         assert_eq!(age(&zone, at(NOW), limit).holds, Some(true), "dumped in Tokyo");
@@ -323,7 +333,11 @@ mod tests {
     #[test]
     fn several_series_need_a_pattern() {
         let found = Found {
-            candidates: vec![backup("syn-1.dump", NOW, 1), backup("globals-1.sql", NOW, 1), backup("syn-2.dump", NOW, 1)],
+            candidates: vec![
+                backup("syn-1.dump", NOW, 1),
+                backup("globals-1.sql", NOW, 1),
+                backup("syn-2.dump", NOW, 1),
+            ],
             ignored: Vec::new(),
             single: false,
         };

@@ -4,11 +4,20 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-const UNFINISHED: [&str; 9] =
-    [".tmp", ".temp", ".part", ".partial", ".incomplete", ".inprogress", ".in-progress", ".filepart", ".crdownload"];
+const UNFINISHED: [&str; 9] = [
+    ".tmp",
+    ".temp",
+    ".part",
+    ".partial",
+    ".incomplete",
+    ".inprogress",
+    ".in-progress",
+    ".filepart",
+    ".crdownload",
+];
 const BACKUPS: [&str; 14] = [
-    ".dump", ".sql", ".backup", ".bak", ".pgdump", ".dmp", ".custom", ".tar", ".sqlite", ".sqlite3", ".db", ".pg",
-    ".psql", ".dir",
+    ".dump", ".sql", ".backup", ".bak", ".pgdump", ".dmp", ".custom", ".tar", ".sqlite", ".sqlite3", ".db",
+    ".pg", ".psql", ".dir",
 ];
 const COMPRESSED: [&str; 6] = [".gz", ".zst", ".xz", ".bz2", ".lz4", ".tgz"];
 
@@ -106,7 +115,9 @@ mod tests {
 
     #[test]
     fn patterns() {
-        for (pattern, name) in [("*.dump", "a.dump"), ("syn*-*.d?mp", "synapse-2021-01.dump"), ("*", ""), ("a**b", "ab")] {
+        for (pattern, name) in
+            [("*.dump", "a.dump"), ("syn*-*.d?mp", "synapse-2021-01.dump"), ("*", ""), ("a**b", "ab")]
+        {
             assert!(fits(pattern, name), "{pattern} {name}");
         }
         for (pattern, name) in [("*.dump", "a.dump.gz"), ("?", ""), ("a*b", "ac"), ("", "x"), ("[ab]", "a")] {

@@ -23,7 +23,9 @@ pub(super) async fn unfinished(backup: &Candidate, cx: &Context) -> Option<Strin
         return Some(format!("{}: still growing", backup.name));
     }
     let inodes: Vec<(u64, u64)> = files.iter().map(|file| file.0).collect();
-    writer(&inodes, cx).await.map(|pid| format!("{}: process {pid} still has it open for writing", backup.name))
+    writer(&inodes, cx)
+        .await
+        .map(|pid| format!("{}: process {pid} still has it open for writing", backup.name))
 }
 
 /// Identity, size and time of each file of a backup.
@@ -39,7 +41,9 @@ async fn files_of(backup: &Candidate, cx: &Context) -> Vec<((u64, u64), u64, jif
 async fn writer(inodes: &[(u64, u64)], cx: &Context) -> Option<u32> {
     let files = &cx.world.files;
     for process in files.list(&PathBuf::from("/proc")).await.ok()? {
-        let Some(pid) = process.path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok()) else { continue };
+        let Some(pid) = process.path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok()) else {
+            continue;
+        };
         for open in files.list(&process.path.join("fd")).await.unwrap_or_default() {
             let Ok(Some(stat)) = files.stat(&open.path).await else { continue };
             if !inodes.contains(&(stat.device, stat.inode)) {

@@ -45,7 +45,9 @@ impl<'de> Deserialize<'de> for Word {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match serde_json::Value::deserialize(deserializer)? {
             serde_json::Value::String(text) => Ok(Word(text)),
-            value @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_)) => Ok(Word(value.to_string())),
+            value @ (serde_json::Value::Number(_) | serde_json::Value::Bool(_)) => {
+                Ok(Word(value.to_string()))
+            }
             other => Err(serde::de::Error::custom(format!("{other} is neither text nor a number"))),
         }
     }
@@ -87,7 +89,10 @@ impl Demand {
         let texts = [("equals", &self.equals), ("contains", &self.contains), ("lacks", &self.lacks)];
         let numbers = [("at_least", &self.at_least), ("at_most", &self.at_most)];
         if texts.iter().chain(&numbers).all(|(_, given)| given.is_none()) && self.one_of.is_none() {
-            return Err("`stdout` asks for nothing; give it equals, contains, lacks, one_of, at_least or at_most".to_owned());
+            return Err(
+                "`stdout` asks for nothing; give it equals, contains, lacks, one_of, at_least or at_most"
+                    .to_owned(),
+            );
         }
         for (name, text) in texts {
             if text.as_ref().is_some_and(|text| text.0.trim().is_empty()) {
@@ -96,7 +101,11 @@ impl Demand {
                 ));
             }
         }
-        if self.one_of.as_ref().is_some_and(|all| all.is_empty() || all.iter().any(|text| text.0.trim().is_empty())) {
+        if self
+            .one_of
+            .as_ref()
+            .is_some_and(|all| all.is_empty() || all.iter().any(|text| text.0.trim().is_empty()))
+        {
             return Err("`stdout.one_of` needs texts that are not empty".to_owned());
         }
         for (name, number) in numbers {
@@ -130,7 +139,10 @@ impl Demand {
             && !said.contains(&text.0)
         {
             if truncated {
-                return Outcome::unknown(format!("it printed too much to look for {:?} in all of it", text.0), wanted);
+                return Outcome::unknown(
+                    format!("it printed too much to look for {:?} in all of it", text.0),
+                    wanted,
+                );
             }
             failed.push(format!("no {:?} in {shown}", text.0));
         }
@@ -147,8 +159,10 @@ impl Demand {
             if decimal(said).is_none() {
                 return Outcome::unknown(format!("it printed {shown}, which is not a number"), wanted);
             }
-            let low = self.at_least.as_ref().is_some_and(|least| against(said, least).is_none_or(Ordering::is_lt));
-            let high = self.at_most.as_ref().is_some_and(|most| against(said, most).is_none_or(Ordering::is_gt));
+            let low =
+                self.at_least.as_ref().is_some_and(|least| against(said, least).is_none_or(Ordering::is_lt));
+            let high =
+                self.at_most.as_ref().is_some_and(|most| against(said, most).is_none_or(Ordering::is_gt));
             if low || high {
                 failed.push(format!("it printed {said}"));
             }
@@ -196,7 +210,11 @@ mod tests {
         assert_eq!(verdict(json!({ "at_least": 3 }), "3"), Verdict::Pass);
         assert_eq!(verdict(json!({ "at_least": "3" }), "2.99"), Verdict::Fail);
         assert_eq!(verdict(json!({ "at_most": 5 }), "6"), Verdict::Fail);
-        assert_eq!(verdict(json!({ "at_most": "9007199254740992" }), "9007199254740993"), Verdict::Fail, "beyond 2^53");
+        assert_eq!(
+            verdict(json!({ "at_most": "9007199254740992" }), "9007199254740993"),
+            Verdict::Fail,
+            "beyond 2^53"
+        );
         for said in ["NaN", "inf", "3 rows", "three", "0x3", "3\n4"] {
             assert_eq!(verdict(json!({ "at_least": 1 }), said), Verdict::Unknown, "{said}");
         }

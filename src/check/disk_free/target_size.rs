@@ -27,10 +27,13 @@ pub(super) async fn measure(name: &str, cx: &Context) -> Result<TargetSize, Stri
         Ok(size) => Ok(size),
         // A stopped cluster has a size, too; its files tell.
         Err(why) => match &target.data_directory {
-            Some(dir) => files(dir, cx).await.map_err(|files| format!("{why}; and its files: {files}")).map(|mut size| {
-                size.details.push(format!("the server did not answer ({why}), so its files were measured"));
-                size
-            }),
+            Some(dir) => files(dir, cx).await.map_err(|files| format!("{why}; and its files: {files}")).map(
+                |mut size| {
+                    size.details
+                        .push(format!("the server did not answer ({why}), so its files were measured"));
+                    size
+                },
+            ),
             None => Err(why),
         },
     }
@@ -70,14 +73,9 @@ async fn files(dir: &str, cx: &Context) -> Result<TargetSize, String> {
     let mut elsewhere: Vec<PathBuf> = Vec::new();
     for entry in files.list(&top.join("pg_tblspc")).await? {
         // Several clusters may share the place; each has a folder of its own, such as PG_15_202209061.
-        elsewhere.extend(
-            files
-                .list(&entry.path)
-                .await?
-                .into_iter()
-                .map(|found| found.path)
-                .filter(|path| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(&format!("PG_{version}_")))),
-        );
+        elsewhere.extend(files.list(&entry.path).await?.into_iter().map(|found| found.path).filter(|path| {
+            path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(&format!("PG_{version}_")))
+        }));
     }
     if files.read_link(&top.join("pg_wal")).await?.is_some() {
         elsewhere.push(top.join("pg_wal"));
@@ -85,8 +83,13 @@ async fn files(dir: &str, cx: &Context) -> Result<TargetSize, String> {
     for place in &elsewhere {
         bytes += files.tree_size(place).await?;
     }
-    let places = if elsewhere.is_empty() { String::new() } else { format!(" and {} linked places", elsewhere.len()) };
-    Ok(TargetSize { bytes, identity: None, details: vec![format!("{} of files in {dir}{places}", Size(bytes))] })
+    let places =
+        if elsewhere.is_empty() { String::new() } else { format!(" and {} linked places", elsewhere.len()) };
+    Ok(TargetSize {
+        bytes,
+        identity: None,
+        details: vec![format!("{} of files in {dir}{places}", Size(bytes))],
+    })
 }
 
 async fn sqlite(file: &str, cx: &Context) -> Result<TargetSize, String> {

@@ -36,7 +36,12 @@ struct Kept {
 static IN_MEMORY: Mutex<Option<HashMap<u64, Vec<Sample>>>> = Mutex::new(None);
 
 /// Adds a sample; the samples of this file system within the window, oldest first, and what went wrong on the way.
-pub(super) async fn add(cx: &Context, device: u64, now: Sample, window: Span) -> (Vec<Sample>, Option<String>) {
+pub(super) async fn add(
+    cx: &Context,
+    device: u64,
+    now: Sample,
+    window: Span,
+) -> (Vec<Sample>, Option<String>) {
     let Some(dir) = &cx.samples else {
         let mut all = IN_MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
         let samples = all.get_or_insert_default().entry(device).or_default();
@@ -49,11 +54,15 @@ pub(super) async fn add(cx: &Context, device: u64, now: Sample, window: Span) ->
     let mut kept = Kept::default();
     match cx.world.files.stat(&path).await {
         Ok(None) => {}
-        Ok(Some(_)) => match cx.world.files.read(&path, 1 << 20).await.map(|text| serde_json::from_slice(&text)) {
-            Ok(Ok(found)) => kept = found,
-            Ok(Err(e)) => trouble = Some(format!("earlier samples could not be read: {}: {e}", path.display())),
-            Err(why) => trouble = Some(format!("earlier samples could not be read: {why}")),
-        },
+        Ok(Some(_)) => {
+            match cx.world.files.read(&path, 1 << 20).await.map(|text| serde_json::from_slice(&text)) {
+                Ok(Ok(found)) => kept = found,
+                Ok(Err(e)) => {
+                    trouble = Some(format!("earlier samples could not be read: {}: {e}", path.display()))
+                }
+                Err(why) => trouble = Some(format!("earlier samples could not be read: {why}")),
+            }
+        }
         Err(why) => trouble = Some(format!("earlier samples could not be read: {why}")),
     }
     if kept.boot_id != boot_id {
@@ -103,7 +112,8 @@ fn push(samples: &mut Vec<Sample>, now: Sample) {
 fn within(samples: &[Sample], window: Span) -> Vec<Sample> {
     let now = samples.last().map_or(0, |last| last.boot_ms);
     let longest = window.0.as_millis() as u64;
-    let recent: Vec<Sample> = samples.iter().filter(|sample| now - sample.boot_ms <= longest).copied().collect();
+    let recent: Vec<Sample> =
+        samples.iter().filter(|sample| now - sample.boot_ms <= longest).copied().collect();
     // Measured more seldom than the window is long: three regular samples are a rate, too. After a break they are not
     // regular, and the average over the break would hide what happens now.
     match samples {
@@ -124,7 +134,8 @@ pub(super) fn fastest(samples: &[Sample], window: Span, of: impl Fn(&Sample) -> 
     for back in [SHORTEST_MS, window / 4, window] {
         // The nearest sample at least that old, but never one so near that chance rules; else the oldest.
         let back = back.max(SHORTEST_MS);
-        let from = samples.iter().rev().find(|sample| now.boot_ms - sample.boot_ms >= back).or(samples.first());
+        let from =
+            samples.iter().rev().find(|sample| now.boot_ms - sample.boot_ms >= back).or(samples.first());
         if let Some(from) = from
             && now.boot_ms - from.boot_ms >= SHORTEST_MS
         {

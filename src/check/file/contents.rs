@@ -12,7 +12,12 @@ pub(super) const LONGEST_TEXT: usize = 65_536;
 const PIECE: usize = 1 << 20;
 
 /// Calls `each` with one piece after the other until it says `false`.
-async fn read(stat: &Stat, what: &str, cx: &Context, mut each: impl FnMut(&[u8]) -> bool + Send) -> Result<(), String> {
+async fn read(
+    stat: &Stat,
+    what: &str,
+    cx: &Context,
+    mut each: impl FnMut(&[u8]) -> bool + Send,
+) -> Result<(), String> {
     let mut offset = 0;
     loop {
         let piece = cx.world.files.read_range(&stat.path, offset, PIECE).await?;
@@ -25,7 +30,12 @@ async fn read(stat: &Stat, what: &str, cx: &Context, mut each: impl FnMut(&[u8])
             break;
         }
         if offset % (64 << 20) == 0 {
-            (cx.progress)(Progress { what: what.to_owned(), done: offset, total: Some(stat.size), unit: "B" });
+            (cx.progress)(Progress {
+                what: what.to_owned(),
+                done: offset,
+                total: Some(stat.size),
+                unit: "B",
+            });
         }
     }
     let now = cx.world.files.stat(&stat.path).await?;

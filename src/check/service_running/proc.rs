@@ -65,13 +65,18 @@ pub(super) async fn by_pid(pid: u32, cx: &Context) -> Result<Option<Process>, St
 /// All processes called `name`: by their executable's file name, or by the name that the kernel keeps.
 pub(super) async fn by_name(name: &str, cx: &Context) -> Result<Vec<Process>, String> {
     all_visible(cx).await?;
-    let short: String = name.chars().scan(0, |bytes, c| {
-        *bytes += c.len_utf8();
-        (*bytes <= 15).then_some(c)
-    }).collect();
+    let short: String = name
+        .chars()
+        .scan(0, |bytes, c| {
+            *bytes += c.len_utf8();
+            (*bytes <= 15).then_some(c)
+        })
+        .collect();
     let mut found = Vec::new();
     for entry in cx.world.files.list(Path::new("/proc")).await? {
-        let Some(pid) = entry.path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok()) else { continue };
+        let Some(pid) = entry.path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok()) else {
+            continue;
+        };
         let Some(process) = by_pid(pid, cx).await? else { continue };
         // Only root may see what others execute; the kernel's name remains.
         let executable = cx.world.files.read_link(&entry.path.join("exe")).await.ok().flatten();
@@ -90,7 +95,10 @@ pub(super) async fn by_name(name: &str, cx: &Context) -> Result<Vec<Process>, St
 async fn all_visible(cx: &Context) -> Result<(), String> {
     match cx.world.files.stat(Path::new("/proc/1")).await {
         Ok(Some(_)) => Ok(()),
-        Ok(None) => Err("/proc shows only our own processes (hidepid), so others cannot be seen; run as root".to_owned()),
+        Ok(None) => {
+            Err("/proc shows only our own processes (hidepid), so others cannot be seen; run as root"
+                .to_owned())
+        }
         Err(why) => Err(why),
     }
 }
@@ -116,7 +124,10 @@ mod tests {
         let tail = "S 1 10 10 0 -1 4194304 100 0 0 0 1 2 0 0 20 0 1 0 4242 1000 200 18446744073709551615";
         for name in ["postgres", "a) b", ") R 1 (", "x y z", "()", "((sd-pam))", ""] {
             let process = parse(&format!("77 ({name}) {tail}\n")).unwrap();
-            assert_eq!((process.pid, process.name.as_str(), process.state, process.start), (77, name, 'S', 4242));
+            assert_eq!(
+                (process.pid, process.name.as_str(), process.state, process.start),
+                (77, name, 'S', 4242)
+            );
         }
         for wrong in ["", "77", "77 (x)", "77 (x) S 1", "x (y) S"] {
             assert_eq!(parse(wrong), None, "{wrong}");

@@ -43,7 +43,9 @@ pub(super) async fn show(unit: &str, cx: &Context) -> Result<Unit, String> {
     let first = cx.world.files.read(Path::new("/proc/1/comm"), 64).await?;
     let first = String::from_utf8_lossy(&first).trim().to_owned();
     if first != "systemd" {
-        return Err(format!("systemd is not in charge here (process 1 is {first}); ask by `process` or `pidfile`"));
+        return Err(format!(
+            "systemd is not in charge here (process 1 is {first}); ask by `process` or `pidfile`"
+        ));
     }
     let properties = "ActiveState,SubState,MainPID,NRestarts,LoadState";
     let probe = Probe {
@@ -57,7 +59,10 @@ pub(super) async fn show(unit: &str, cx: &Context) -> Result<Unit, String> {
     let seen = cx.world.processes.probe(&probe).await?;
     if seen.status != Some(0) {
         let why = String::from_utf8_lossy(&seen.stderr).trim().to_owned();
-        return Err(format!("systemctl gave no answer: {}", if why.is_empty() { "no reason given" } else { &why }));
+        return Err(format!(
+            "systemctl gave no answer: {}",
+            if why.is_empty() { "no reason given" } else { &why }
+        ));
     }
     parse(unit, &String::from_utf8_lossy(&seen.stdout))
 }
@@ -68,7 +73,11 @@ fn parse(unit: &str, text: &str) -> Result<Unit, String> {
     match get("LoadState") {
         "loaded" | "masked" => {}
         "" => return Err("systemctl said nothing of the unit".to_owned()),
-        "not-found" => return Err(format!("systemd knows no unit {unit}; `systemctl list-units --all` shows their names")),
+        "not-found" => {
+            return Err(format!(
+                "systemd knows no unit {unit}; `systemctl list-units --all` shows their names"
+            ));
+        }
         other => return Err(format!("the unit {unit} could not be loaded: {other}")),
     }
     if get("ActiveState").is_empty() {
@@ -87,7 +96,8 @@ mod tests {
     use super::*;
 
     fn state(active: &str, sub: &str, pid: u32) -> State {
-        let text = format!("MainPID={pid}\nNRestarts=3\nLoadState=loaded\nActiveState={active}\nSubState={sub}\n");
+        let text =
+            format!("MainPID={pid}\nNRestarts=3\nLoadState=loaded\nActiveState={active}\nSubState={sub}\n");
         let unit = parse("x.service", &text).unwrap();
         assert_eq!(unit.restarts, 3);
         unit.state()

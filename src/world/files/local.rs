@@ -274,8 +274,16 @@ mod tests {
         let text = "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n23 22 8:2 / /srv/my\\040disk rw shared:1 - xfs /dev/sdb rw\n\
                     24 22 0:5 / /srv rw - tmpfs tmpfs rw\n25 22 8:3 / /srv rw - nfs4 server:/ rw\n";
         assert_eq!(mount_kind(text, Path::new("/srv/my disk/a")).as_deref(), Some("xfs"));
-        assert_eq!(mount_kind(text, Path::new("/srv/other")).as_deref(), Some("nfs4"), "the later mount hides the first");
-        assert_eq!(mount_kind(text, Path::new("/srvx")).as_deref(), Some("ext4"), "a prefix of a name is not a parent");
+        assert_eq!(
+            mount_kind(text, Path::new("/srv/other")).as_deref(),
+            Some("nfs4"),
+            "the later mount hides the first"
+        );
+        assert_eq!(
+            mount_kind(text, Path::new("/srvx")).as_deref(),
+            Some("ext4"),
+            "a prefix of a name is not a parent"
+        );
     }
 
     #[test]

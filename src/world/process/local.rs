@@ -43,7 +43,12 @@ impl Processes for LocalProcesses {
             Ok(status) => (status, false),
             Err(_) => match timeout(UNKILLABLE, child.wait()).await {
                 Ok(status) => (status, true),
-                Err(_) => return Err(format!("`{}` did not end even when killed: it waits for a device", shown(probe))),
+                Err(_) => {
+                    return Err(format!(
+                        "`{}` did not end even when killed: it waits for a device",
+                        shown(probe)
+                    ));
+                }
             },
         };
         let status = status.map_err(|e| format!("`{}`: its end could not be seen: {e}", shown(probe)))?;
@@ -196,7 +201,8 @@ mod tests {
 
     #[tokio::test]
     async fn status_signal_and_bounded_output() {
-        let seen = LocalProcesses.probe(&script("head -c 1000000 /dev/zero; echo no >&2; exit 3")).await.unwrap();
+        let seen =
+            LocalProcesses.probe(&script("head -c 1000000 /dev/zero; echo no >&2; exit 3")).await.unwrap();
         assert_eq!((seen.status, seen.signal, seen.stdout.len(), seen.truncated), (Some(3), None, 100, true));
         assert_eq!(seen.stderr, b"no\n");
         let seen = LocalProcesses.probe(&script("kill -9 $$")).await.unwrap();
@@ -205,7 +211,8 @@ mod tests {
 
     #[tokio::test]
     async fn nothing_is_inherited_and_nothing_can_be_read() {
-        let seen = LocalProcesses.probe(&script("env | sort | cut -d= -f1 | tr '\\n' ' '; pwd; cat")).await.unwrap();
+        let seen =
+            LocalProcesses.probe(&script("env | sort | cut -d= -f1 | tr '\\n' ' '; pwd; cat")).await.unwrap();
         assert_eq!(String::from_utf8_lossy(&seen.stdout), "HOME LC_ALL PATH PWD SHLVL _ /\n");
     }
 
