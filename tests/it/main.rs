@@ -4,11 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
 mod harness;
+mod runbook;
 
 use harness::Registry;
 
 fn main() -> std::process::ExitCode {
     let mut registry = Registry::default();
-    let _ = &mut registry;
+    runbook::register(&mut registry);
     registry.run()
 }
