@@ -10,6 +10,7 @@ mod host;
 mod pg;
 mod ui;
 mod journal;
+mod runbook;
 
 use harness::Registry;
 
@@ -23,5 +24,6 @@ fn main() -> std::process::ExitCode {
     pg::register(&mut registry);
     ui::register(&mut registry);
     journal::register(&mut registry);
+    runbook::register(&mut registry);
     registry.run()
 }
