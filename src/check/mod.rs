@@ -6,6 +6,7 @@
 pub mod context;
 pub mod evidence;
 pub mod measure;
+pub mod params;
 pub mod registry;
 
 pub mod backup_fresh;

@@ -26,16 +26,16 @@ pub struct CheckKind {
 
 /// Every check, by family and name.
 pub static CATALOGUE: &[&CheckKind] = &[
-    // &super::backup_fresh::KIND,
-    // &super::command::KIND,
-    // &super::data::DATA_MATCHES,
-    // &super::data::ROWS_MATCH,
-    // &super::disk_free::KIND,
-    // &super::disk_time_to_full::KIND,
-    // &super::file::KIND,
-    // &super::pg_accepts_connections::KIND,
-    // &super::pg_query::KIND,
-    // &super::service_running::KIND,
+    &super::backup_fresh::KIND,
+    &super::command::KIND,
+    &super::data::DATA_MATCHES,
+    &super::data::ROWS_MATCH,
+    &super::disk_free::KIND,
+    &super::disk_time_to_full::KIND,
+    &super::file::KIND,
+    &super::pg_accepts_connections::KIND,
+    &super::pg_query::KIND,
+    &super::service_running::KIND,
 ];
 
 /// A kind by name.

@@ -1,1 +1,450 @@
-//! (in work)
+//! Does a service run, or is it proved to be stopped? By systemd unit, process name or pid file; all that are given must
+//! agree.
+
+mod proc;
+mod systemd;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use schemars::{JsonSchema, schema_for};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::params::Flag;
+use super::registry::CheckKind;
+use super::{Check, Context, Outcome};
+use crate::base::{Moment, Span};
+use proc::Process;
+use systemd::State;
+
+/// A process younger than its pid file by this much is another one under the same number.
+const REUSED: Duration = Duration::from_secs(10);
+
+/// Does a service run, or is it proved to be stopped?
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ServiceRunning {
+    /// A systemd unit: `postgresql@15-main.service`.
+    #[serde(default)]
+    unit: Option<String>,
+    /// The exact name of the executable, without its path: `postgres`.
+    #[serde(default)]
+    process: Option<String>,
+    /// A file whose first line is the process number.
+    #[serde(default)]
+    pidfile: Option<String>,
+    /// `true` (the default): it must run. `false`: it must be stopped.
+    #[serde(default)]
+    running: Option<Flag>,
+    /// Another service that must have been started before this one: an application is newer than its database.
+    #[serde(default)]
+    newer_than: Option<Service>,
+    /// It has run at least this long: a service that crashes and starts again in a circle is not running.
+    #[serde(default)]
+    up_for: Option<Span>,
+}
+
+/// Another service. One of the keys is needed.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Service {
+    /// A systemd unit.
+    #[serde(default)]
+    unit: Option<String>,
+    /// The exact name of the executable, without its path.
+    #[serde(default)]
+    process: Option<String>,
+    /// A file whose first line is the process number.
+    #[serde(default)]
+    pidfile: Option<String>,
+}
+
+/// The catalogue's entry.
+pub static KIND: CheckKind = CheckKind {
+    name: "service_running",
+    summary: "a service runs (and was restarted after another), or is proved to be stopped",
+    docs: DOCS,
+    timeout: None,
+    schema: || schema_for!(ServiceRunning),
+    build,
+};
+
+const DOCS: &str = r"
+Shows that a service runs, or with `running: false` that it is stopped.
+
+**How it is measured.** `unit`: `systemctl show`. `process`: every process in /proc whose executable's file name, or whose name
+as the kernel keeps it, is exactly this. `pidfile`: the process whose number stands in the file. All that are given must agree. Ages
+come from the start time in /proc and the boot clock, which nobody can set.
+
+**Passes** when it runs (or with `running: false`, when the unit is inactive, no such process exists, and the pid file names
+none). **Fails** otherwise; a zombie does not run, and a unit that is `activating`, `auto-restart` or `active (exited)` does not
+either. **Unknown** when systemd is not in charge or does not answer, it knows no such unit, /proc shows only our own
+processes, or a pid file's process is younger than the file, so that it may be another program.
+
+`newer_than` compares start times: the first process of this service must have started after the first one of the
+other. `up_for` wants it to have run that long.
+
+**Traps.** Debian's `postgresql.service` is an umbrella that stays `active (exited)` whatever its clusters do: name
+`postgresql@15-main.service`. A running process need not answer: use `pg_accepts_connections`. After a crash inside PostgreSQL
+its first process keeps its start time although all others are new.
+
+```yaml
+preconditions:
+  - service_running: { unit: matrix-synapse.service, running: false }
+postconditions:
+  - service_running: { process: synapse_main, newer_than: { pidfile: /run/postgresql/15-main.pid }, up_for: 30s }
+```
+";
+
+fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
+    let check: ServiceRunning = serde_json::from_value(Value::Object(params)).map_err(|e| e.to_string())?;
+    if check.selector().is_empty() {
+        return Err("say which service: `unit`, `process` or `pidfile`".to_owned());
+    }
+    if check.newer_than.as_ref().is_some_and(Service::is_empty) {
+        return Err("`newer_than` must say which service: `unit`, `process` or `pidfile`".to_owned());
+    }
+    if !check.wanted_up() && (check.newer_than.is_some() || check.up_for.is_some()) {
+        return Err(
+            "`running: false` cannot stand with `newer_than` or `up_for`: what is stopped has no age"
+                .to_owned(),
+        );
+    }
+    if !check.wanted_up() && check.unit.is_none() && check.process.is_none() {
+        return Err("`running: false` needs `unit` or `process`: a pid file that is gone does not prove that the process is"
+            .to_owned());
+    }
+    if check.process.as_ref().is_some_and(|name| name.contains('/')) {
+        return Err("`process` is a name without its path".to_owned());
+    }
+    Ok(Box::new(check))
+}
+
+impl Service {
+    fn is_empty(&self) -> bool {
+        [&self.unit, &self.process, &self.pidfile]
+            .iter()
+            .all(|given| given.as_deref().unwrap_or_default().is_empty())
+    }
+
+    fn name(&self) -> String {
+        let unit = self.unit.clone();
+        unit.or_else(|| self.process.clone()).or_else(|| self.pidfile.clone()).unwrap_or_default()
+    }
+}
+
+/// What one way of looking saw.
+#[derive(Debug, Default)]
+struct Sight {
+    /// `Some(true)`: it runs; `Some(false)`: it is stopped; `None`: neither.
+    up: Option<bool>,
+    words: String,
+    processes: Vec<Process>,
+    restarts: Option<u64>,
+}
+
+impl Sight {
+    /// Running when any process runs, else stopped.
+    fn of(mut processes: Vec<Process>, what: &str) -> Sight {
+        let dead = processes.len();
+        processes.retain(Process::runs);
+        let words = match (processes.first(), dead) {
+            (Some(first), _) if processes.len() == 1 => format!("{what} runs as process {}", first.pid),
+            (Some(first), _) => {
+                format!("{what} runs as {} processes, the first is {}", processes.len(), first.pid)
+            }
+            (None, 0) => format!("no process {what}"),
+            (None, _) => format!("{what} is a zombie: it has ended, and nobody took note"),
+        };
+        Sight { up: Some(!processes.is_empty()), words, processes, restarts: None }
+    }
+}
+
+#[async_trait]
+impl Check for ServiceRunning {
+    async fn measure(&self, cx: &Context) -> Outcome {
+        let service = self.selector();
+        let wanted = self.wanted_up();
+        let expected = self.expected();
+        let sights = match look(&service, cx).await {
+            Ok(sights) => sights,
+            Err(why) => {
+                return Outcome::unknown(why, expected).help("look as root, or choose another way to find it");
+            }
+        };
+        let holds = sights.iter().all(|sight| sight.up == Some(wanted));
+        let words = |good: bool| -> Vec<String> {
+            sights.iter().filter(|s| (s.up == Some(wanted)) == good).map(|s| s.words.clone()).collect()
+        };
+        let name = service.name();
+        let help = match wanted {
+            true => format!("look at its log (`journalctl -u {name} -n 50`) before starting it again"),
+            false => format!("stop {name} the usual way, and see that nothing starts it again"),
+        };
+        let mut outcome = Outcome::judge(holds, words(holds).join(", "), expected).help(help);
+        if !holds {
+            outcome.details.extend(words(true));
+        }
+        let now = cx.world.clock.now();
+        let first =
+            sights.iter().filter_map(|sight| sight.processes.first()).min_by_key(|process| process.start);
+        if let Some(process) = first {
+            outcome = outcome
+                .fact("pid", process.pid)
+                .fact("up_ms", process.age(&now).as_millis() as u64)
+                .detail(format!("up for {}", Span(process.age(&now))));
+        }
+        if let Some(restarts) = sights.iter().find_map(|sight| sight.restarts) {
+            outcome = outcome.fact("restarts", restarts);
+            if restarts > 0 {
+                outcome = outcome.detail(format!("systemd has restarted it {restarts} times by itself"));
+            }
+        }
+        match (holds && wanted, first.cloned()) {
+            (false, _) => outcome,
+            (true, first) => self.judge_age(outcome, first, &now, cx).await,
+        }
+    }
+}
+
+impl ServiceRunning {
+    fn selector(&self) -> Service {
+        Service { unit: self.unit.clone(), process: self.process.clone(), pidfile: self.pidfile.clone() }
+    }
+
+    fn wanted_up(&self) -> bool {
+        self.running.is_none_or(|running| running.0)
+    }
+
+    fn expected(&self) -> String {
+        let mut expected =
+            format!("{} {}", self.selector().name(), if self.wanted_up() { "running" } else { "stopped" });
+        if let Some(other) = &self.newer_than {
+            expected += &format!(", started after {}", other.name());
+        }
+        if let Some(up) = self.up_for {
+            expected += &format!(", for at least {up}");
+        }
+        expected
+    }
+
+    /// The running service's age against what was asked of it.
+    async fn judge_age(
+        &self,
+        mut good: Outcome,
+        first: Option<Process>,
+        now: &Moment,
+        cx: &Context,
+    ) -> Outcome {
+        if self.newer_than.is_none() && self.up_for.is_none() {
+            return good;
+        }
+        let expected = good.expected.clone();
+        let Some(first) = first else {
+            return Outcome::unknown("it runs, but its process is not known, so its age is not", expected);
+        };
+        let name = self.selector().name();
+        if let Some(other) = &self.newer_than {
+            let theirs = match look(other, cx).await {
+                Ok(sights) => {
+                    sights.into_iter().flat_map(|sight| sight.processes).min_by_key(|process| process.start)
+                }
+                Err(why) => return Outcome::unknown(format!("{}: {why}", other.name()), expected),
+            };
+            let Some(theirs) = theirs else {
+                return Outcome::unknown(
+                    format!("{} has no running process to compare with", other.name()),
+                    expected,
+                );
+            };
+            let (mine, its) = (Span(first.age(now)), Span(theirs.age(now)));
+            let observed = format!("{name} is up for {mine}, {} for {its}", other.name());
+            if first.start <= theirs.start {
+                return Outcome { facts: good.facts, ..Outcome::fail(observed, expected) }.help(format!(
+                    "restart {name}: it may still hold what it got from the {} before",
+                    other.name()
+                ));
+            }
+            good.details.push(observed);
+        }
+        match self.up_for {
+            Some(up) if first.age(now) < up.0 => {
+                let observed = format!("{name} is up for {} only", Span(first.age(now)));
+                Outcome { facts: good.facts, ..Outcome::fail(observed, expected) }
+                    .help("wait and measure again; when it stays young, it is crashing: read its log")
+            }
+            _ => good,
+        }
+    }
+}
+
+/// Looks in every way that was given.
+async fn look(service: &Service, cx: &Context) -> Result<Vec<Sight>, String> {
+    let mut sights = Vec::new();
+    if let Some(unit) = &service.unit {
+        let shown = systemd::show(unit, cx).await?;
+        let main = match shown.main_pid {
+            0 => None,
+            pid => proc::by_pid(pid, cx).await?,
+        };
+        let mut words = format!("{unit} is {} ({})", shown.active, shown.sub);
+        if (shown.active.as_str(), shown.sub.as_str()) == ("active", "exited") {
+            words += ": an umbrella without a process of its own; name the unit that has one";
+        }
+        let up = match shown.state() {
+            State::Running => Some(main.as_ref().is_none_or(Process::runs)),
+            State::Stopped => Some(false),
+            State::Between => None,
+        };
+        sights.push(Sight {
+            up,
+            words,
+            processes: main.into_iter().collect(),
+            restarts: Some(shown.restarts),
+        });
+    }
+    let named = match &service.process {
+        Some(name) => Some(proc::by_name(name, cx).await?),
+        None => None,
+    };
+    if let Some(path) = &service.pidfile {
+        sights.push(match proc::pid_file(path, cx).await? {
+            None => Sight { up: Some(false), words: format!("no pid file {path}"), ..Sight::default() },
+            Some((pid, file_age)) => by_pid_file(path, pid, file_age, named.as_deref(), cx).await?,
+        });
+    }
+    if let (Some(name), Some(found)) = (&service.process, named) {
+        sights.push(Sight::of(found, name));
+    }
+    Ok(sights)
+}
+
+async fn by_pid_file(
+    path: &str,
+    pid: u32,
+    file_age: f64,
+    named: Option<&[Process]>,
+    cx: &Context,
+) -> Result<Sight, String> {
+    let Some(process) = proc::by_pid(pid, cx).await? else {
+        let words = format!("{path} names process {pid}, which does not exist");
+        return Ok(Sight { up: Some(false), words, ..Sight::default() });
+    };
+    match named {
+        Some(named) if !named.iter().any(|one| one.pid == pid) => {
+            let words = format!("{path} names process {pid}, which is {}", process.name);
+            return Ok(Sight { up: Some(false), words, ..Sight::default() });
+        }
+        Some(_) => {}
+        // Without a name only the age tells whether the number was given to somebody else since.
+        None => {
+            let age = process.age(&cx.world.clock.now());
+            if age.as_secs_f64() + REUSED.as_secs_f64() < file_age {
+                return Err(format!(
+                    "process {pid} ({}) is younger than {path}: it may be another program; give its `process` name, too",
+                    process.name
+                ));
+            }
+        }
+    }
+    Ok(Sight::of(vec![process.clone()], &process.name))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::check::Verdict;
+    use crate::world::files::{Files, LocalFiles, Space, Stat};
+    use crate::world::process::{Probe, Probed, Processes};
+    use crate::world::{Clock, World};
+
+    /// A machine where systemd is process 1 and says this.
+    struct Systemd(&'static str, i32);
+
+    #[async_trait]
+    impl Processes for Systemd {
+        async fn probe(&self, probe: &Probe) -> Result<Probed, String> {
+            assert_eq!(probe.argv[0], "systemctl");
+            Ok(Probed {
+                status: Some(self.1),
+                signal: None,
+                timed_out: false,
+                stdout: self.0.into(),
+                stderr: b"Failed to connect to bus".to_vec(),
+                truncated: false,
+            })
+        }
+    }
+
+    struct Proc;
+
+    #[async_trait]
+    impl Files for Proc {
+        async fn space(&self, path: &std::path::Path) -> Result<Space, String> {
+            LocalFiles.space(path).await
+        }
+        async fn stat(&self, path: &std::path::Path) -> Result<Option<Stat>, String> {
+            LocalFiles.stat(path).await
+        }
+        async fn list(&self, path: &std::path::Path) -> Result<Vec<Stat>, String> {
+            LocalFiles.list(path).await
+        }
+        async fn read(&self, path: &std::path::Path, limit: u64) -> Result<Vec<u8>, String> {
+            match path.to_str() {
+                Some("/proc/1/comm") => Ok(b"systemd\n".to_vec()),
+                _ => LocalFiles.read(path, limit).await,
+            }
+        }
+        async fn tree_size(&self, path: &std::path::Path) -> Result<u64, String> {
+            LocalFiles.tree_size(path).await
+        }
+    }
+
+    async fn verdict(params: Value, said: &'static str, status: i32) -> (Verdict, String) {
+        let Value::Object(params) = params else { panic!("a map") };
+        let clock: Arc<dyn Clock> = Arc::new(crate::world::clock::SystemClock);
+        let world = World { clock, files: Arc::new(Proc), processes: Arc::new(Systemd(said, status)) };
+        let outcome = build(params).unwrap().measure(&Context::local(world)).await;
+        (outcome.verdict, outcome.observed)
+    }
+
+    #[tokio::test]
+    async fn units() {
+        let up = "LoadState=loaded\nActiveState=active\nSubState=running\nMainPID=1\nNRestarts=2\n";
+        let down = "LoadState=loaded\nActiveState=inactive\nSubState=dead\nMainPID=0\nNRestarts=0\n";
+        let umbrella = "LoadState=loaded\nActiveState=active\nSubState=exited\nMainPID=0\nNRestarts=0\n";
+        let want_up = || json!({ "unit": "x.service" });
+        let want_down = || json!({ "unit": "x.service", "running": "false" });
+        assert_eq!(verdict(want_up(), up, 0).await.0, Verdict::Pass);
+        assert_eq!(verdict(want_down(), up, 0).await.0, Verdict::Fail);
+        assert_eq!(verdict(want_up(), down, 0).await.0, Verdict::Fail);
+        assert_eq!(verdict(want_down(), down, 0).await.0, Verdict::Pass);
+        assert_eq!(verdict(want_down(), umbrella, 0).await.0, Verdict::Fail);
+        let (found, words) = verdict(want_up(), umbrella, 0).await;
+        assert!(found == Verdict::Fail && words.contains("umbrella"), "{words}");
+        let (found, words) = verdict(want_down(), "", 1).await;
+        assert!(found == Verdict::Unknown && words.contains("bus"), "{words}");
+        let absent = "LoadState=not-found\nActiveState=inactive\nSubState=dead\nMainPID=0\n";
+        assert_eq!(verdict(want_down(), absent, 0).await.0, Verdict::Unknown);
+        let both = json!({ "unit": "x", "process": "no-such-program", "running": false });
+        assert_eq!(verdict(both, down, 0).await.0, Verdict::Pass);
+    }
+
+    #[test]
+    fn parameters_are_checked_when_read() {
+        let refused = |params: Value| match params {
+            Value::Object(params) => build(params).err().unwrap_or_default(),
+            _ => String::new(),
+        };
+        assert!(refused(json!({})).contains("say which"));
+        assert!(refused(json!({ "unit": "x", "newer_than": {} })).contains("newer_than"));
+        assert!(refused(json!({ "unit": "x", "running": false, "up_for": "1s" })).contains("up_for"));
+        assert!(refused(json!({ "pidfile": "/x", "running": false })).contains("does not prove"));
+        assert!(refused(json!({ "process": "/usr/bin/x" })).contains("path"));
+    }
+}

@@ -1,5 +1,109 @@
-//! (in work)
+//! The command line: arguments in, exit status out. One file a family of verbs.
+
+pub mod args;
+pub mod author;
+pub mod book;
+pub mod change;
+pub mod error;
+pub mod global;
+pub mod pages;
+pub mod records;
+pub mod resume;
+pub mod run;
+pub mod session;
+pub mod show;
+pub mod walk;
+pub mod who;
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use args::{Cli, Command};
+use error::CliError;
+use global::Cmd;
+
+use crate::engine::Exit;
+use crate::journal::{AppendError, LeaseError};
+
 /// The whole program.
-pub fn main(_: impl Iterator<Item = std::ffi::OsString>) -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.collect();
+    // The supervisor starts before anything else is set up: it must be small and quick.
+    if let [_, word, dir] = arguments.as_slice()
+        && word == "__supervise"
+    {
+        return crate::supervise::main(Path::new(dir));
+    }
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { Exit::Usage.status() } else { 0 });
+        }
+    };
+    let cmd = Cmd::new(cli.global);
+    match dispatch(&cmd, cli.command) {
+        Ok(exit) => ExitCode::from(exit.status()),
+        Err(error) => {
+            cmd.err(&crate::ui::handover::error(&error.message, error.hint.as_deref(), &cmd.err_style));
+            ExitCode::from(error.exit.status())
+        }
+    }
+}
+
+fn dispatch(cmd: &Cmd, command: Command) -> Result<Exit, CliError> {
+    match command {
+        Command::Run { book, answers } => run::run(cmd, &book, &answers),
+        Command::Resume { run, vars, answers } => resume::resume(cmd, run.as_deref(), &vars, &answers),
+        Command::Handoff { run, note, to } => resume::handoff(cmd, run.as_deref(), &note, to.as_deref()),
+        Command::Accept { run, acknowledge, take_over, vars, answers } => {
+            resume::accept(cmd, run.as_deref(), &acknowledge, take_over, &vars, &answers)
+        }
+        Command::Status { run } => show::status(cmd, run.as_deref()),
+        Command::Runs => show::runs(cmd),
+        Command::Watch { run } => show::watch(cmd, run.as_deref()),
+        Command::Note { run, text } => change::note(cmd, &run, &text),
+        Command::Check { book, step } => author::check(cmd, &book, step.as_deref()),
+        Command::Plan { book } => author::plan(cmd, &book),
+        Command::Lint { files, format } => author::lint(cmd, &files, format),
+        Command::Rollback { run, to, vars } => resume::rollback(cmd, &run, to.as_deref(), &vars),
+        Command::Abandon { run, reason } => change::abandon(cmd, &run, &reason),
+        Command::Log { run, format } => show::log(cmd, run.as_deref(), format),
+        Command::Verify { what, head } => show::verify(cmd, &what, head.as_deref()),
+        Command::Checks { name } => author::checks(cmd, name.as_deref()),
+        Command::Schema => author::print_schema(cmd),
+        Command::Demo { dir } => crate::demo::play(cmd, dir.as_deref()),
+        Command::DemoHelper { args } => crate::demo::helper(cmd, &args),
+        Command::Completions { shell } => {
+            let mut bytes = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "holdpoint", &mut bytes);
+            cmd.print(&String::from_utf8_lossy(&bytes));
+            Ok(Exit::Done)
+        }
+        Command::Man => {
+            let mut bytes = Vec::new();
+            clap_mangen::Man::new(Cli::command()).render(&mut bytes).map_err(CliError::journal)?;
+            cmd.print(&String::from_utf8_lossy(&bytes));
+            Ok(Exit::Done)
+        }
+    }
+}
+
+/// An append that failed, for people.
+pub fn append_error(error: AppendError) -> CliError {
+    let exit = if matches!(error, AppendError::Fenced { .. } | AppendError::NeedsLease) { Exit::Busy } else { Exit::Journal };
+    CliError::new(exit, error)
+}
+
+/// A lease that was not given, for people.
+pub fn lease_error(error: LeaseError) -> CliError {
+    let exit = match &error {
+        LeaseError::Journal(AppendError::Fenced { .. }) => Exit::Busy,
+        LeaseError::Journal(_) | LeaseError::Lock { .. } | LeaseError::Copied { .. } | LeaseError::OtherMachine { .. } => Exit::Journal,
+        _ => Exit::Busy,
+    };
+    CliError::new(exit, error)
 }

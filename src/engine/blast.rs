@@ -5,8 +5,9 @@ use std::path::Path;
 
 use crate::check::Context;
 use crate::journal::record::{Blast, BlastItem};
+use crate::runbook::Target;
 use crate::runbook::model::Destroys;
-use crate::world::{identify, pg, process, sqlite};
+use crate::world::{identify, pg, sqlite, users};
 
 /// Measures everything that would go.
 pub async fn measure(destroys: &Destroys, cx: &Context) -> Blast {
@@ -39,24 +40,38 @@ async fn target(name: &str, cx: &Context, blast: &mut Blast) {
         Ok(identity) => blast.identity = Some(identity),
         Err(why) => blast.unmeasured.push(format!("the identity of `{name}`: {why}")),
     }
-    let extent = if target.sqlite.is_some() {
-        sqlite::extent(target).await
-    } else {
-        pg::extent::extent(target).await
-    };
-    match extent {
+    match &target.sqlite {
+        Some(file) => sqlite_extent(name, file, blast).await,
+        None => cluster_extent(name, target, blast).await,
+    }
+}
+
+async fn sqlite_extent(name: &str, file: &str, blast: &mut Blast) {
+    match sqlite::extent(file).await {
         Ok(extent) => {
-            blast.items.extend(extent.items.into_iter().map(|item| BlastItem {
-                kind: item.kind,
-                name: item.name,
-                bytes: item.bytes,
-                rows: item.rows,
-            }));
+            let files = extent.files.into_iter();
+            blast.items.extend(files.map(|(path, bytes)| item("database file", path.display(), Some(bytes), None)));
+            let tables = extent.tables.into_iter();
+            blast.items.extend(tables.map(|(table, rows)| item("table", table, None, Some(rows))));
+        }
+        Err(why) => blast.unmeasured.push(format!("what `{name}` holds: {why}")),
+    }
+}
+
+async fn cluster_extent(name: &str, target: &Target, blast: &mut Blast) {
+    match pg::extent::extent(target).await {
+        Ok(extent) => {
+            let parts = extent.parts.into_iter();
+            blast.items.extend(parts.map(|part| item(part.kind, part.name, part.bytes, part.rows)));
             blast.serving.extend(extent.serving);
             blast.unmeasured.extend(extent.unmeasured);
         }
         Err(why) => blast.unmeasured.push(format!("what `{name}` holds: {why}")),
     }
+}
+
+fn item(kind: &str, name: impl ToString, bytes: Option<u64>, rows: Option<u64>) -> BlastItem {
+    BlastItem { kind: kind.to_owned(), name: name.to_string(), bytes, rows }
 }
 
 async fn path(path: &Path, cx: &Context, blast: &mut Blast) {
@@ -75,15 +90,10 @@ async fn path(path: &Path, cx: &Context, blast: &mut Blast) {
                 _ => Ok(stat.size),
             };
             match bytes {
-                Ok(bytes) => blast.items.push(BlastItem {
-                    kind: stat.kind.to_owned(),
-                    name: shown,
-                    bytes: Some(bytes),
-                    rows: None,
-                }),
+                Ok(bytes) => blast.items.push(item(stat.kind, shown, Some(bytes), None)),
                 Err(why) => blast.unmeasured.push(why),
             }
-            match process::users_of(path).await {
+            match users::of(path).await {
                 Ok(users) => blast.serving.extend(users),
                 Err(why) => blast.unmeasured.push(why),
             }

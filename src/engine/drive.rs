@@ -5,41 +5,28 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
-use super::event::{Answer, Exit, Notice, Operator, Question, Reporter};
+use super::event::{Exit, Notice, Operator, Question, Reporter};
 use super::machine::{Effect, Input, Machine, Measured};
 use super::plan::Plan;
-use super::reverse::{self, Horizon};
 use super::state::RunState;
 use super::{blast, work};
-use crate::base::Digest;
+use crate::base::{Digest, StepId};
 use crate::check::{Context, measure};
-use crate::journal::file::{AppendError, Journal};
-use crate::journal::lease::Lease;
+use crate::journal::{AppendError, Journal, Lease};
 use crate::journal::record::Event;
 use crate::runbook::Runbook;
 use crate::world::identify;
 
+/// How often work under way is looked after.
 const TICK: Duration = Duration::from_millis(200);
-
-/// What a screen may show of the run while it is driven.
-#[derive(Debug, Clone)]
-pub struct Snapshot {
-    /// The runbook.
-    pub runbook: Arc<Runbook>,
-    /// The state.
-    pub state: RunState,
-    /// How far one can still go back.
-    pub horizon: Horizon,
-}
-
-/// A snapshot that the driver keeps up to date.
-pub type View = Arc<RwLock<Snapshot>>;
+/// How often the journal is read for what others wrote: a note, an offer.
+const LISTEN: Duration = Duration::from_secs(1);
 
 /// Makes a runbook again with more variables known.
 pub type Rebind = Arc<dyn Fn(&RunState) -> Result<Arc<Runbook>, String> + Send + Sync>;
@@ -62,8 +49,6 @@ pub struct Desk {
     pub operator: Arc<dyn Operator>,
     /// Whom to tell.
     pub reporter: Arc<dyn Reporter>,
-    /// What screens see.
-    pub view: View,
     /// Makes the runbook again after a capture.
     pub rebind: Rebind,
 }
@@ -119,6 +104,8 @@ impl Driver {
     async fn run(&mut self, mut rx: UnboundedReceiver<Input>, first: Input) -> Exit {
         let mut input = first;
         let mut ticker = tokio::time::interval(TICK);
+        let mut listen = tokio::time::interval(LISTEN);
+        listen.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
             let now = self.desk.cx.world.clock.now();
@@ -129,21 +116,18 @@ impl Driver {
                     return exit;
                 }
             }
-            self.publish();
-            input = tokio::select! {
-                biased;
-                Some(next) = rx.recv() => next,
-                _ = ticker.tick() => Input::Tick,
+            input = loop {
+                tokio::select! {
+                    biased;
+                    Some(next) = rx.recv() => break next,
+                    _ = ticker.tick() => break Input::Tick,
+                    _ = listen.tick() => match self.listen() {
+                        Ok(Some(input)) => break input,
+                        Ok(None) => {}
+                        Err(exit) => return exit,
+                    },
+                }
             };
-        }
-    }
-
-    fn publish(&self) {
-        let state = self.machine.state().clone();
-        let runbook = self.machine.plan().runbook.clone();
-        let horizon = reverse::now(&runbook, &state);
-        if let Ok(mut view) = self.desk.view.write() {
-            *view = Snapshot { runbook, state, horizon };
         }
     }
 
@@ -154,40 +138,24 @@ impl Driver {
                 self.measure(purpose, step, checks, prove, blast);
             }
             Effect::Look { step, attempt, undo } => {
-                let found = work::look(&self.desk.folder, &step, attempt, undo, &self.machine.plan().runbook);
+                let found = work::look(&self.job(step, attempt, undo));
                 let _ = self.tx.send(Input::Found(found));
             }
             Effect::Work { cleared, attempt, undo } => {
-                let job = work::Job {
-                    step: cleared.step().clone(),
-                    attempt,
-                    undo,
-                    folder: self.desk.folder.clone(),
-                    runbook: self.machine.plan().runbook.clone(),
-                    cx: self.desk.cx.clone(),
-                    tools: self.desk.tools.clone(),
-                    reporter: self.desk.reporter.clone(),
-                };
+                let job = self.job(cleared.step().clone(), attempt, undo);
                 let (tx, dir) = (self.tx.clone(), job.dir());
-                self.working = Some((tokio::spawn(async move {
+                let task = tokio::spawn(async move {
                     let _ = tx.send(Input::WorkEnded(work::perform(cleared, job).await));
-                }), dir));
+                });
+                self.working = Some((task, dir));
             }
             Effect::Attach { step, attempt, undo } => {
-                let job = work::Job {
-                    step,
-                    attempt,
-                    undo,
-                    folder: self.desk.folder.clone(),
-                    runbook: self.machine.plan().runbook.clone(),
-                    cx: self.desk.cx.clone(),
-                    tools: self.desk.tools.clone(),
-                    reporter: self.desk.reporter.clone(),
-                };
+                let job = self.job(step, attempt, undo);
                 let (tx, dir) = (self.tx.clone(), job.dir());
-                self.working = Some((tokio::spawn(async move {
+                let task = tokio::spawn(async move {
                     let _ = tx.send(Input::WorkEnded(work::attach(job).await));
-                }), dir));
+                });
+                self.working = Some((task, dir));
             }
             Effect::Stop { why } => self.command(|dir| work::stop(dir, &why)),
             Effect::Pause => self.command(work::pause),
@@ -204,6 +172,19 @@ impl Driver {
         None
     }
 
+    fn job(&self, step: StepId, attempt: u32, undo: bool) -> work::Job {
+        work::Job {
+            step,
+            attempt,
+            undo,
+            folder: self.desk.folder.clone(),
+            runbook: self.machine.plan().runbook.clone(),
+            cx: self.desk.cx.clone(),
+            tools: self.desk.tools.clone(),
+            reporter: self.desk.reporter.clone(),
+        }
+    }
+
     fn command(&self, act: impl FnOnce(&std::path::Path) -> Result<(), String>) {
         if let Some((_, dir)) = &self.working
             && let Err(why) = act(dir)
@@ -215,7 +196,7 @@ impl Driver {
     fn append(&mut self, events: Vec<Event>) -> Option<Exit> {
         let captured = events.iter().any(|event| matches!(event, Event::Captured { .. }));
         let now = self.desk.cx.world.clock.now();
-        let epoch = self.machine.state().epoch;
+        let epoch = self.desk.lease.epoch();
         match self.desk.journal.append(&self.desk.by, Some(epoch), now, events) {
             Ok(appended) => {
                 for line in appended.foreign.iter().chain(&appended.own) {
@@ -229,11 +210,25 @@ impl Driver {
                 }
                 None
             }
-            Err(error) => {
-                self.desk.reporter.tell(&Notice::Warning(error.to_string()));
-                Some(if matches!(error, AppendError::Fenced { .. }) { Exit::Busy } else { Exit::Journal })
-            }
+            Err(error) => Some(self.lost(&error)),
         }
+    }
+
+    /// What others wrote to the journal since we last looked.
+    fn listen(&mut self) -> Result<Option<Input>, Exit> {
+        match self.desk.journal.poll() {
+            Ok(lines) if lines.is_empty() => Ok(None),
+            Ok(lines) => {
+                lines.iter().for_each(|line| self.desk.reporter.tell(&Notice::Journal(line.clone())));
+                Ok(Some(Input::Foreign(lines)))
+            }
+            Err(error) => Err(self.lost(&error)),
+        }
+    }
+
+    fn lost(&self, error: &AppendError) -> Exit {
+        self.desk.reporter.tell(&Notice::Warning(error.to_string()));
+        if matches!(error, AppendError::Fenced { .. } | AppendError::NeedsLease) { Exit::Busy } else { Exit::Journal }
     }
 
     fn rebind(&mut self) {
@@ -248,7 +243,7 @@ impl Driver {
     }
 
     fn measure(
-        &mut self, purpose: crate::journal::record::Purpose, step: crate::base::StepId,
+        &mut self, purpose: crate::journal::record::Purpose, step: StepId,
         checks: Vec<super::plan::Placed>, prove: Vec<String>, blast: bool,
     ) {
         if purpose != crate::journal::record::Purpose::Invariant && !checks.is_empty() {
@@ -298,7 +293,6 @@ impl Driver {
 
     /// Prompts block, so they run beside the loop, one after the other.
     async fn ask(&mut self, question: Question) {
-        self.publish();
         let (operator, tx, turn) = (self.desk.operator.clone(), self.tx.clone(), self.questions.clone());
         if !operator.present() {
             let _ = operator.ask(&question).await;
@@ -310,9 +304,4 @@ impl Driver {
             let _ = tx.send(Input::Answer(answer));
         }));
     }
-}
-
-/// Nobody to ask: the answer that never goes on.
-pub fn nobody() -> Answer {
-    Answer::Nobody
 }

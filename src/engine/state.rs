@@ -163,6 +163,8 @@ pub struct RunState {
     pub vars: BTreeMap<String, String>,
     /// Names of the secret ones.
     pub secrets: Vec<String>,
+    /// Digest of the targets' addresses.
+    pub targets: Digest,
     /// Host that it runs on.
     pub host: String,
     /// Machine id of the host.
@@ -217,7 +219,19 @@ impl RunState {
     }
 
     fn opened(line: &Line) -> Result<RunState, NotOpened> {
-        let Event::Opened { run, name, title, runbook, environment, vars, secrets, host, machine, .. } =
+        let Event::Opened {
+            run,
+            name,
+            title,
+            runbook,
+            environment,
+            vars,
+            secrets,
+            targets,
+            host,
+            machine,
+            ..
+        } =
             &line.event
         else {
             return Err(NotOpened);
@@ -230,6 +244,7 @@ impl RunState {
             environment: environment.clone(),
             vars: vars.clone(),
             secrets: secrets.clone(),
+            targets: targets.clone(),
             host: host.clone(),
             machine: machine.clone(),
             opened: line.at,

@@ -14,8 +14,7 @@ use crate::journal::record::Ending;
 use crate::runbook::model::{Record, Run, Sql, Work};
 use crate::runbook::vars::{self, Values};
 use crate::runbook::{Runbook, Step};
-use crate::supervise::client::{self, Spec};
-use crate::supervise::env;
+use crate::supervise::{self, ExitRecord, Spec, Tail};
 use crate::world::pg;
 
 /// Longest value that a step may capture, in bytes.
@@ -92,41 +91,45 @@ pub async fn perform(cleared: Cleared, job: Job) -> Ended {
 pub async fn attach(job: Job) -> Ended {
     let missed = std::fs::metadata(job.dir().join("output.log")).map(|m| m.len()).unwrap_or(0);
     job.reporter.tell(&Notice::Attached { step: job.step.clone(), missed });
-    watch(&job, job.find().and_then(|s| s.timeout).map(|t| t.0)).await
+    watch(&job, job.find().and_then(|s| s.timeout).map(|t| t.0), None).await
 }
 
 /// What became of a step that was begun.
-pub fn look(folder: &Path, step: &StepId, attempt: u32, undo: bool, runbook: &Runbook) -> Found {
-    let found = runbook.steps.iter().find(|s| s.key() == *step);
-    let work = found.and_then(|s| if undo { s.rollback.as_ref().and_then(|r| r.work()) } else { s.work() });
+pub fn look(job: &Job) -> Found {
+    let found = job.find();
+    let work = found.and_then(|s| if job.undo { s.rollback.as_ref().and_then(|r| r.work()) } else { s.work() });
     if !matches!(work, Some(Work::Run(_))) {
         return Found::Lost { why: "the session ended while it was under way; nobody saw how it ended".to_owned() };
     }
-    let dir = attempt_dir(folder, step, attempt, undo);
-    match client::look(&dir) {
-        client::Found::NeverStarted => Found::NeverStarted,
-        client::Found::Running { .. } | client::Found::Orphaned { .. } => Found::Running,
-        client::Found::Ended(record) => {
-            let capture = found.is_some_and(|s| s.capture.is_some() && !undo);
-            Found::Ended(ended(record, &dir, capture))
+    let dir = job.dir();
+    match supervise::look(&dir, &job.cx.secrets) {
+        supervise::Found::NeverStarted => Found::NeverStarted,
+        // What may still run is watched, never started a second time.
+        supervise::Found::Running { .. } | supervise::Found::Orphaned { .. } | supervise::Found::Unclear { .. } => {
+            Found::Running
         }
-        client::Found::Lost { why } => Found::Lost { why },
+        supervise::Found::Ended(record) => Found::Ended(ended(*record, &dir, captures(job))),
+        supervise::Found::Lost { why } => Found::Lost { why },
     }
+}
+
+fn captures(job: &Job) -> bool {
+    job.find().is_some_and(|s| s.capture.is_some() && !job.undo)
 }
 
 /// Asks the supervisor to stop the command.
 pub fn stop(dir: &Path, why: &str) -> Result<(), String> {
-    client::stop(dir, why).map_err(|e| e.to_string())
+    supervise::stop(dir, why)
 }
 
 /// Pauses the command.
 pub fn pause(dir: &Path) -> Result<(), String> {
-    client::pause(dir).map_err(|e| e.to_string())
+    supervise::pause(dir)
 }
 
 /// Lets it go on.
 pub fn go_on(dir: &Path) -> Result<(), String> {
-    client::cont(dir).map_err(|e| e.to_string())
+    supervise::cont(dir)
 }
 
 async fn command(run: &Run, step: &Step, job: &Job) -> Ended {
@@ -144,62 +147,123 @@ async fn command(run: &Run, step: &Step, job: &Job) -> Ended {
     given.extend(extra.clone());
     let argv = match run {
         Run::Argv(argv) => argv.clone(),
-        Run::Script(text) => client::script(text),
+        Run::Script(text) => supervise::script(text),
+    };
+    let not_started = |why: String| Ended { ending: Ending::NotStarted { why }, ..finished() };
+    if let Some(why) = still_running(job) {
+        return not_started(why);
+    }
+    let env = match supervise::env::clean(user.as_deref(), &job.tools.run, &step.id, &given) {
+        Ok(env) => env,
+        Err(why) => return not_started(why),
     };
     let spec = Spec {
         argv,
-        env: env::for_command(&job.tools.run, &step.id, user.as_deref(), given),
-        cwd: cwd.clone(),
+        env,
+        cwd: cwd.as_deref().unwrap_or("/").into(),
         user: user.clone(),
         limit: limit.map(|l| l.0),
         grace: job.tools.grace,
         secrets: job.tools.secrets.clone(),
         label: step.name().to_owned(),
     };
-    match client::start(&job.dir(), &spec).await {
-        Ok(_) => watch(job, spec.limit).await,
-        Err(error) => Ended { ending: Ending::NotStarted { why: error.to_string() }, ..finished() },
+    match supervise::start(&job.dir(), &spec).await {
+        Ok(handle) => watch(job, spec.limit, Some(handle)).await,
+        Err(error) => not_started(error.to_string()),
     }
 }
 
+/// A command of this step that may still run is never joined by a second one.
+fn still_running(job: &Job) -> Option<String> {
+    for undo in [false, true] {
+        for attempt in 1..=job.attempt.max(1) + 64 {
+            if undo == job.undo && attempt >= job.attempt {
+                break;
+            }
+            let dir = attempt_dir(&job.folder, &job.step, attempt, undo);
+            if !dir.exists() {
+                break;
+            }
+            let what = format!("attempt {attempt}{}", if undo { " to undo it" } else { "" });
+            match supervise::look(&dir, &job.cx.secrets) {
+                supervise::Found::Running { .. } => return Some(format!("{what} still runs")),
+                supervise::Found::Orphaned { processes, .. } => {
+                    return Some(format!("{what} still runs: {}", processes.join(", ")));
+                }
+                supervise::Found::Unclear { why } => return Some(format!("{what} may still run: {why}")),
+                _ => {}
+            }
+        }
+    }
+    None
+}
+
 /// Follows a command's output and waits for its end; tells about both.
-async fn watch(job: &Job, limit: Option<Duration>) -> Ended {
+async fn watch(job: &Job, limit: Option<Duration>, handle: Option<supervise::Handle>) -> Ended {
     let dir = job.dir();
     let began = job.cx.world.clock.now();
-    let mut tail = client::Tail::new(&dir);
+    let mut tail = Tail::open(&dir, 0).ok();
     let mut beat = tokio::time::interval(Duration::from_secs(1));
-    let waiting = client::wait(&dir);
-    tokio::pin!(waiting);
     let mut pace = tokio::time::interval(Duration::from_millis(100));
-    let outcome = loop {
+    let waiting = until_gone(handle, &dir, &job.cx.secrets);
+    tokio::pin!(waiting);
+    let found = loop {
         tokio::select! {
-            outcome = &mut waiting => break outcome,
+            found = &mut waiting => break found,
             _ = pace.tick() => tell_output(job, &mut tail),
             _ = beat.tick() => job.reporter.tell(&Notice::Running {
                 step: job.step.clone(),
                 elapsed: job.cx.world.clock.now().since(&began),
-                output: tail.offset(),
+                output: tail.as_ref().map_or(0, Tail::offset),
                 limit,
             }),
         }
     };
     tell_output(job, &mut tail);
-    let capture = job.find().is_some_and(|s| s.capture.is_some() && !job.undo);
-    match outcome {
-        Ok(record) => ended(record, &dir, capture),
-        Err(why) => Ended { ending: Ending::Unknown { why }, ..finished() },
+    if let Some(text) = tail.as_mut().and_then(Tail::finish) {
+        job.reporter.tell(&Notice::Output { step: job.step.clone(), text });
+    }
+    match found {
+        supervise::Found::Ended(record) => ended(*record, &dir, captures(job)),
+        supervise::Found::Lost { why } | supervise::Found::Unclear { why } => {
+            Ended { ending: Ending::Unknown { why }, ..finished() }
+        }
+        _ => Ended { ending: Ending::Unknown { why: "its supervisor kept no record".to_owned() }, ..finished() },
     }
 }
 
-fn tell_output(job: &Job, tail: &mut client::Tail) {
-    for text in tail.next_lines() {
+/// Until nothing of the command runs any more. A command that lost its supervisor is waited for, too.
+async fn until_gone(
+    handle: Option<supervise::Handle>, dir: &Path, secrets: &crate::base::redact::Redactor,
+) -> supervise::Found {
+    let mut found = match handle {
+        Some(mut handle) => handle.wait().await,
+        None => supervise::wait(dir, secrets).await,
+    };
+    while matches!(found, supervise::Found::Orphaned { .. }) {
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        found = supervise::wait(dir, secrets).await;
+    }
+    found
+}
+
+fn tell_output(job: &Job, tail: &mut Option<Tail>) {
+    for text in tail.as_mut().and_then(|tail| tail.lines().ok()).unwrap_or_default() {
         job.reporter.tell(&Notice::Output { step: job.step.clone(), text });
     }
 }
 
-fn ended(record: client::ExitRecord, dir: &Path, capture: bool) -> Ended {
+fn ended(record: ExitRecord, dir: &Path, capture: bool) -> Ended {
+    use supervise::record::Ending as Was;
+    let ending = match record.ending {
+        Was::Exited { status } => Ending::Exited { status },
+        Was::Signalled { signal } => Ending::Signalled { signal },
+        Was::TimedOut { limit_ms } => Ending::TimedOut { limit_ms },
+        Was::Stopped { why } => Ending::Stopped { why },
+        Was::NotStarted { why } => Ending::NotStarted { why },
+    };
     Ended {
-        ending: record.ending,
+        ending,
         output_bytes: record.output_bytes,
         left_running: record.left_running,
         captured: capture.then(|| captured(dir)),
@@ -264,19 +328,34 @@ async fn manifest(record: &Record, job: &Job) -> Ended {
         Ok(manifest) => manifest,
         Err(why) => return broken(why),
     };
-    let bytes = manifest.to_bytes();
-    let (tables, rows) = manifest.totals();
+    let bytes = match manifest.save() {
+        Ok(bytes) => bytes,
+        Err(why) => return broken(why),
+    };
+    let (tables, rows) = (manifest.stored().count() as u64, manifest.rows());
     if tables == 0 {
         return broken(format!("`{}` holds no table: an empty manifest proves nothing", record.target));
     }
     let path = manifest_path(&job.folder, &record.name);
-    match crate::journal::store::write_durably(&path, &bytes) {
+    match replace_durably(&path, &bytes) {
         Ok(()) => Ended {
             recorded: Some((record.name.clone(), record.target.clone(), Digest::of(&bytes), tables, rows)),
             ..finished()
         },
         Err(error) => broken(format!("the manifest cannot be written to {}: {error}", path.display())),
     }
+}
+
+/// Puts a whole file in place, on disk, before it counts; an earlier one of the same name is replaced at once.
+fn replace_durably(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let part = path.with_extension("part");
+    match std::fs::remove_file(&part) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    crate::journal::disk::write_new(&part, bytes)?;
+    std::fs::rename(&part, path)?;
+    path.parent().map_or(Ok(()), crate::journal::disk::sync_dir)
 }
 
 /// Where a manifest is kept.

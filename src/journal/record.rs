@@ -203,6 +203,9 @@ pub enum Event {
         vars: BTreeMap<String, String>,
         /// Names of the secret ones.
         secrets: Vec<String>,
+        /// Digest of the targets' addresses, secrets left out: tells whether two runs work on the same.
+        #[serde(default = "no_digest")]
+        targets: Digest,
         /// Version of this program.
         engine: String,
         /// Host name.
@@ -438,6 +441,10 @@ pub enum Event {
         /// Steps in the run.
         steps: u64,
     },
+}
+
+fn no_digest() -> Digest {
+    Digest::from("")
 }
 
 /// The wall-clock time of a line, for people.

@@ -1,1 +1,107 @@
-//! (in work)
+//! Reads a runbook for what could go wrong with it: errors stop `run`, warnings are shown. Nothing is measured here.
+//!
+//! Invariants: cost grows linearly with the runbook; a rule that needs a value that is not known yet waits for the run,
+//! which lints again with all values.
+
+pub mod codes;
+mod code;
+mod danger;
+mod law;
+pub mod proof;
+mod tidy;
+
+use std::ops::Range;
+
+use crate::check::{DataProof, registry};
+use crate::problem::{Problem, Severity};
+use crate::runbook::graph::Section;
+use crate::runbook::load::{Document, in_order};
+use crate::runbook::schema::CheckSchema;
+use crate::runbook::{CheckSpec, Runbook};
+
+/// What is to be known of a check without measuring.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct CheckFacts {
+    /// Targets that it measures.
+    pub targets: Vec<String>,
+    /// What a pass proves about data.
+    pub proves: Option<DataProof>,
+    /// The recorded manifest that it compares with.
+    pub recorded: Option<String>,
+}
+
+/// Tells the facts of a check, or why it cannot be set up.
+pub type Facts<'a> = &'a dyn Fn(&CheckSpec) -> Result<CheckFacts, String>;
+
+/// The facts of a check of the catalogue.
+pub fn facts(spec: &CheckSpec) -> Result<CheckFacts, String> {
+    let check = registry::build(spec)?;
+    Ok(CheckFacts {
+        targets: check.targets(),
+        proves: check.proves(),
+        recorded: check.recorded().map(str::to_owned),
+    })
+}
+
+/// The catalogue as the schema needs it.
+pub fn catalogue() -> Vec<CheckSchema> {
+    let each = registry::CATALOGUE.iter().map(|kind| CheckSchema {
+        name: kind.name.to_owned(),
+        summary: kind.summary.to_owned(),
+        schema: (kind.schema)().to_value(),
+    });
+    each.collect()
+}
+
+/// Everything that is questionable about a runbook, in the order of the file. `runbook` comes from
+/// [`Document::bind_for_lint`], or from [`Document::bind`] before a run.
+pub fn lint(doc: &Document, runbook: &Runbook, facts: Facts<'_>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let places = Places { doc };
+    let known = proof::collect(runbook, facts, &places, &mut problems);
+    law::judge(runbook, &known, &places, &mut problems);
+    for (at, step) in runbook.steps.iter().enumerate() {
+        tidy::judge(at, step, &places, &mut problems);
+        code::judge(at, &places, &mut problems);
+        danger::judge(at, step, &places, &mut problems);
+    }
+    in_order(problems)
+}
+
+/// True when one of the problems stops a run.
+pub fn has_errors(problems: &[Problem]) -> bool {
+    problems.iter().any(|problem| problem.severity == Severity::Error)
+}
+
+/// Finds places by steps and sections.
+pub(crate) struct Places<'a> {
+    doc: &'a Document,
+}
+
+impl Places<'_> {
+    /// A step's id.
+    fn step(&self, at: usize) -> Range<usize> {
+        let step = self.doc.step(at);
+        step.and_then(|step| step.get("id").or(Some(step))).map_or(0..0, |node| node.range())
+    }
+
+    /// A key of a step; the step's id when the key is not there.
+    fn key(&self, at: usize, path: &str) -> Range<usize> {
+        let mut node = self.doc.step(at);
+        let mut range = None;
+        for key in path.split('.') {
+            let entry = node.and_then(|node| node.entry(key));
+            range = entry.map(|entry| entry.key.range()).or(range);
+            node = entry.map(|entry| &entry.value);
+        }
+        range.unwrap_or_else(|| self.step(at))
+    }
+
+    /// A check's name, or one of its keys.
+    fn check(&self, at: usize, section: Section, nth: usize, key: Option<&str>) -> Range<usize> {
+        let list = self.doc.step(at).and_then(|step| step.at(section.key()));
+        let entry = list.and_then(|list| list.items().get(nth)).and_then(|check| check.entries().first());
+        let inner = key.and_then(|key| entry.and_then(|entry| entry.value.entry(key)));
+        inner.or(entry).map_or_else(|| self.step(at), |entry| entry.key.range())
+    }
+}

@@ -1,1 +1,18 @@
-//! (in work)
+//! What is said about a run, apart from how it is shown: facts for people and programs, made from the journal alone.
+//!
+//! [`words`] puts every event into words; the live session, the log and the briefing all read those. The other modules
+//! make serialisable facts, so that a screen and its `--json` form cannot say different things.
+
+pub mod commands;
+#[cfg(test)]
+pub mod fixture;
+pub mod json;
+pub mod log;
+pub mod plan;
+pub mod standing;
+pub mod walkdown;
+pub mod when;
+pub mod words;
+
+pub use standing::{Standing, standing};
+pub use words::{Tone, Words};

@@ -3,9 +3,16 @@
 pub mod graph;
 pub mod load;
 pub mod model;
+pub mod names;
+pub mod pattern;
+pub mod rules;
+pub mod scalar;
 pub mod schema;
+pub mod shape;
 pub mod source;
+pub mod subst;
 pub mod tree;
+pub mod validate;
 pub mod vars;
 
 pub use model::{CheckSpec, Runbook, Step, Target, Work};

@@ -30,12 +30,15 @@ pub struct Runbook {
     pub about: Option<String>,
     /// Values that differ from site to site.
     #[serde(default)]
+    #[schemars(extend("propertyNames" = { "pattern": r"^[A-Za-z_][A-Za-z0-9_]{0,62}$" }))]
     pub vars: IndexMap<String, Variable>,
     /// What is measured and worked on.
     #[serde(default)]
+    #[schemars(extend("propertyNames" = { "pattern": r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$" }))]
     pub targets: IndexMap<String, Target>,
     /// Places where this runbook is run; chosen with `--env`.
     #[serde(default)]
+    #[schemars(extend("propertyNames" = { "pattern": r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$" }))]
     pub environments: IndexMap<String, Environment>,
     /// The work, in order.
     #[schemars(length(min = 1))]
@@ -57,6 +60,7 @@ pub struct Variable {
     pub secret: bool,
     /// The environment variable of Holdpoint itself that gives the value when `--var` does not.
     #[serde(default)]
+    #[schemars(regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]*$"))]
     pub env: Option<String>,
 }
 
@@ -139,6 +143,7 @@ pub struct Step {
     pub timeout: Option<Span>,
     /// Extra environment variables for the command.
     #[serde(default)]
+    #[schemars(extend("propertyNames" = { "pattern": r"^[A-Za-z_][A-Za-z0-9_]*$" }))]
     pub env: BTreeMap<String, String>,
     /// Working directory of the command; `/` when not given.
     #[serde(default)]
@@ -154,6 +159,7 @@ pub struct Step {
     pub changes: Option<bool>,
     /// Targets that this work makes anew: their identity is pinned again once it has run.
     #[serde(default)]
+    #[schemars(extend("items" = { "type": "string", "format": "target" }))]
     pub creates: Vec<String>,
     /// Makes the step destructive: what is destroyed, which the operator types.
     #[serde(default)]
@@ -166,6 +172,7 @@ pub struct Step {
     pub rehearse: Option<Run>,
     /// Keeps what the command printed to standard output (one line) as a variable for later steps.
     #[serde(default)]
+    #[schemars(regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]{0,62}$"))]
     pub capture: Option<String>,
 }
 
@@ -255,6 +262,7 @@ pub enum Run {
 #[serde(deny_unknown_fields)]
 pub struct Sql {
     /// The target they run on.
+    #[schemars(extend("format" = "target"))]
     pub target: String,
     /// The statements, in order.
     #[schemars(length(min = 1))]
@@ -277,6 +285,7 @@ pub struct Manual {
 #[serde(deny_unknown_fields)]
 pub struct Record {
     /// The target that is measured: every table's rows and contents, sequences, and the catalogue.
+    #[schemars(extend("format" = "target"))]
     pub target: String,
     /// The name that checks use in `recorded`.
     #[serde(rename = "as")]
@@ -313,15 +322,18 @@ pub struct Destroys {
 #[serde(deny_unknown_fields)]
 struct DestroysLong {
     /// The text that the operator types.
+    #[schemars(extend("format" = "confirmation"))]
     what: String,
     /// The target that goes: its directories, tablespaces, WAL, configuration, databases and rows are measured.
     #[serde(default)]
+    #[schemars(extend("format" = "target"))]
     target: Option<String>,
     /// Files and directories that go.
     #[serde(default)]
     paths: Vec<String>,
     /// The target that holds the data from then on; a data check among the guards must prove it.
     #[serde(default)]
+    #[schemars(extend("format" = "target"))]
     survives_in: Option<String>,
 }
 
@@ -346,6 +358,7 @@ pub struct Rollback {
     pub timeout: Option<Span>,
     /// Extra environment variables.
     #[serde(default)]
+    #[schemars(extend("propertyNames" = { "pattern": r"^[A-Za-z_][A-Za-z0-9_]*$" }))]
     pub env: BTreeMap<String, String>,
     /// Working directory.
     #[serde(default)]
@@ -397,6 +410,7 @@ pub struct CheckCommon {
     pub timeout: Option<Span>,
     /// Postconditions only: need not hold once this step has begun.
     #[serde(default)]
+    #[schemars(extend("format" = "step"))]
     pub until: Option<String>,
     /// May a second person waive it although it guards a destructive step?
     #[serde(default)]
@@ -523,8 +537,8 @@ impl JsonSchema for Run {
         json_schema!({
             "description": "A list is argv (no shell); a string is a bash script, run with -euo pipefail.",
             "anyOf": [
-                { "type": "string", "minLength": 1 },
-                { "type": "array", "minItems": 1, "items": { "type": "string" } },
+                { "type": "string", "minLength": 1, "format": "script" },
+                { "type": "array", "minItems": 1, "items": { "type": "string", "format": "argv" } },
             ],
         })
     }
@@ -539,7 +553,7 @@ impl JsonSchema for Destroys {
         let long = generator.subschema_for::<DestroysLong>();
         json_schema!({
             "description": "Makes the step destructive. The operator types this text, or `what` of the long form.",
-            "anyOf": [ { "type": "string", "minLength": 1 }, long ],
+            "anyOf": [ { "type": "string", "minLength": 1, "format": "confirmation" }, long ],
         })
     }
 }

@@ -207,7 +207,9 @@ impl Builder<'_> {
                     );
                 }
                 let plain = style == ScalarStyle::Plain;
-                let kind = Kind::Scalar { text: text.as_ref().into(), plain };
+                // The parser says `~` for a value that is not there.
+                let text = if plain && range.is_empty() { "" } else { text.as_ref() };
+                let kind = Kind::Scalar { text: text.into(), plain };
                 self.value(Node::new(self.trimmed(range, style), kind));
             }
             Event::SequenceStart(..) => self.open.push(Open::new(range, Kind::Seq(Vec::new()))),

@@ -2,8 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+mod local;
+mod tree;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
+
+pub use local::LocalFiles;
 
 /// Space on the file system that holds a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,18 +67,23 @@ pub trait Files: Send + Sync {
     async fn list(&self, path: &Path) -> Result<Vec<Stat>, String>;
     /// The whole file, at most `limit` bytes; a larger one is an error.
     async fn read(&self, path: &Path, limit: u64) -> Result<Vec<u8>, String>;
-    /// Bytes in use below `path`, not crossing into other file systems unless `path` itself is a link to one.
+    /// At most `length` bytes from `offset`; fewer mean that the file ends there. For reading a large file piece by
+    /// piece in constant memory.
+    async fn read_range(&self, path: &Path, offset: u64, length: usize) -> Result<Vec<u8>, String> {
+        let all = self.read(path, u64::MAX).await?;
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(all.len());
+        Ok(all[start..all.len().min(start.saturating_add(length))].to_vec())
+    }
+    /// Where a link points, unresolved; `None` when `path` is not there or not a link.
+    async fn read_link(&self, path: &Path) -> Result<Option<PathBuf>, String> {
+        Err(format!("{}: links cannot be read here", path.display()))
+    }
+    /// Replaces a small file of our own, so that a reader sees the old or the new contents, never half of them. For
+    /// Holdpoint's own samples only: a check changes nothing else.
+    async fn replace(&self, path: &Path, _contents: &[u8]) -> Result<(), String> {
+        Err(format!("{}: nothing can be written here", path.display()))
+    }
+    /// Bytes in use below `path` (allocated blocks, hard links once), not crossing into other file systems unless
+    /// `path` itself is a link to one. Something in it that we may not read is an error, not zero.
     async fn tree_size(&self, path: &Path) -> Result<u64, String>;
-}
-
-/// This machine's files.
-pub struct LocalFiles;
-
-#[async_trait]
-impl Files for LocalFiles {
-    async fn space(&self, _: &Path) -> Result<Space, String> { Err("not built yet".into()) }
-    async fn stat(&self, _: &Path) -> Result<Option<Stat>, String> { Err("not built yet".into()) }
-    async fn list(&self, _: &Path) -> Result<Vec<Stat>, String> { Err("not built yet".into()) }
-    async fn read(&self, _: &Path, _: u64) -> Result<Vec<u8>, String> { Err("not built yet".into()) }
-    async fn tree_size(&self, _: &Path) -> Result<u64, String> { Err("not built yet".into()) }
 }

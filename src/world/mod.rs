@@ -4,15 +4,18 @@
 pub mod clock;
 pub mod files;
 pub mod host;
+pub mod identify;
 pub mod identity;
 pub mod pg;
 pub mod process;
 pub mod sqlite;
+pub mod users;
 
 use std::sync::Arc;
 
 pub use clock::Clock;
 pub use files::Files;
+pub use identify::identity;
 pub use identity::Identity;
 pub use process::Processes;
 

@@ -1,10 +1,14 @@
 //! Short commands whose output is a measurement, as a port. A step's command does not go through here: it runs under
 //! the supervisor and outlives the terminal.
 
+mod local;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
+
+pub use local::{LocalProcesses, PATH};
 
 /// A command to run for its output.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,14 +47,7 @@ pub struct Probed {
 /// Runs probes.
 #[async_trait]
 pub trait Processes: Send + Sync {
-    /// Runs a command to its end. Dropping the future kills its process group. An error says why it could not start.
+    /// Runs a command to its end, with no standard input, and leaves nothing of its process group behind. Dropping the
+    /// future kills the group. An error says why it could not start.
     async fn probe(&self, probe: &Probe) -> Result<Probed, String>;
-}
-
-/// This machine's processes.
-pub struct LocalProcesses;
-
-#[async_trait]
-impl Processes for LocalProcesses {
-    async fn probe(&self, _: &Probe) -> Result<Probed, String> { Err("not built yet".into()) }
 }

@@ -157,7 +157,7 @@ impl Machine {
         }
     }
 
-    fn destructive(&self, step: &StepId) -> bool {
+    pub(super) fn destructive(&self, step: &StepId) -> bool {
         self.plan.step(step).is_some_and(|s| s.destroys.is_some())
     }
 
@@ -194,7 +194,7 @@ impl Machine {
     }
 
     /// Measures every guard, proves every identity, measures what would go: all of it afresh.
-    fn survey(&mut self, step: &StepId, round: u32) {
+    pub(super) fn survey(&mut self, step: &StepId, round: u32) {
         self.phase = Phase::Guards { step: step.clone(), round };
         self.measure(Purpose::Guard, step, self.plan.guards(step), self.plan.needs(step), true);
     }

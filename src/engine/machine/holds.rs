@@ -45,7 +45,21 @@ impl Machine {
             self.ask(Asked::Held(step.clone()), question);
         } else {
             self.out.push(Effect::Ask(question));
-            self.leave(Exit::Held, "held");
+            self.answer_confirmed(step, Exit::Held, "held");
+        }
+    }
+
+    /// Leaves a session that nobody attends; but whoever confirmed a later destruction on the command line is first
+    /// told everything that stands against it.
+    pub(super) fn answer_confirmed(&mut self, at: &StepId, exit: Exit, why: &str) {
+        let position = self.plan.position(at);
+        let later = self.given.confirm.keys().find(|step| self.plan.position(step) > position && self.destructive(step));
+        match later.cloned() {
+            Some(step) => {
+                self.given.confirm.remove(&step);
+                self.survey(&step, 0);
+            }
+            None => self.leave(exit, why),
         }
     }
 

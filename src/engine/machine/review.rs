@@ -77,7 +77,10 @@ impl Machine {
             let evidence = measured.evidence.clone();
             let question = Question::Doubt { step: step.clone(), why, evidence, may_rerun, may_finish };
             self.ask(Asked::Doubt(step.clone()), question);
-            return self.leave_unless_present(Exit::Waiting);
+            if !self.present {
+                self.answer_confirmed(step, Exit::Waiting, "a step is in doubt");
+            }
+            return;
         }
         if self.present {
             let question = Question::Failed { step: step.clone(), why, may_rerun, may_finish };

@@ -237,6 +237,7 @@ fn start_state(now: Moment) -> RunState {
         environment: None,
         vars: BTreeMap::new(),
         secrets: Vec::new(),
+        targets: "".into(),
         engine: "0".to_owned(),
         host: "h".to_owned(),
         machine: "m".to_owned(),

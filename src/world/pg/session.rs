@@ -1,8 +1,27 @@
-//! One read-only session on a server. Dropping it, or dropping a query's future, cancels on the server.
+//! One session on a server. Read-only unless asked otherwise; every setting that changes how values look is pinned.
+//!
+//! Statements take turns, so that several futures may share a session. Dropping a statement's future (a time limit does
+//! just that) sends a cancel request over a connection of its own; the next statement waits until it has taken effect.
 
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::runbook::Target;
+use futures::StreamExt as _;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixStream;
+use tokio::runtime::Handle;
+use tokio::sync::OwnedMutexGuard;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+use tokio_postgres::tls::TlsStream;
+use tokio_postgres::{AsyncMessage, CancelToken, Client, Connection, NoTls, SimpleQueryMessage};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use super::error::QueryError;
 use crate::world::identity::PostgresIdentity;
 
 /// What a session is for.
@@ -12,12 +31,16 @@ pub struct Options {
     pub application_name: String,
     /// `statement_timeout`, set on the server; zero means none.
     pub statement_timeout: Duration,
-    /// Longest time to get a connection.
+    /// `lock_timeout`, set on the server; zero means none.
+    pub lock_timeout: Duration,
+    /// Longest time to get a session from each host, unless the conninfo has a `connect_timeout` of its own.
     pub connect_timeout: Duration,
     /// Another database of the same server than the target's own.
     pub database: Option<String>,
     /// False only for a step's `sql`: the session may then write.
     pub read_only: bool,
+    /// True keeps the role's and the database's own `search_path`, for SQL that an operator wrote.
+    pub own_search_path: bool,
 }
 
 impl Default for Options {
@@ -25,49 +48,147 @@ impl Default for Options {
         Options {
             application_name: "holdpoint".to_owned(),
             statement_timeout: Duration::from_secs(60),
+            lock_timeout: Duration::from_secs(2),
             connect_timeout: Duration::from_secs(10),
             database: None,
             read_only: true,
+            own_search_path: false,
         }
     }
-}
-
-/// Why there is no session. A sentence that names host, port and database, never a password.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct ConnectError {
-    /// What went wrong.
-    pub message: String,
-    /// SQLSTATE, when the server itself refused.
-    pub sqlstate: Option<String>,
-}
-
-/// Why a query gave no answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct QueryError {
-    /// What went wrong, in the server's words where it has any.
-    pub message: String,
-    /// SQLSTATE, when the server said one.
-    pub sqlstate: Option<String>,
-    /// True when the connection is gone, so that nobody knows whether the statement took effect.
-    pub lost: bool,
 }
 
 /// A row as text, as psql shows it; NULL is `None`.
 pub type Row = Vec<Option<String>>;
 
-/// A session.
+/// How many notices a session keeps; older ones go first.
+const NOTICES: usize = 200;
+
+/// How long a cancel request may take, and how long the server may take to obey it.
+const CANCEL: Duration = Duration::from_secs(5);
+
+/// A session. `Send + Sync`; dropping it ends the connection.
 pub struct Session {
-    client: tokio_postgres::Client,
+    line: Arc<Line>,
     identity: PostgresIdentity,
+    local: bool,
 }
 
-/// Connects to a target. Settings that change how values look are pinned: UTC, ISO dates, `extra_float_digits=3`,
-/// `bytea_output=hex`, `lc_monetary=C`, `search_path=pg_catalog`, `lock_timeout=2s`.
-pub async fn connect(target: &Target, options: &Options) -> Result<Session, ConnectError> {
-    let _ = (target, options);
-    Err(ConnectError { message: "not built yet".to_owned(), sqlstate: None })
+/// The connection itself, shared with the task that cancels.
+struct Line {
+    client: Client,
+    cancel: CancelToken,
+    cancel_by: CancelBy,
+    turn: Arc<tokio::sync::Mutex<()>>,
+    notices: Arc<Mutex<VecDeque<String>>>,
+    runtime: Handle,
+    reader: AbortHandle,
+}
+
+/// How a cancel request reaches the server: as the connection did.
+pub(super) enum CancelBy {
+    /// Over TCP, with TLS when the connection has it.
+    Tls(MakeRustlsConnect),
+    /// Over this socket.
+    Socket(PathBuf),
+}
+
+impl Line {
+    async fn send_cancel(&self) {
+        // The server never says whether it worked; what matters is that the statement ends.
+        let _ = match &self.cancel_by {
+            CancelBy::Tls(tls) => self.cancel.cancel_query(tls.clone()).await,
+            CancelBy::Socket(path) => match UnixStream::connect(path).await {
+                Ok(stream) => self.cancel.cancel_query_raw(stream, NoTls).await,
+                Err(_) => Ok(()),
+            },
+        };
+    }
+}
+
+/// What comes back from a statement, in order.
+enum Part {
+    /// A result set begins.
+    Begin,
+    /// A row of it.
+    Row(Row),
+    /// A statement ended; rows returned or affected.
+    Done(u64),
+}
+
+/// A statement on its way. Dropped before its end, it is cancelled on the server.
+struct Running {
+    line: Arc<Line>,
+    turn: Option<OwnedMutexGuard<()>>,
+}
+
+impl Running {
+    fn finished(mut self) {
+        self.turn = None;
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let Some(turn) = self.turn.take() else { return };
+        let line = Arc::clone(&self.line);
+        line.clone().runtime.spawn(async move {
+            let asked = timeout(CANCEL, line.send_cancel()).await;
+            // An empty statement comes back only after the cancelled one has ended, so that the cancel cannot hit
+            // the next statement of this session.
+            let idle = timeout(CANCEL, line.client.batch_execute("")).await;
+            if asked.is_err() || idle.is_err() {
+                line.reader.abort();
+            }
+            drop(turn);
+        });
+    }
+}
+
+/// Starts the reader of a fresh connection.
+pub(super) fn start<S, T>(client: Client, mut connection: Connection<S, T>, cancel_by: CancelBy) -> OpenLine
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    T: TlsStream + Unpin + Send + 'static,
+{
+    let notices = Arc::new(Mutex::new(VecDeque::new()));
+    let kept = Arc::clone(&notices);
+    let reader = tokio::spawn(async move {
+        loop {
+            match std::future::poll_fn(|cx| connection.poll_message(cx)).await {
+                Some(Ok(AsyncMessage::Notice(notice))) => {
+                    let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+                    if kept.len() >= NOTICES {
+                        kept.pop_front();
+                    }
+                    kept.push_back(super::error::sentence(&notice));
+                }
+                Some(Ok(_)) => {}
+                Some(Err(_)) | None => break,
+            }
+        }
+    });
+    OpenLine(Arc::new(Line {
+        cancel: client.cancel_token(),
+        client,
+        cancel_by,
+        turn: Arc::default(),
+        notices,
+        runtime: Handle::current(),
+        reader: reader.abort_handle(),
+    }))
+}
+
+/// A connection that has not been identified yet.
+pub(super) struct OpenLine(Arc<Line>);
+
+impl OpenLine {
+    pub(super) async fn query(&self, sql: &str) -> Result<Vec<Row>, QueryError> {
+        rows(&self.0, sql).await
+    }
+
+    pub(super) fn identified(self, identity: PostgresIdentity, local: bool) -> Session {
+        Session { line: self.0, identity, local }
+    }
 }
 
 impl Session {
@@ -76,9 +197,191 @@ impl Session {
         &self.identity
     }
 
-    /// Runs statements with the simple protocol; the rows of the last one that returned any.
-    pub async fn query(&self, sql: &str) -> Result<Vec<Row>, QueryError> {
-        let _ = (sql, &self.client);
-        Err(QueryError { message: "not built yet".to_owned(), sqlstate: None, lost: false })
+    /// True when the server runs on this machine: reached by a socket of it or one of its addresses.
+    pub fn is_local(&self) -> bool {
+        self.local
     }
+
+    /// Runs statements with the simple protocol; the rows of the last one that has a result set, which may be none.
+    pub async fn query(&self, sql: &str) -> Result<Vec<Row>, QueryError> {
+        rows(&self.line, sql).await
+    }
+
+    /// One value: the only column of the only row. Anything else is an error.
+    pub async fn value(&self, sql: &str) -> Result<Option<String>, QueryError> {
+        let rows = self.query(sql).await?;
+        match <[Row; 1]>::try_from(rows) {
+            Ok([row]) if row.len() == 1 => Ok(row.into_iter().next().flatten()),
+            _ => Err(QueryError::local("the answer is not one value")),
+        }
+    }
+
+    /// Runs statements and gives each row to `each` as it arrives, so that memory stays bounded; the server waits when
+    /// `each` is slow. `Break` cancels the statement. Returns the number of rows given.
+    pub async fn query_each(
+        &self,
+        sql: &str,
+        mut each: impl FnMut(Row) -> ControlFlow<()> + Send,
+    ) -> Result<u64, QueryError> {
+        let mut given = 0;
+        run(&self.line, sql, |part| match part {
+            Part::Row(row) => {
+                given += 1;
+                each(row)
+            }
+            _ => ControlFlow::Continue(()),
+        })
+        .await?;
+        Ok(given)
+    }
+
+    /// Runs statements for their effect; the number of rows that the last one returned or affected.
+    pub async fn execute(&self, sql: &str) -> Result<u64, QueryError> {
+        let mut count = 0;
+        run(&self.line, sql, |part| {
+            if let Part::Done(rows) = part {
+                count = rows;
+            }
+            ControlFlow::Continue(())
+        })
+        .await?;
+        Ok(count)
+    }
+
+    /// The names of the columns that one statement would return, without running it; more than one statement is an
+    /// error (42601), and so is a statement that the server cannot plan.
+    pub async fn columns(&self, sql: &str) -> Result<Vec<String>, QueryError> {
+        let running = begin(&self.line).await;
+        let prepared = self.line.client.prepare(sql).await;
+        let answer = match prepared {
+            Ok(statement) => Ok(statement.columns().iter().map(|column| column.name().to_owned()).collect()),
+            Err(error) => Err(QueryError::of(&error, self.line.client.is_closed())),
+        };
+        running.finished();
+        answer
+    }
+
+    /// Copies out with `COPY ... TO STDOUT` and gives each piece to `each`, with bounded memory. Bytes in all.
+    pub async fn copy_out(&self, sql: &str, mut each: impl FnMut(&[u8]) + Send) -> Result<u64, QueryError> {
+        let running = begin(&self.line).await;
+        let client = &self.line.client;
+        let copied = async {
+            let mut stream = pin!(client.copy_out(sql).await?);
+            let mut bytes = 0;
+            while let Some(piece) = stream.next().await {
+                let piece = piece?;
+                bytes += piece.len() as u64;
+                each(&piece);
+            }
+            Ok(bytes)
+        };
+        let answer = copied.await.map_err(|error| QueryError::of(&error, client.is_closed()));
+        running.finished();
+        answer
+    }
+
+    /// Begins a read-only transaction whose snapshot others may use, and returns the snapshot's name. It lasts until
+    /// this session ends or runs `commit`.
+    pub async fn export_snapshot(&self) -> Result<String, QueryError> {
+        self.query("begin isolation level repeatable read read only").await?;
+        self.value("select pg_catalog.pg_export_snapshot()")
+            .await?
+            .ok_or_else(|| QueryError::local("the server exported no snapshot"))
+    }
+
+    /// Begins a read-only transaction on a snapshot that another session of the same database exported.
+    pub async fn use_snapshot(&self, name: &str) -> Result<(), QueryError> {
+        self.query("begin isolation level repeatable read read only").await?;
+        self.query(&format!("set transaction snapshot {}", literal(name))).await.map(drop)
+    }
+
+    /// The notices and warnings that the server sent since the last call, oldest first; at most the last 200.
+    pub fn take_notices(&self) -> Vec<String> {
+        self.line.notices.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
+    }
+
+    /// True when the connection is gone.
+    pub fn is_closed(&self) -> bool {
+        self.line.client.is_closed()
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
+/// A string as an SQL literal.
+pub fn literal(text: &str) -> String {
+    let quoted = text.replace('\'', "''");
+    if text.contains('\\') { format!(" E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
+}
+
+/// A name as a quoted SQL identifier.
+pub fn identifier(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+async fn begin(line: &Arc<Line>) -> Running {
+    let turn = Arc::clone(&line.turn).lock_owned().await;
+    Running { line: Arc::clone(line), turn: Some(turn) }
+}
+
+async fn rows(line: &Arc<Line>, sql: &str) -> Result<Vec<Row>, QueryError> {
+    let mut rows = Vec::new();
+    run(line, sql, |part| {
+        match part {
+            Part::Begin => rows.clear(),
+            Part::Row(row) => rows.push(row),
+            Part::Done(_) => {}
+        }
+        ControlFlow::Continue(())
+    })
+    .await?;
+    Ok(rows)
+}
+
+async fn run(
+    line: &Arc<Line>,
+    sql: &str,
+    mut sink: impl FnMut(Part) -> ControlFlow<()> + Send,
+) -> Result<(), QueryError> {
+    let running = begin(line).await;
+    let broken = |error: &tokio_postgres::Error| QueryError::of(error, line.client.is_closed());
+    let mut stream = match line.client.simple_query_raw(sql).await {
+        Ok(stream) => pin!(stream),
+        Err(error) => {
+            running.finished();
+            return Err(broken(&error));
+        }
+    };
+    loop {
+        let flow = match stream.next().await {
+            None => break,
+            Some(Err(error)) => {
+                running.finished();
+                return Err(broken(&error));
+            }
+            Some(Ok(SimpleQueryMessage::RowDescription(_))) => sink(Part::Begin),
+            Some(Ok(SimpleQueryMessage::Row(row))) => {
+                let mut values = Row::with_capacity(row.len());
+                for column in 0..row.len() {
+                    match row.try_get(column) {
+                        Ok(value) => values.push(value.map(str::to_owned)),
+                        Err(error) => return Err(broken(&error)),
+                    }
+                }
+                sink(Part::Row(values))
+            }
+            Some(Ok(SimpleQueryMessage::CommandComplete(count))) => sink(Part::Done(count)),
+            Some(Ok(_)) => ControlFlow::Continue(()),
+        };
+        if flow.is_break() {
+            // `running` is dropped unfinished: the server is told to stop.
+            return Ok(());
+        }
+    }
+    running.finished();
+    Ok(())
 }

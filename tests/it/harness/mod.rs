@@ -1,8 +1,16 @@
 //! What the tests share: a registry that knows what each test needs, sandboxes, clusters, terminals.
 
+#![allow(dead_code, unused_imports, reason = "each test file uses its own part of the harness")]
+
+mod cluster;
+mod sandbox;
+
+use std::path::PathBuf;
 use std::process::ExitCode;
 
+pub use cluster::{Cluster, Major, must};
 use libtest_mimic::{Arguments, Failed, Trial};
+pub use sandbox::{Ran, Sandbox, eventually, finish};
 
 /// Something that a machine may lack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,27 +31,50 @@ impl Need {
     /// Why the machine does not have it; `None` when it has.
     fn missing(self) -> Option<String> {
         match self {
-            Need::Root | Need::Mount => (!rustix_is_root()).then(|| "needs root".to_owned()),
+            Need::Root => (!is_root()).then(|| "needs root".to_owned()),
+            Need::Mount => mount_missing(),
             Need::Pg15 => absent("/usr/lib/postgresql/15/bin/postgres"),
-            Need::Pg13 => super::harness::pg13_bin().is_none().then(|| "PostgreSQL 13 is not unpacked".to_owned()),
+            Need::Pg13 => pg13_bin().is_none().then(|| "PostgreSQL 13 is not unpacked".to_owned()),
             Need::PgCommon => absent("/usr/bin/pg_upgradecluster"),
         }
     }
+}
+
+/// Tries it, in a mount name space of its own: a container's root often may not.
+fn mount_missing() -> Option<String> {
+    let works = |program: &str, arguments: &[&str]| {
+        let quiet = std::process::Stdio::null;
+        let mut command = std::process::Command::new(program);
+        command.args(arguments).stdout(quiet()).stderr(quiet()).status().is_ok_and(|status| status.success())
+    };
+    let mounts = works("unshare", &["--mount", "mount", "-t", "tmpfs", "none", "/mnt"]);
+    (!mounts || !works("losetup", &["--find"])).then(|| "needs to mount a loop device".to_owned())
 }
 
 fn absent(path: &str) -> Option<String> {
     (!std::path::Path::new(path).exists()).then(|| format!("{path} is not there"))
 }
 
-fn rustix_is_root() -> bool {
-    std::fs::metadata("/proc/self").map(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0).unwrap_or(false)
+/// Are we root?
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
 }
 
-/// The programs of PostgreSQL 13, where `tests/run.sh` put them.
-pub fn pg13_bin() -> Option<std::path::PathBuf> {
-    let root = std::env::var_os("HOLDPOINT_TEST_PG13")?;
-    let bin = std::path::PathBuf::from(root);
+/// The programs of PostgreSQL 13: where `HOLDPOINT_TEST_PG13` says, else where `tests/run.sh` puts them.
+pub fn pg13_bin() -> Option<PathBuf> {
+    let cached = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/pg13/usr/lib/postgresql/13/bin");
+    let bin = std::env::var_os("HOLDPOINT_TEST_PG13").map_or_else(cached, PathBuf::from);
     bin.join("postgres").exists().then_some(bin)
+}
+
+/// Runs a future to its end on a runtime of its own.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(future)
 }
 
 /// All tests.

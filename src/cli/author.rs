@@ -1,0 +1,105 @@
+//! Commands for those who write runbooks: `lint`, `plan`, `check`, `checks`, `schema`.
+
+use std::path::PathBuf;
+
+use super::args::{Book, LintFormat};
+use super::error::CliError;
+use super::global::Cmd;
+use super::{book, session};
+use crate::check::{Verdict, measure, registry};
+use crate::engine::Exit;
+use crate::problem::{Problem, Severity};
+use crate::report::{json, plan};
+use crate::runbook::graph::{self, Section};
+use crate::runbook::schema;
+use crate::ui::{self, snippet};
+
+/// Finds what is wrong with runbooks.
+pub fn lint(cmd: &Cmd, files: &[PathBuf], format: LintFormat) -> Result<Exit, CliError> {
+    let mut errors = 0;
+    let mut all = Vec::new();
+    for file in files {
+        let (source, _) = book::source(file)?;
+        let (_, problems) = book::judge(&source);
+        errors += problems.iter().filter(|p| p.severity == Severity::Error).count();
+        if format == LintFormat::Text && !cmd.global.json {
+            match problems.as_slice() {
+                [] => cmd.print(&format!("{}: no problems\n", source.name)),
+                problems => cmd.print(&snippet::render(problems, &source, cmd.style.colour, cmd.style.width)),
+            }
+        }
+        all.extend(problems.iter().map(|problem| finding(&source, problem)));
+    }
+    if format == LintFormat::Json || cmd.global.json {
+        cmd.print(&format!("{:#}\n", serde_json::Value::Array(all)));
+    }
+    Ok(if errors == 0 { Exit::Done } else { Exit::Usage })
+}
+
+fn finding(source: &crate::runbook::source::Source, problem: &Problem) -> serde_json::Value {
+    let place = problem.places.first().map(|place| source.line_col(place.range.start));
+    serde_json::json!({
+        "file": source.name, "line": place.map(|p| p.0), "column": place.map(|p| p.1), "code": problem.code,
+        "severity": problem.severity, "message": problem.message, "help": problem.help,
+    })
+}
+
+/// What would happen.
+pub fn plan(cmd: &Cmd, book: &Book) -> Result<Exit, CliError> {
+    let bound = book::bind(cmd, &book.file, book.env.as_deref(), &book.vars)?;
+    let plan = plan::plan(&bound.runbook, Vec::new());
+    cmd.print(&if cmd.global.json { json::plan(&plan) } else { ui::plan::plan(&plan, &cmd.style) });
+    Ok(Exit::Done)
+}
+
+/// Measures checks now, changes nothing.
+pub fn check(cmd: &Cmd, book: &Book, step: Option<&str>) -> Result<Exit, CliError> {
+    let bound = book::bind(cmd, &book.file, book.env.as_deref(), &book.vars)?;
+    let steps: Vec<_> = bound.runbook.steps.iter().filter(|s| step.is_none_or(|id| s.id == id)).collect();
+    if steps.is_empty() {
+        return Err(CliError::usage(format!("the runbook has no step `{}`", step.unwrap_or_default())));
+    }
+    let checks: Vec<_> =
+        steps.iter().flat_map(|s| Section::OWN.iter().flat_map(|section| graph::check_ids(s, *section))).collect();
+    if checks.is_empty() {
+        return Err(CliError::usage("there is no check to measure")
+            .hint("nothing measured is not a pass; name a step that has checks"));
+    }
+    let cx = session::context(cmd, &bound, None);
+    let runtime = session::runtime()?;
+    let evidence = runtime.block_on(measure::measure_all(&checks, &cx));
+    runtime.shutdown_background();
+    cmd.print(&if cmd.global.json { json::check(&evidence) } else { ui::evidence::check(&evidence, &cmd.style) });
+    Ok(if evidence.iter().all(|e| e.verdict() == Verdict::Pass) { Exit::Done } else { Exit::Failed })
+}
+
+/// The catalogue, or all about one check.
+pub fn checks(cmd: &Cmd, name: Option<&str>) -> Result<Exit, CliError> {
+    let Some(name) = name else {
+        let width = registry::CATALOGUE.iter().map(|kind| kind.name.len()).max().unwrap_or(0);
+        for kind in registry::CATALOGUE {
+            cmd.print(&format!("{:width$}  {}\n", kind.name, kind.summary));
+        }
+        return Ok(Exit::Done);
+    };
+    let kind = registry::find(name).ok_or_else(|| {
+        let error = CliError::usage(format!("there is no check called `{name}`"));
+        match crate::base::text::nearest(name, registry::CATALOGUE.iter().map(|kind| kind.name)) {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error.hint("`holdpoint checks` lists them"),
+        }
+    })?;
+    let page = super::pages::check(kind);
+    cmd.print(&if cmd.style.colour || cmd.style.live {
+        ui::markdown::render(&page, cmd.style.width, &cmd.style).join("\n") + "\n"
+    } else {
+        page
+    });
+    Ok(Exit::Done)
+}
+
+/// The JSON Schema of runbooks.
+pub fn print_schema(cmd: &Cmd) -> Result<Exit, CliError> {
+    cmd.print(&format!("{:#}\n", schema::schema(&book::check_schemas())));
+    Ok(Exit::Done)
+}

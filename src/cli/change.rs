@@ -1,0 +1,48 @@
+//! `note` and `abandon`: words put on record.
+
+use super::error::CliError;
+use super::global::Cmd;
+use super::session;
+use crate::engine::Exit;
+use crate::engine::state::Status;
+use crate::journal::record::{Event, LeaseHow};
+use crate::journal::{Claim, Lease, Seat};
+
+/// Puts something on record. Anybody may, also while somebody else drives.
+pub fn note(cmd: &Cmd, run: &str, text: &str) -> Result<Exit, CliError> {
+    if text.trim().is_empty() {
+        return Err(CliError::usage("the note is empty"));
+    }
+    let dir = cmd.find(Some(run))?;
+    let (mut journal, _) = session::open(&dir)?;
+    let event = Event::Note { text: text.to_owned() };
+    journal.append(&cmd.by(), None, cmd.now(), vec![event]).map_err(super::append_error)?;
+    Ok(Exit::Done)
+}
+
+/// Ends a run that will not be finished. Only its holder can, and not while a command of it runs.
+pub fn abandon(cmd: &Cmd, run: &str, reason: &str) -> Result<Exit, CliError> {
+    if reason.trim().is_empty() {
+        return Err(CliError::usage("the reason is empty"));
+    }
+    let dir = cmd.find(Some(run))?;
+    let (mut journal, state) = session::open(&dir)?;
+    if state.end.is_some() {
+        return Err(CliError::usage(format!("run {} has ended already", state.run)));
+    }
+    let running = state.steps.iter().find(|(_, step)| matches!(step.status, Status::Running | Status::RollingBack));
+    if let Some((step, _)) = running {
+        return Err(CliError::new(Exit::Waiting, format!("step `{step}` was begun and is not known to have ended"))
+            .hint(format!("`holdpoint resume {}` finds out what became of it; then abandon", state.run)));
+    }
+    let seat = Seat::here().map_err(CliError::journal)?;
+    let claim = Claim { operator: cmd.by(), how: LeaseHow::Resume, reason: None, acknowledged: Vec::new() };
+    let (lease, _) = Lease::take(&mut journal, &seat, claim, cmd.now()).map_err(super::lease_error)?;
+    let events = vec![
+        Event::Abandoned { reason: reason.to_owned() },
+        Event::Released { why: "abandoned".to_owned() },
+    ];
+    journal.append(&cmd.by(), Some(lease.epoch()), cmd.now(), events).map_err(super::append_error)?;
+    cmd.print(&format!("run {} is abandoned; its log stays.\n", state.run));
+    Ok(Exit::Done)
+}

@@ -1,0 +1,189 @@
+//! `resume`, `accept`, `handoff`, `rollback`: going on with a run.
+
+use std::collections::BTreeSet;
+
+use super::args::Answers;
+use super::error::CliError;
+use super::global::Cmd;
+use super::session::{self, Session};
+use super::{book, walk};
+use crate::base::StepId;
+use crate::engine::machine::{Given, Mode};
+use crate::engine::{Exit, RunState};
+use crate::journal::record::{Event, LeaseHow};
+use crate::journal::{Appended, Claim, Journal, Lease, RunDir, Seat};
+use crate::report::{commands, json, standing, walkdown};
+use crate::ui::{briefing, handover, prompt};
+use crate::world::host;
+
+/// Goes on with one's own run.
+pub fn resume(cmd: &Cmd, run: Option<&str>, vars: &[(String, String)], answers: &Answers) -> Result<Exit, CliError> {
+    let dir = cmd.find(run)?;
+    let (journal, state) = open_unfinished(&dir)?;
+    let bound = book::of_run(cmd, &dir.path, &state, Some(vars))?;
+    let given = session::given(&bound, answers)?;
+    let taking = Taking { how: LeaseHow::Resume, reason: None, acknowledged: Vec::new() };
+    take_and_drive(cmd, dir, journal, state, bound, Mode::Forward, given, taking)
+}
+
+/// Undoes steps, newest first.
+pub fn rollback(cmd: &Cmd, run: &str, to: Option<&str>, vars: &[(String, String)]) -> Result<Exit, CliError> {
+    let dir = cmd.find(Some(run))?;
+    let (journal, state) = open_unfinished(&dir)?;
+    let bound = book::of_run(cmd, &dir.path, &state, Some(vars))?;
+    if let Some(step) = to
+        && !bound.runbook.steps.iter().any(|s| s.id == step)
+    {
+        return Err(CliError::usage(format!("the runbook has no step `{step}`")));
+    }
+    let mode = Mode::Back { to: to.map(StepId::from) };
+    let taking = Taking { how: LeaseHow::Resume, reason: None, acknowledged: Vec::new() };
+    take_and_drive(cmd, dir, journal, state, bound, mode, Given::default(), taking)
+}
+
+/// Offers the run to the next operator.
+pub fn handoff(cmd: &Cmd, run: Option<&str>, note: &str, to: Option<&str>) -> Result<Exit, CliError> {
+    let dir = cmd.find(run)?;
+    let (mut journal, state) = open_unfinished(&dir)?;
+    if note.trim().is_empty() {
+        return Err(CliError::usage("the note is empty").hint("say what the next operator should know"));
+    }
+    if let Some(holder) = state.holder.as_ref().filter(|holder| holder.by != cmd.by()) {
+        return Err(CliError::new(Exit::Busy, format!("{} holds the run, and only they can offer it", holder.by))
+            .hint("if they are gone, take over with `holdpoint accept --take-over --reason …`"));
+    }
+    let event = Event::Offered { to: to.map(str::to_owned), note: note.to_owned() };
+    journal.append(&cmd.by(), None, cmd.now(), vec![event]).map_err(super::append_error)?;
+    let (_, state) = session::peek(&dir)?;
+    let bound = session::readable(cmd, &dir, &state)?;
+    let head = journal.head();
+    let around = walk::around(cmd, walk::holder_alive(&state));
+    if cmd.global.json {
+        let offered = serde_json::json!({ "run": state.run, "head": head, "accept": commands::accept(&state.run) });
+        cmd.print(&format!("{offered:#}\n"));
+    } else {
+        let standing = standing::standing(&bound.runbook, &state, &around);
+        cmd.print(&handover::offered(&standing, &head, &cmd.style));
+    }
+    Ok(Exit::Done)
+}
+
+/// Takes a run over: briefing, walk-down, every open point acknowledged; only then does the lease change hands.
+pub fn accept(
+    cmd: &Cmd, run: Option<&str>, acknowledge: &[String], take_over: bool, vars: &[(String, String)],
+    answers: &Answers,
+) -> Result<Exit, CliError> {
+    let dir = cmd.find(run)?;
+    let (journal, state) = open_unfinished(&dir)?;
+    may_accept(cmd, &state, take_over)?;
+    let bound = book::of_run(cmd, &dir.path, &state, Some(vars))?;
+    let given = session::given(&bound, answers)?;
+    let alive = walk::holder_alive(&state);
+    if take_over && alive == Some(true) {
+        let holder = state.holder.as_ref().map(|h| h.by.clone()).unwrap_or_default();
+        return Err(CliError::new(Exit::Busy, format!("{holder} is still at work: the session's process lives"))
+            .hint("ask for a handoff; a living session is never taken over"));
+    }
+    let standing = standing::standing(&bound.runbook, &state, &walk::around(cmd, alive));
+    if !cmd.global.json {
+        cmd.print(&briefing::briefing(&standing, &cmd.now(), &cmd.style));
+    }
+    let walked = walk::down(cmd, &bound, &dir, &state)?;
+    let changes = walkdown::changes(&state.last, &walked);
+    let points = walkdown::open_points(&state, &walked);
+    if cmd.global.json {
+        cmd.print(&json::handoff(&standing, &changes, &points));
+    } else {
+        cmd.print(&briefing::walkdown(&changes, &cmd.style));
+        cmd.print(&briefing::points(&points, &cmd.style));
+    }
+    let known: BTreeSet<&str> = points.iter().map(|point| point.id.as_str()).collect();
+    if let Some(unknown) = acknowledge.iter().find(|id| !known.contains(id.as_str())) {
+        return Err(CliError::usage(format!("`{unknown}` is not an open point"))
+            .hint(format!("open points: {}", known.iter().copied().collect::<Vec<_>>().join(", "))));
+    }
+    let present = prompt::present(cmd.global.non_interactive) && !cmd.global.json;
+    let mut acknowledged = Vec::new();
+    for point in &points {
+        if acknowledge.contains(&point.id) || (present && handover::acknowledge(point, &cmd.err_style)) {
+            acknowledged.push(format!("{}: {}", point.id, point.text));
+        } else if present {
+            cmd.err("Nothing was taken over.\n");
+            return Ok(Exit::Waiting);
+        }
+    }
+    if acknowledged.len() < points.len() {
+        if !cmd.global.json {
+            cmd.err(&handover::unacknowledged(&points, acknowledge, &state.run, take_over, &cmd.err_style));
+        }
+        return Ok(Exit::Waiting);
+    }
+    let how = if take_over { LeaseHow::TakeOver } else { LeaseHow::Accept };
+    let taking = Taking { how, reason: answers.reason.clone().filter(|_| take_over), acknowledged };
+    if present || !given.confirm.is_empty() || !given.decide.is_empty() {
+        return take_and_drive(cmd, dir, journal, state, bound, Mode::Forward, given, taking);
+    }
+    take_only(cmd, journal, taking)
+}
+
+fn may_accept(cmd: &Cmd, state: &RunState, take_over: bool) -> Result<(), CliError> {
+    match &state.offer {
+        _ if take_over => Ok(()),
+        Some(offer) => match &offer.to {
+            Some(name) if *name != cmd.operator && *name != cmd.by() => {
+                Err(CliError::new(Exit::Busy, format!("the run is offered to {name}, not to {}", cmd.operator)))
+            }
+            _ => Ok(()),
+        },
+        None => {
+            let holder = state.holder.as_ref().map_or("somebody", |h| h.by.as_str());
+            Err(CliError::new(Exit::Busy, format!("{holder} holds the run and has not offered it"))
+                .hint("ask for `holdpoint handoff`; if they are gone: `accept --take-over --reason …`"))
+        }
+    }
+}
+
+struct Taking {
+    how: LeaseHow,
+    reason: Option<String>,
+    acknowledged: Vec<String>,
+}
+
+/// Takes the lease and leaves it at that: without a terminal, accepting is one act and driving another.
+fn take_only(cmd: &Cmd, mut journal: Journal, taking: Taking) -> Result<Exit, CliError> {
+    let (lease, _) = take(cmd, &mut journal, taking)?;
+    lease.release(&mut journal, cmd.now(), "accepted without a terminal").map_err(super::append_error)?;
+    let run = journal.dir().run.clone();
+    cmd.print(&format!("accepted: {} is yours. go on with `{}`\n", run, commands::resume(&run)));
+    Ok(Exit::Done)
+}
+
+fn take(cmd: &Cmd, journal: &mut Journal, taking: Taking) -> Result<(Lease, Appended), CliError> {
+    let Taking { how, reason, acknowledged } = taking;
+    let seat = Seat::here().map_err(CliError::journal)?;
+    let claim = Claim { operator: cmd.by(), how, reason, acknowledged };
+    Lease::take(journal, &seat, claim, cmd.now()).map_err(super::lease_error)
+}
+
+#[allow(clippy::too_many_arguments)]
+fn take_and_drive(
+    cmd: &Cmd, dir: RunDir, mut journal: Journal, mut state: RunState, bound: book::Bound, mode: Mode, given: Given,
+    taking: Taking,
+) -> Result<Exit, CliError> {
+    let boot = host::boot_id();
+    let rebooted = state.holder.as_ref().is_some_and(|h| !h.released && h.boot_id != boot);
+    let (lease, taken) = take(cmd, &mut journal, taking)?;
+    taken.foreign.iter().chain(&taken.own).for_each(|line| state.apply(line));
+    let session = Session { cmd, bound, dir, journal, lease, state, mode, given, resumed: true, rebooted };
+    session.drive()
+}
+
+/// Opens a run that can still be driven.
+fn open_unfinished(dir: &RunDir) -> Result<(Journal, RunState), CliError> {
+    let (journal, state) = session::open(dir)?;
+    match &state.end {
+        None => Ok((journal, state)),
+        Some(_) => Err(CliError::usage(format!("run {} has ended", state.run))
+            .hint(format!("`{}` shows what happened", commands::log(&state.run)))),
+    }
+}

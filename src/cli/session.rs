@@ -1,0 +1,208 @@
+//! Brings a session together and drives it: journal, lease, machine, screens.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::book::{self, Bound};
+use super::error::CliError;
+use super::global::Cmd;
+use crate::base::StepId;
+use crate::check::Context;
+use crate::engine::machine::{Given, Mode};
+use crate::engine::work::Tools;
+use crate::engine::{Exit, Machine, Notice, Operator, Plan, Reporter, RunState, drive};
+use crate::journal::read::{self, Entry};
+use crate::journal::record::Decision;
+use crate::journal::{Journal, Lease, RunDir};
+use crate::ui::view::{Fan, Snapshot, View};
+use crate::ui::live::Live;
+use crate::ui::{NobodyOperator, PlainReporter, TerminalOperator, TerminalReporter, prompt};
+
+/// Time between TERM and KILL for a step's command.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Confirmations and decisions from the command line. An unknown step or word is an error.
+pub fn given(bound: &Bound, answers: &super::args::Answers) -> Result<Given, CliError> {
+    let mut given = Given::default();
+    let known = |step: &str| bound.runbook.steps.iter().any(|s| s.id == step);
+    let unknown = |step: &str| {
+        let names = bound.runbook.steps.iter().map(|s| s.id.as_str());
+        let error = CliError::usage(format!("the runbook has no step `{step}`"));
+        match crate::base::text::nearest(step, names) {
+            Some(near) => error.hint(format!("did you mean `{near}`?")),
+            None => error,
+        }
+    };
+    for (step, text) in &answers.confirm {
+        if !known(step) && step != "environment" {
+            return Err(unknown(step));
+        }
+        given.confirm.insert(StepId(step.clone()), text.clone());
+    }
+    for (step, word) in &answers.decide {
+        if !known(step) {
+            return Err(unknown(step));
+        }
+        let decision = match word.as_str() {
+            "again" => Decision::Again,
+            "done" => Decision::Done,
+            _ => return Err(CliError::usage(format!("`{word}` is no decision; write `again` or `done`"))),
+        };
+        let reason = answers.reason.clone().filter(|reason| !reason.trim().is_empty());
+        let reason = reason.ok_or_else(|| CliError::usage("a decision needs a --reason"))?;
+        given.decide.insert(StepId(step.clone()), (decision, reason));
+    }
+    Ok(given)
+}
+
+/// What checks may use in a run.
+pub fn context(cmd: &Cmd, bound: &Bound, folder: Option<&RunDir>) -> Context {
+    let mut cx = Context::local(cmd.world.clone());
+    cx.targets = Arc::new(bound.runbook.targets.clone());
+    cx.secrets = Arc::new(bound.redactor());
+    if let Some(folder) = folder {
+        cx.records = Arc::new(super::records::Shelf::new(folder.clone()));
+        cx.samples = folder.path.parent().and_then(|runs| runs.parent()).map(|store| store.join("samples"));
+    }
+    cx
+}
+
+/// A session about to be driven.
+pub struct Session<'a> {
+    /// The command's surroundings.
+    pub cmd: &'a Cmd,
+    /// The runbook.
+    pub bound: Bound,
+    /// The run's folder.
+    pub dir: RunDir,
+    /// Its journal.
+    pub journal: Journal,
+    /// The lease.
+    pub lease: Lease,
+    /// The state, the lease included.
+    pub state: RunState,
+    /// Which way.
+    pub mode: Mode,
+    /// Answers from the command line.
+    pub given: Given,
+    /// Not the first session.
+    pub resumed: bool,
+    /// The machine was restarted while somebody held the run.
+    pub rebooted: bool,
+}
+
+impl Session<'_> {
+    /// Drives the run until it ends, is refused, waits, or is interrupted.
+    pub fn drive(self) -> Result<Exit, CliError> {
+        let runtime = runtime()?;
+        let exit = runtime.block_on(self.run());
+        // A prompt that blocks cannot be cancelled; nothing waits for it.
+        runtime.shutdown_background();
+        exit
+    }
+
+    async fn run(self) -> Result<Exit, CliError> {
+        let cmd = self.cmd;
+        let secrets = Arc::new(self.bound.redactor());
+        let view = View::new(Snapshot {
+            runbook: self.bound.runbook.clone(),
+            state: self.state.clone(),
+            secrets: secrets.clone(),
+        });
+        let present = prompt::present(cmd.global.non_interactive);
+        let (operator, screen) = people(cmd, &view, present);
+        let mut cx = context(cmd, &self.bound, Some(&self.dir));
+        let reporter: Arc<dyn Reporter> = Arc::new(Fan(vec![Arc::new(view.clone()), screen]));
+        let teller = reporter.clone();
+        cx.progress = Arc::new(move |progress| teller.tell(&Notice::Progress(progress)));
+        let now = self.state.holder.as_ref().map_or_else(|| cmd.now(), |holder| holder.since);
+        let by = cmd.by();
+        let plan = Plan::new(self.bound.runbook.clone());
+        let machine = Machine::new(plan, self.state.clone(), self.mode, present, self.given, &by, now);
+        let desk = drive::Desk {
+            folder: self.dir.path.clone(),
+            journal: self.journal,
+            lease: self.lease,
+            by,
+            cx,
+            tools: Tools {
+                run: self.state.run.0.clone(),
+                values: Arc::new(self.bound.values.clone()),
+                captured: self.state.captured.clone(),
+                secrets: self.bound.secrets(),
+                grace: GRACE,
+            },
+            operator,
+            reporter,
+            rebind: rebinder(self.bound, view),
+        };
+        Ok(drive::drive(desk, machine, self.resumed, self.rebooted).await)
+    }
+}
+
+/// Whom to ask and where to show: the terminal, or nobody and plain lines.
+fn people(cmd: &Cmd, view: &View, present: bool) -> (Arc<dyn Operator>, Arc<dyn Reporter>) {
+    let clock = cmd.world.clock.clone();
+    if present {
+        let live = Live::stderr(cmd.err_style.clone());
+        let operator = TerminalOperator::new(live.clone(), view.clone(), clock);
+        return (Arc::new(operator), Arc::new(TerminalReporter::new(live, view.clone())));
+    }
+    let plain = PlainReporter::new(crate::ui::Out::stderr(&cmd.err_style), view.clone());
+    (Arc::new(NobodyOperator::new(view.clone(), clock)), Arc::new(plain))
+}
+
+/// Makes the runbook again once a step has captured a value.
+fn rebinder(bound: Bound, view: View) -> drive::Rebind {
+    Arc::new(move |state| {
+        let mut values = bound.values.clone();
+        for (name, value) in &state.captured {
+            values.capture(name, value)?;
+        }
+        let runbook = bound.document.bind(&values).map_err(|problems| {
+            let first = problems.into_iter().next().map(|p| p.message);
+            first.unwrap_or_else(|| "a captured value does not fit".to_owned())
+        })?;
+        let runbook = Arc::new(runbook);
+        view.update(|snapshot| snapshot.runbook = runbook.clone());
+        Ok(runbook)
+    })
+}
+
+/// A runtime for one command.
+pub fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(|e| CliError::new(Exit::Journal, format!("cannot start: {e}")))
+}
+
+/// The folder of a run that was found, with its journal open and its state folded.
+pub fn open(dir: &RunDir) -> Result<(Journal, RunState), CliError> {
+    let (journal, lines) = Journal::open(dir).map_err(CliError::journal)?;
+    let state = RunState::fold(&lines).map_err(CliError::journal)?;
+    Ok((journal, state))
+}
+
+/// The state of a run for reading: nothing is mended, locked or changed.
+pub fn peek(dir: &RunDir) -> Result<(Vec<crate::journal::Line>, RunState), CliError> {
+    let reading = read::read(dir).map_err(CliError::journal)?;
+    let mut lines = Vec::with_capacity(reading.entries.len());
+    for entry in reading.entries {
+        match entry {
+            Entry::Known(line) => lines.push(*line),
+            Entry::Raw { why, .. } => {
+                let message = format!("line {} of {}: {why}", lines.len() + 1, dir.journal().display());
+                return Err(CliError::journal(message).hint("`holdpoint verify` lists all damage"));
+            }
+        }
+    }
+    let state = RunState::fold(&lines).map_err(CliError::journal)?;
+    Ok((lines, state))
+}
+
+/// A run's runbook for showing: secrets stay unknown.
+pub fn readable(cmd: &Cmd, dir: &RunDir, state: &RunState) -> Result<Bound, CliError> {
+    book::of_run(cmd, &dir.path, state, None)
+}

@@ -1,0 +1,145 @@
+//! The rules about destruction: what it relies on is verified, guarded, proved to exist elsewhere, and measurable.
+
+use super::Places;
+use super::proof::{Known, Proofs, holds};
+use crate::problem::Problem;
+use crate::runbook::graph::{self, Section};
+use crate::runbook::model::{Destroys, Rerun};
+use crate::runbook::{Runbook, Step};
+
+/// Adds what breaks the rules.
+pub(super) fn judge(runbook: &Runbook, known: &Proofs<'_>, places: &Places<'_>, problems: &mut Vec<Problem>) {
+    let steps = &runbook.steps;
+    let index = graph::positions(runbook);
+    // How many postconditions stand when a step begins, from what each step leaves and releases.
+    let mut released = vec![0_usize; steps.len()];
+    let mut standing = 0_usize;
+    let mut pending: Vec<usize> = Vec::new();
+    for (at, step) in steps.iter().enumerate() {
+        standing -= released[at].min(standing);
+        if let Some(destroys) = &step.destroys {
+            for earlier in pending.drain(..) {
+                unverified(earlier, &steps[earlier], at, step, places, problems);
+            }
+            let own = step.preconditions.iter().filter(|check| !check.common.advisory).count();
+            if own + standing == 0 {
+                let help = "add preconditions that prove that it can go now";
+                let message = format!("nothing guards `{}`, and it destroys", step.id);
+                problems.push(Problem::error("HP042", message, places.key(at, "destroys")).help(help));
+            }
+            destruction(at, step, destroys, runbook, places, problems);
+            let is_released = |one: &Known<'_>| graph::released(one.spec, one.at, at, &index);
+            copy(at, destroys, known, &is_released, places, problems);
+        }
+        let verified = step.postconditions.iter().any(|check| !check.common.advisory);
+        if step.changes_something() && !verified {
+            pending.push(at);
+        }
+        for check in step.postconditions.iter().filter(|check| !check.common.advisory) {
+            standing += 1;
+            let until = check.common.until.as_deref().and_then(|id| index.get(id).copied());
+            if let Some(until) = until.filter(|until| *until > at) {
+                released[until] += 1;
+            }
+        }
+    }
+    for at in pending {
+        let message = format!("`{}` changes something, and nothing measures afterwards that it did", steps[at].id);
+        let help = "add a postcondition, or `changes: false` when it changes nothing";
+        problems.push(Problem::warning("HP060", message, places.step(at)).help(help));
+    }
+}
+
+fn unverified(at: usize, step: &Step, later: usize, destroyer: &Step, places: &Places<'_>, problems: &mut Vec<Problem>) {
+    let message = format!("`{}` has no postcondition, and `{}` destroys after it", step.id, destroyer.id);
+    problems.push(
+        Problem::error("HP040", message, places.step(at))
+            .label("exit status 0 is not proof that it worked")
+            .also(places.key(later, "destroys"), "relies on it")
+            .help("add a postcondition that measures its result, or `changes: false` when it changes nothing"),
+    );
+}
+
+fn destruction(
+    at: usize, step: &Step, destroys: &Destroys, runbook: &Runbook, places: &Places<'_>, problems: &mut Vec<Problem>,
+) {
+    let here = || places.key(at, "destroys");
+    if destroys.target.is_none() && destroys.paths.is_empty() {
+        problems.push(
+            Problem::error("HP044", "what goes cannot be measured", here())
+                .help("write `destroys: { what: …, target: … }`, or `paths` for files and directories"),
+        );
+    }
+    if step.rerun == Rerun::Safe {
+        let message = format!("`{}` destroys, so it cannot be repeated without asking", step.id);
+        problems.push(Problem::error("HP045", message, places.key(at, "rerun")).help("leave `rerun` out, or write `never`"));
+    }
+    for (nth, check) in step.preconditions.iter().enumerate().filter(|(_, check)| check.common.advisory) {
+        let message = format!("`{}` guards a destructive step, so it cannot be advisory", check.kind);
+        let range = places.check(at, Section::Pre, nth, Some("advisory"));
+        problems.push(Problem::error("HP041", message, range).help("leave `advisory` out"));
+    }
+    if let Some(doomed) = destroys.target.as_ref().filter(|doomed| step.creates.contains(doomed)) {
+        let message = format!("`{}` creates and destroys `{doomed}`", step.id);
+        problems.push(
+            Problem::error("HP050", message, places.key(at, "creates"))
+                .also(here(), "destroyed here")
+                .help("make two steps of it, with a check between them"),
+        );
+    }
+    if destroys.target.is_some() && destroys.target == destroys.survives_in {
+        let message = "what goes cannot be what the data survives in";
+        let range = places.key(at, "destroys.survives_in");
+        problems.push(Problem::error("HP055", message, range).help("name the target that stays"));
+    }
+    if let (Some(survivor), Some(target)) = (&destroys.survives_in, &destroys.target)
+        && survivor != target
+        && let (Some(one), Some(other)) = (runbook.targets.get(survivor), runbook.targets.get(target))
+        && (&one.postgres, &one.sqlite, &one.cluster) == (&other.postgres, &other.sqlite, &other.cluster)
+    {
+        let message = format!("`{survivor}` and `{target}` have one and the same address");
+        problems.push(
+            Problem::error("HP055", message, places.key(at, "destroys.survives_in")).help("correct one of the targets"),
+        );
+    }
+}
+
+/// A guard has to prove that the data of what goes is held by something that stays.
+fn copy(
+    at: usize, destroys: &Destroys, known: &Proofs<'_>, released: &dyn Fn(&Known<'_>) -> bool, places: &Places<'_>,
+    problems: &mut Vec<Problem>,
+) {
+    let Some(doomed) = destroys.target.as_deref() else { return };
+    let survives_in = destroys.survives_in.as_deref();
+    let all = known.of.get(doomed).map(Vec::as_slice).unwrap_or_default();
+    let in_front = |one: &&Known<'_>| match one.section {
+        Section::Pre => one.at == at,
+        Section::Post => one.at < at,
+        Section::Inv | Section::Undo => false,
+    };
+    let fits = |one: &&Known<'_>| holds(&one.proof, doomed, survives_in);
+    let counts = |one: &&Known<'_>| in_front(one) && fits(one) && !one.spec.common.advisory && !released(one);
+    let maybe = |(open_at, section): &(usize, Section)| {
+        (*section == Section::Pre && *open_at == at) || (*section == Section::Post && *open_at < at)
+    };
+    if all.iter().any(|one| counts(&one)) || known.open.iter().any(maybe) {
+        return;
+    }
+    let held = survives_in.map_or_else(|| "another target".to_owned(), |target| format!("`{target}`"));
+    let message = format!("nothing proves that {held} holds the data of `{doomed}`");
+    let mut problem = Problem::error("HP043", message, places.key(at, "destroys"));
+    let near = all.iter().find(|one| in_front(one) && fits(one)).or_else(|| all.iter().find(|one| in_front(one)));
+    if let Some(near) = near {
+        let why = if !fits(&near) {
+            format!("proves it for `{}`", near.proof.held_by)
+        } else if near.spec.common.advisory {
+            "is only advisory".to_owned()
+        } else {
+            "no longer has to hold by then".to_owned()
+        };
+        problem = problem.also(places.check(near.at, near.section, near.nth, None), why);
+    }
+    problems.push(problem.help(
+        "add a data check (`data_matches`) to its preconditions, or to the postconditions of an earlier step",
+    ));
+}

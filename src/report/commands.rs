@@ -1,0 +1,60 @@
+//! The commands that messages name. One place, so that they all name commands that exist, and none names a way round
+//! a check.
+
+use crate::base::RunId;
+
+/// Go on with one's own run.
+pub fn resume(run: &RunId) -> String {
+    format!("holdpoint resume {run}")
+}
+
+/// Take an offered or deserted run.
+pub fn accept(run: &RunId) -> String {
+    format!("holdpoint accept {run}")
+}
+
+/// See where it stands.
+pub fn status(run: &RunId) -> String {
+    format!("holdpoint status {run}")
+}
+
+/// Read what happened.
+pub fn log(run: &RunId) -> String {
+    format!("holdpoint log {run}")
+}
+
+/// Undo steps, newest first.
+pub fn rollback(run: &RunId) -> String {
+    format!("holdpoint rollback {run}")
+}
+
+/// Make the report of a finished run.
+pub fn report(run: &RunId) -> String {
+    format!("holdpoint report {run} -o {run}.html")
+}
+
+/// A word as a shell reads it back: quoted only where it must be.
+pub fn quoted(word: &str) -> String {
+    let safe = |c: char| c.is_ascii_alphanumeric() || "_-./=:,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(safe) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// A command line as a shell reads it back.
+pub fn line(argv: &[String]) -> String {
+    argv.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_what_a_shell_would_change() {
+        let argv = ["pg_dropcluster", "13", "a b", "it's", "", "$HOME"].map(str::to_owned);
+        assert_eq!(line(&argv), r"pg_dropcluster 13 'a b' 'it'\''s' '' '$HOME'");
+    }
+}

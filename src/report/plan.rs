@@ -1,0 +1,191 @@
+//! What would happen, as facts: every step, the checks that guard it, and how far one could go back after it.
+
+use serde::Serialize;
+
+use super::commands;
+use crate::base::CheckId;
+use crate::check::registry;
+use crate::engine::event::action_word;
+use crate::engine::reverse;
+use crate::runbook::Runbook;
+use crate::runbook::graph::{self, Section};
+use crate::runbook::model::{CheckSpec, Rerun, Run, Step, Work};
+
+/// The whole answer.
+#[derive(Debug, Clone, Serialize)]
+pub struct Plan {
+    /// The runbook's name.
+    pub name: String,
+    /// Its title.
+    pub title: Option<String>,
+    /// Every step in order.
+    pub steps: Vec<PlanStep>,
+    /// The first step after which there is no complete way back; `None` when there always is one.
+    pub no_way_back_from: Option<String>,
+    /// What lint and other readers have to say.
+    pub remarks: Vec<String>,
+}
+
+/// A step.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlanStep {
+    /// 1, 2, …
+    pub number: usize,
+    /// Its id.
+    pub id: String,
+    /// Its title, or its id.
+    pub title: String,
+    /// `run`, `sql`, `manual`, `record`, `soak`.
+    pub kind: &'static str,
+    /// What it does: the command, script, statements or instructions themselves.
+    pub work: String,
+    /// Who runs it, where, how long, whether again: a few words each.
+    pub terms: Vec<String>,
+    /// What it destroys: the text to type, then what is named besides.
+    pub destroys: Option<String>,
+    /// Checks of its own before it, and, for a destructive step, everything that guards it.
+    pub guards: Vec<PlanCheck>,
+    /// Checks while it runs.
+    pub invariants: Vec<PlanCheck>,
+    /// Checks after it.
+    pub postconditions: Vec<PlanCheck>,
+    /// Earlier postconditions that need not hold from this step on.
+    pub lapses: Vec<PlanCheck>,
+    /// What undoes it; `None` when nothing does.
+    pub undo: Option<String>,
+    /// Why it cannot be undone, if so.
+    pub irreversible: Option<&'static str>,
+    /// How far one can go back after it, in a sentence.
+    pub way_back: String,
+}
+
+/// A check.
+#[derive(Debug, Clone, Serialize)]
+pub struct PlanCheck {
+    /// Its place.
+    pub id: CheckId,
+    /// What it shows.
+    pub title: String,
+    /// `until STEP begins`, `advisory`, `every 10s, else pause`: empty when there is nothing to say.
+    pub terms: String,
+}
+
+/// What would happen. `remarks` are sentences of other readers, such as lint.
+pub fn plan(runbook: &Runbook, remarks: Vec<String>) -> Plan {
+    let steps: Vec<PlanStep> = (0..runbook.steps.len()).filter_map(|at| step(runbook, at)).collect();
+    Plan {
+        name: runbook.name.clone(),
+        title: runbook.title.clone(),
+        no_way_back_from: steps.iter().find(|step| step.irreversible.is_some()).map(|step| step.id.clone()),
+        steps,
+        remarks,
+    }
+}
+
+fn step(runbook: &Runbook, at: usize) -> Option<PlanStep> {
+    let step = runbook.steps.get(at)?;
+    let guards = if step.destroys.is_some() {
+        graph::guards(runbook, at).into_iter().map(|(id, spec)| check(&id, spec, "")).collect()
+    } else {
+        own(step, Section::Pre)
+    };
+    let lapsing = |(id, spec, _): &(CheckId, &CheckSpec, _)| {
+        (spec.common.until.as_deref() == Some(step.id.as_str())).then(|| check(id, spec, ""))
+    };
+    Some(PlanStep {
+        number: at + 1,
+        id: step.id.clone(),
+        title: step.name().to_owned(),
+        kind: step.work().map(|work| work.word()).unwrap_or("nothing"),
+        work: step.work().map(|work| work_text(&work)).unwrap_or_default(),
+        terms: terms(step),
+        destroys: step.destroys.as_ref().map(|d| d.what.clone()),
+        guards,
+        invariants: own(step, Section::Inv),
+        postconditions: own(step, Section::Post),
+        lapses: if at == 0 { Vec::new() } else { before(runbook, at).iter().filter_map(lapsing).collect() },
+        undo: step.rollback.as_ref().and_then(|r| r.work().map(|work| work_text(&work))),
+        irreversible: reverse::irreversible(step),
+        way_back: reverse::after(runbook, at).sentence(),
+    })
+}
+
+/// What stood before this step began to release anything.
+fn before(runbook: &Runbook, at: usize) -> Vec<(CheckId, &CheckSpec, crate::base::StepId)> {
+    let left = |step: &crate::base::StepId| graph::position(runbook, step.as_str());
+    let earlier = runbook.steps.iter().take(at).flat_map(|step| {
+        graph::check_ids(step, Section::Post).into_iter().map(move |(id, spec)| (id, spec, step.key()))
+    });
+    earlier.filter(|(_, _, step)| left(step).is_some_and(|left| left < at)).collect()
+}
+
+fn own(step: &Step, section: Section) -> Vec<PlanCheck> {
+    graph::check_ids(step, section).into_iter().map(|(id, spec)| check(&id, spec, section.word())).collect()
+}
+
+fn check(id: &CheckId, spec: &CheckSpec, section: &str) -> PlanCheck {
+    let mut terms = Vec::new();
+    if section == Section::Inv.word() {
+        let every = spec.common.every.map(|e| e.to_string()).unwrap_or_else(|| "10s".to_owned());
+        terms.push(format!(
+            "every {every}, else {}",
+            action_word(spec.common.on_violation.unwrap_or_default())
+        ));
+    }
+    if let Some(until) = &spec.common.until {
+        terms.push(format!("until {until} begins"));
+    }
+    if spec.common.advisory {
+        terms.push("advisory: shown, no gate".to_owned());
+    }
+    PlanCheck { id: id.clone(), title: title(spec), terms: terms.join("; ") }
+}
+
+/// A check's own title, or its name and parameters.
+pub fn title(spec: &CheckSpec) -> String {
+    spec.common.title.clone().unwrap_or_else(|| registry::title(spec))
+}
+
+/// What work does, as it would be written: argv for a shell, the script, the statements, the instructions.
+pub fn work_text(work: &Work<'_>) -> String {
+    match work {
+        Work::Run(Run::Argv(argv)) => commands::line(argv),
+        Work::Run(Run::Script(script)) => script.trim_end().to_owned(),
+        Work::Sql(sql) => sql.statements.join("\n"),
+        Work::Manual(manual) => manual.instructions.trim_end().to_owned(),
+        Work::Record(record) => {
+            format!("measures every table of {} and keeps it as `{}`", record.target, record.name)
+        }
+        Work::Soak(soak) => format!("watches for {}, measuring every {}", soak.length, soak.every),
+    }
+}
+
+/// Who does the work, where, how long, whether again: a few words each.
+pub fn terms(step: &Step) -> Vec<String> {
+    let mut terms = Vec::new();
+    match step.work() {
+        Some(Work::Run(_)) => {
+            terms.push(match &step.user {
+                Some(user) => format!("as user {user}"),
+                None => "as the user who runs holdpoint".to_owned(),
+            });
+            terms.push(format!("in {}", step.cwd.as_deref().unwrap_or("/")));
+        }
+        Some(Work::Sql(sql)) => terms.push(format!("on target {}", sql.target)),
+        Some(Work::Manual(_)) => terms.push("by hand".to_owned()),
+        _ => {}
+    }
+    match step.timeout {
+        Some(limit) => terms.push(format!("at most {limit}")),
+        None if matches!(step.work(), Some(Work::Run(_) | Work::Sql(_))) => {
+            terms.push("no time limit".to_owned())
+        }
+        None => {}
+    }
+    match step.rerun {
+        Rerun::Safe => terms.push("safe to repeat".to_owned()),
+        Rerun::Never => terms.push("never to be repeated".to_owned()),
+        Rerun::Ask => {}
+    }
+    terms
+}

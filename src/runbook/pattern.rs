@@ -1,0 +1,274 @@
+//! The small part of regular expressions that our JSON Schemas use for names: classes, groups, alternatives,
+//! repetition, anchors. Matching takes time proportional to text times pattern, whatever the text.
+
+/// A pattern that a text is searched for.
+#[derive(Debug, Clone)]
+pub struct Pattern {
+    text: String,
+    code: Vec<Op>,
+}
+
+#[derive(Debug, Clone)]
+enum Op {
+    Class { ranges: Vec<(char, char)>, negated: bool },
+    Split(usize, usize),
+    Begin,
+    End,
+    Match,
+}
+
+impl Pattern {
+    /// Reads a pattern; an error names what is not supported.
+    pub fn new(text: &str) -> Result<Self, String> {
+        let mut reader = Reader { chars: text.chars().collect(), at: 0, depth: 0 };
+        let mut code = reader.alternatives()?;
+        if reader.at < reader.chars.len() {
+            return Err(format!("pattern `{text}`: `)` without `(`"));
+        }
+        code.push(Op::Match);
+        Ok(Pattern { text: text.to_owned(), code })
+    }
+
+    /// The pattern as written.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// True when the pattern is found somewhere in `text`; anchors restrict where.
+    pub fn matches(&self, text: &str) -> bool {
+        let mut now = vec![false; self.code.len()];
+        let mut next = now.clone();
+        let mut chars = text.chars();
+        let mut first = true;
+        loop {
+            let c = chars.next();
+            let last = c.is_none();
+            self.follow(0, first, last, &mut now);
+            // Anchors at the end were not passable when a state was reached; look at them again here.
+            for at in 0..self.code.len() {
+                if now[at] && matches!(self.code[at], Op::End) && last {
+                    self.follow(at + 1, first, last, &mut now);
+                }
+            }
+            if now.last() == Some(&true) {
+                return true;
+            }
+            let Some(c) = c else { return false };
+            next.iter_mut().for_each(|state| *state = false);
+            for (at, op) in self.code.iter().enumerate() {
+                if let Op::Class { ranges, negated } = op
+                    && now[at]
+                    && ranges.iter().any(|(from, to)| (*from..=*to).contains(&c)) != *negated
+                {
+                    self.follow(at + 1, false, false, &mut next);
+                }
+            }
+            std::mem::swap(&mut now, &mut next);
+            first = false;
+        }
+    }
+
+    /// Marks what can be reached from `at` without reading a character.
+    fn follow(&self, at: usize, first: bool, last: bool, states: &mut [bool]) {
+        let mut todo = vec![at];
+        while let Some(at) = todo.pop() {
+            if std::mem::replace(&mut states[at], true) {
+                continue;
+            }
+            match self.code[at] {
+                Op::Split(a, b) => todo.extend([a, b]),
+                Op::Begin if first => todo.push(at + 1),
+                Op::End if last => todo.push(at + 1),
+                _ => {}
+            }
+        }
+    }
+}
+
+struct Reader {
+    chars: Vec<char>,
+    at: usize,
+    depth: usize,
+}
+
+impl Reader {
+    fn next(&mut self) -> Option<char> {
+        let c = self.chars.get(self.at).copied();
+        self.at += usize::from(c.is_some());
+        c
+    }
+
+    fn peek(&self) -> Option<char> {
+        self.chars.get(self.at).copied()
+    }
+
+    fn alternatives(&mut self) -> Result<Vec<Op>, String> {
+        let mut left = self.sequence()?;
+        while self.peek() == Some('|') {
+            self.at += 1;
+            let right = self.sequence()?;
+            // split → left → jump over right; a jump is a split with one way.
+            let (l, r) = (left.len(), right.len());
+            let mut joined = vec![Op::Split(1, l + 2)];
+            joined.extend(shifted(left, 1));
+            joined.push(Op::Split(l + 2 + r, l + 2 + r));
+            joined.extend(shifted(right, l + 2));
+            left = joined;
+        }
+        Ok(left)
+    }
+
+    fn sequence(&mut self) -> Result<Vec<Op>, String> {
+        let mut code = Vec::new();
+        while let Some(c) = self.peek() {
+            if c == '|' || (c == ')' && self.depth > 0) {
+                break;
+            }
+            if c == ')' {
+                return Err("`)` without `(`".to_owned());
+            }
+            let atom = self.atom()?;
+            for part in self.repeated(atom)? {
+                let at = code.len();
+                code.extend(shifted(part, at));
+            }
+        }
+        Ok(code)
+    }
+
+    fn atom(&mut self) -> Result<Vec<Op>, String> {
+        let one = |ranges: Vec<(char, char)>, negated| vec![Op::Class { ranges, negated }];
+        Ok(match self.next() {
+            Some('^') => vec![Op::Begin],
+            Some('$') => vec![Op::End],
+            Some('.') => one(vec![('\n', '\n')], true),
+            Some('(') => {
+                if self.peek() == Some('?') {
+                    self.at += 1;
+                    if self.next() != Some(':') {
+                        return Err("only plain groups are supported in a pattern".to_owned());
+                    }
+                }
+                self.depth += 1;
+                let inner = self.alternatives()?;
+                self.depth -= 1;
+                if self.next() != Some(')') {
+                    return Err("`(` is not closed in a pattern".to_owned());
+                }
+                inner
+            }
+            Some('[') => {
+                let negated = self.peek() == Some('^');
+                self.at += usize::from(negated);
+                let mut ranges = Vec::new();
+                loop {
+                    match self.next() {
+                        None => return Err("`[` is not closed in a pattern".to_owned()),
+                        Some(']') => break,
+                        Some('\\') => ranges.extend(self.escape()?),
+                        Some(from) => {
+                            let to = self.chars.get(self.at + 1).copied().filter(|to| *to != ']');
+                            match (self.peek(), to) {
+                                (Some('-'), Some(to)) => {
+                                    self.at += 2;
+                                    ranges.push((from, to));
+                                }
+                                _ => ranges.push((from, from)),
+                            }
+                        }
+                    }
+                }
+                one(ranges, negated)
+            }
+            Some('\\') => one(self.escape()?, false),
+            Some(c @ ('*' | '+' | '?' | '{')) => return Err(format!("`{c}` has nothing to repeat in a pattern")),
+            Some(c) => one(vec![(c, c)], false),
+            None => Vec::new(),
+        })
+    }
+
+    fn escape(&mut self) -> Result<Vec<(char, char)>, String> {
+        Ok(match self.next() {
+            Some('d') => vec![('0', '9')],
+            Some('w') => vec![('a', 'z'), ('A', 'Z'), ('0', '9'), ('_', '_')],
+            Some('s') => vec![(' ', ' '), ('\t', '\r')],
+            Some(c) if !c.is_alphanumeric() => vec![(c, c)],
+            other => return Err(format!("escape {other:?} is not supported in a pattern")),
+        })
+    }
+
+    /// The atom as often as the quantifier after it says, in parts that stand one after the other.
+    fn repeated(&mut self, atom: Vec<Op>) -> Result<Vec<Vec<Op>>, String> {
+        let (min, max) = match self.peek() {
+            Some('*') => (0, None),
+            Some('+') => (1, None),
+            Some('?') => (0, Some(1)),
+            Some('{') => {
+                let close = self.chars[self.at..].iter().position(|c| *c == '}').ok_or("`{` is not closed in a pattern")?;
+                let inner: String = self.chars[self.at + 1..self.at + close].iter().collect();
+                self.at += close;
+                let (min, max) = inner.split_once(',').unwrap_or((&inner, &inner));
+                let number = |n: &str| n.parse::<usize>().ok().filter(|n| *n <= 1000).ok_or("bad counts in a pattern");
+                (number(min)?, if max.is_empty() { None } else { Some(number(max)?) })
+            }
+            _ => return Ok(vec![atom]),
+        };
+        self.at += 1;
+        let mut parts = vec![atom.clone(); min];
+        let length = atom.len();
+        match max {
+            None => {
+                let mut star = vec![Op::Split(1, length + 2)];
+                star.extend(shifted(atom, 1));
+                star.push(Op::Split(0, 0));
+                parts.push(star);
+            }
+            Some(max) => {
+                for _ in min..max {
+                    let mut maybe = vec![Op::Split(1, length + 1)];
+                    maybe.extend(shifted(atom.clone(), 1));
+                    parts.push(maybe);
+                }
+            }
+        }
+        Ok(parts)
+    }
+}
+
+fn shifted(code: Vec<Op>, by: usize) -> Vec<Op> {
+    let shift = |op| match op {
+        Op::Split(a, b) => Op::Split(a + by, b + by),
+        op => op,
+    };
+    code.into_iter().map(shift).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn matches_names_and_numbers() {
+        for (pattern, yes, no) in [
+            ("^[a-z0-9][a-z0-9-]{0,62}$", &["a", "drop-old", "0"][..], &["", "-a", "A", "a_b", "a b"][..]),
+            (r"^\d{1,3}(\.\d+)?%$", &["15%", "1.5%"], &["15", "%", "1234%", "1.%"]),
+            ("^(a|bc|)d*$", &["a", "bcd", "", "ddd"], &["b", "ab", "da"]),
+            ("b+", &["abc", "b"], &["ac", ""]),
+            ("^[^/]*$", &["x", ""], &["a/b"]),
+            ("^a.c$", &["abc", "aéc"], &["ac", "a\nc"]),
+            ("^[0-9]+(:?[a-z-]+)*$", &["1", "1:a-b", "12ab:c"], &[":", "1:"]),
+        ] {
+            let compiled = Pattern::new(pattern).unwrap();
+            yes.iter().for_each(|text| assert!(compiled.matches(text), "{pattern} must match {text:?}"));
+            no.iter().for_each(|text| assert!(!compiled.matches(text), "{pattern} must not match {text:?}"));
+        }
+        assert!(!Pattern::new("^[a-z]{0,62}$").unwrap().matches(&"a".repeat(63)));
+    }
+
+    #[test]
+    fn refuses_what_it_does_not_know() {
+        for wrong in ["(", ")", "[a", "*", "(?=a)", r"\bword", "a{2"] {
+            assert!(Pattern::new(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The screen of every question: what happened, what is known, what each answer does.
+
+pub mod begin;
+pub mod confirm;
+pub mod menu;
+pub mod talk;
+pub mod trouble;
+
+use crate::base::Moment;
+use crate::engine::event::Question;
+use crate::report::{Tone, commands};
+use crate::ui::page::Page;
+use crate::ui::screen::Style;
+use crate::ui::view::Snapshot;
+
+/// The page of a question, without its choices.
+pub fn page(question: &Question, snapshot: &Snapshot, now: &Moment, style: &Style) -> String {
+    let mut page = Page::new(style).without(&snapshot.secrets);
+    match question {
+        Question::Environment { name } => begin::environment(&mut page, snapshot, name),
+        Question::Begin { step } => begin::begin(&mut page, snapshot, step, now),
+        Question::Undo { step } => begin::undo(&mut page, snapshot, step),
+        Question::Manual { step, observe } => begin::manual(&mut page, snapshot, step, observe.as_deref()),
+        Question::Confirm { step, text, blast, horizon } => {
+            confirm::confirm(&mut page, snapshot, step, (text, blast, horizon), now);
+        }
+        Question::Held { step, blockers } => trouble::held(&mut page, snapshot, step, blockers),
+        Question::Failed { step, why, may_rerun, may_finish } => {
+            trouble::failed(&mut page, snapshot, step, (why, *may_rerun, *may_finish), now);
+        }
+        Question::Doubt { step, why, evidence, may_rerun, may_finish } => {
+            trouble::doubt(&mut page, snapshot, step, (why, evidence, *may_rerun, *may_finish));
+        }
+        Question::Paused { step, evidence } => trouble::paused(&mut page, snapshot, step, evidence),
+        Question::Interrupted { running } => trouble::interrupted(&mut page, snapshot, running.as_ref(), now),
+    }
+    page.finish()
+}
+
+/// The choices of a question as lines: `  [g]o        begin this step`.
+pub fn choices(question: &Question, snapshot: &Snapshot, style: &Style) -> String {
+    let mut page = Page::new(style).without(&snapshot.secrets);
+    for choice in menu::choices(question) {
+        let (first, rest) = choice.word.split_at(1);
+        page.item(2, (Tone::Strong, &format!("[{first}]{rest}")), 15, &choice.effect(&snapshot.state.run));
+    }
+    page.blank();
+    page.say(
+        Tone::Plain,
+        match question {
+            Question::Confirm { .. } => "Type the text to destroy, or a letter, then Enter.",
+            Question::Environment { .. } => "Type the name to begin, or a letter, then Enter.",
+            _ => "Type a letter, then Enter.",
+        },
+    );
+    format!("\n{}", page.finish())
+}
+
+/// What is printed when nobody is there to answer: the page, what would be asked, and the command that answers it.
+pub fn unanswered(question: &Question, snapshot: &Snapshot, now: &Moment, style: &Style) -> String {
+    let mut page = Page::new(style).without(&snapshot.secrets);
+    let run = &snapshot.state.run;
+    page.rule('-');
+    let asked = match question {
+        Question::Environment { name } => format!("type the environment's name, {name}"),
+        Question::Begin { step } => format!("begin {step}?"),
+        Question::Undo { step } => format!("undo {step}?"),
+        Question::Manual { step, .. } => format!("was {step} carried out by hand?"),
+        Question::Confirm { step, text, .. } => format!("{step}: type the text `{text}`"),
+        Question::Held { step, .. } => {
+            format!("{step} is held: measure again once the blockers are put right?")
+        }
+        Question::Failed { step, .. } => format!("{step} failed: what now?"),
+        Question::Doubt { step, .. } => format!("{step} is in doubt: is it done, or is it run again?"),
+        Question::Paused { step, .. } => format!("{step} is paused: continue or stop its command?"),
+        Question::Interrupted { .. } => "what about the running work?".to_owned(),
+    };
+    page.item(0, (Tone::Doubt, "NOT ANSWERED"), 14, &asked);
+    page.item(0, (Tone::Plain, ""), 14, "A person has to answer this, and there is no terminal to ask at.");
+    page.item(0, (Tone::Plain, "answer with"), 14, &commands::resume(run));
+    if let Question::Confirm { step, .. } = question {
+        let command = format!("{} --confirm {step}=TEXT", commands::resume(run));
+        page.item(0, (Tone::Plain, "or"), 14, &format!("{command} when somebody has read the list above"));
+    }
+    self::page(question, snapshot, now, style) + &page.finish()
+}

@@ -1,0 +1,151 @@
+//! Questions when something is not as it should be.
+
+use super::begin::{LABEL, top};
+use crate::base::{Moment, Span, StepId};
+use crate::check::{Evidence, Verdict};
+use crate::journal::record::Blocker;
+use crate::report::{Tone, commands, words};
+use crate::runbook::graph::{self, Section};
+use crate::ui::evidence;
+use crate::ui::page::Page;
+use crate::ui::view::Snapshot;
+
+/// All blockers, each with what was seen, what was wanted, and what to do.
+pub fn blockers(page: &mut Page<'_>, blockers: &[Blocker]) {
+    for (n, blocker) in blockers.iter().enumerate() {
+        page.blank();
+        page.item(2, (Tone::Bad, &format!("{}.", n + 1)), 4, &blocker.title);
+        page.item(6, (Tone::Plain, "seen"), 8, &blocker.observed);
+        page.item(6, (Tone::Plain, "wanted"), 8, &blocker.expected);
+        page.item(6, (Tone::Strong, "next"), 8, &blocker.next);
+        page.item(6, (Tone::Dim, "check"), 8, &blocker.subject);
+    }
+}
+
+/// The hold point refuses.
+pub fn held(page: &mut Page<'_>, snapshot: &Snapshot, id: &StepId, all: &[Blocker]) {
+    top(page, snapshot, id, Tone::Bad, "HELD");
+    let n = crate::base::text::count(all.len() as u64, "thing stands", "things stand");
+    page.say(Tone::Plain, &format!("The hold point stays closed. {n} in the way:"));
+    blockers(page, all);
+    page.blank();
+    page.item(2, (Tone::Plain, "way back"), LABEL, &snapshot.horizon().sentence());
+}
+
+/// A step failed or no longer holds.
+pub fn failed(
+    page: &mut Page<'_>,
+    snapshot: &Snapshot,
+    id: &StepId,
+    (why, may_rerun, may_finish): (&str, bool, bool),
+    now: &Moment,
+) {
+    top(page, snapshot, id, Tone::Bad, "FAILED");
+    page.item(2, (Tone::Bad, "why"), LABEL, why);
+    let at = snapshot.state.step(id);
+    if let Some(ending) = at.ending.as_ref().filter(|ending| !why.contains(&ending.describe())) {
+        let when =
+            at.ended.map(|ended| format!(", {}", crate::report::when::ago(now, &ended))).unwrap_or_default();
+        page.item(2, (Tone::Plain, "work"), LABEL, &format!("{}{when}", ending.describe()));
+    }
+    for left in &at.left_running {
+        page.item(2, (Tone::Doubt, "running"), LABEL, &format!("it left {left}"));
+    }
+    let Some((_, step)) = snapshot.step(id) else { return };
+    let seen =
+        graph::check_ids(step, Section::Post).into_iter().filter_map(|(id, _)| snapshot.state.last.get(&id));
+    let bad: Vec<&Evidence> = seen.filter(|seen| seen.verdict() != Verdict::Pass).collect();
+    if !bad.is_empty() {
+        page.blank();
+        bad.into_iter().for_each(|seen| evidence::entry(page, seen));
+    }
+    if let Some(guide) = &step.guide {
+        page.blank();
+        page.say(Tone::Strong, "From the runbook:");
+        page.guide(2, guide);
+    }
+    page.blank();
+    page.item(2, (Tone::Plain, "way back"), LABEL, &snapshot.horizon().sentence());
+    if step.rollback.is_some() {
+        page.item(
+            2,
+            (Tone::Plain, "undo"),
+            LABEL,
+            &format!("quit, then {}", commands::rollback(&snapshot.state.run)),
+        );
+    }
+    unable(page, may_rerun, may_finish);
+}
+
+/// Nobody knows how a step ended.
+pub fn doubt(
+    page: &mut Page<'_>,
+    snapshot: &Snapshot,
+    id: &StepId,
+    (why, seen, may_rerun, may_finish): (&str, &[Evidence], bool, bool),
+) {
+    top(page, snapshot, id, Tone::Doubt, "IN DOUBT");
+    page.say(Tone::Plain, "The step was begun. Nobody knows how it ended: it is neither done nor failed.");
+    page.item(2, (Tone::Doubt, "known"), LABEL, why);
+    page.blank();
+    if seen.is_empty() {
+        page.say(
+            Tone::Doubt,
+            "It has no postconditions: nothing can show whether it is done. Look for yourself.",
+        );
+    } else {
+        page.say(Tone::Plain, "Its postconditions, measured just now:");
+        seen.iter().for_each(|seen| evidence::entry(page, seen));
+    }
+    page.blank();
+    page.say(Tone::Plain, "You decide, with a reason, and both go on record under your name.");
+    page.item(2, (Tone::Plain, "way back"), LABEL, &snapshot.horizon().sentence());
+    unable(page, may_rerun, may_finish);
+}
+
+fn unable(page: &mut Page<'_>, may_rerun: bool, may_finish: bool) {
+    if !may_finish {
+        page.item(
+            2,
+            (Tone::Plain, "done?"),
+            LABEL,
+            "cannot be declared done while its postconditions do not pass",
+        );
+    }
+    if !may_rerun {
+        page.item(2, (Tone::Plain, "again?"), LABEL, "the runbook does not allow this step to be run again");
+    }
+}
+
+/// An invariant no longer holds, and the command is paused.
+pub fn paused(page: &mut Page<'_>, snapshot: &Snapshot, id: &StepId, seen: &Evidence) {
+    top(page, snapshot, id, Tone::Bad, "PAUSED");
+    page.say(
+        Tone::Plain,
+        "Something that must hold while this step runs does not. Its command is paused, not ended:",
+    );
+    page.blank();
+    evidence::entry(page, seen);
+}
+
+/// Ctrl-C.
+pub fn interrupted(page: &mut Page<'_>, snapshot: &Snapshot, running: Option<&StepId>, now: &Moment) {
+    page.blank();
+    page.rule('-');
+    page.say(Tone::Strong, "Ctrl-C. Nothing was stopped.");
+    page.rule('-');
+    match running {
+        None => page.say(Tone::Plain, "No command is running."),
+        Some(id) => {
+            let since = snapshot.state.step(id).began.filter(|began| !now.jumped_since(began));
+            let since = since
+                .map(|began| format!(", for {}", Span::secs(now.since(&began).as_secs())))
+                .unwrap_or_default();
+            page.say(
+                Tone::Plain,
+                &words::flat(&format!("The command of {} is running{since}.", snapshot.place(id))),
+            );
+            page.say(Tone::Plain, "It does not depend on this terminal.");
+        }
+    }
+}

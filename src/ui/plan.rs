@@ -1,0 +1,108 @@
+//! `plan`: what would happen, what guards each destruction, how far one could go back.
+
+use crate::report::Tone;
+use crate::report::plan::{Plan, PlanCheck, PlanStep};
+use crate::ui::page::Page;
+use crate::ui::screen::Style;
+
+/// Columns of the labels.
+const LABEL: usize = 10;
+
+/// The page of `plan`.
+pub fn plan(plan: &Plan, style: &Style) -> String {
+    let mut page = Page::new(style);
+    page.say(Tone::Strong, &format!("Plan of {}", plan.name));
+    if let Some(title) = &plan.title {
+        page.text(2, title);
+    }
+    let destructive = plan.steps.iter().filter(|step| step.destroys.is_some()).count();
+    let steps = crate::base::text::count(plan.steps.len() as u64, "step", "steps");
+    let destroy = match destructive {
+        0 => "none of them destroys anything".to_owned(),
+        1 => "1 of them DESTROYS".to_owned(),
+        n => format!("{n} of them DESTROY"),
+    };
+    page.say(Tone::Plain, &format!("{steps}, {destroy}. Nothing was run or measured."));
+    plan.steps.iter().for_each(|step| self::step(&mut page, step));
+    page.heading("Way back");
+    for step in &plan.steps {
+        page.item(2, (Tone::Plain, &format!("after {}", step.id)), 18, &way_back(step));
+    }
+    match &plan.no_way_back_from {
+        Some(step) => {
+            page.say(Tone::Doubt, &format!("From the moment {step} begins there is no complete way back."))
+        }
+        None => page.say(Tone::Good, "One can go back to the start from everywhere."),
+    }
+    if !plan.remarks.is_empty() {
+        page.heading("Remarks");
+        plan.remarks.iter().for_each(|remark| page.item(2, (Tone::Doubt, "-"), 2, remark));
+    }
+    page.finish()
+}
+
+/// The sentence without what the table says below it anyway.
+fn way_back(step: &PlanStep) -> String {
+    step.way_back.split(" The way back ends when").next().unwrap_or_default().to_owned()
+}
+
+fn step(page: &mut Page<'_>, step: &PlanStep) {
+    page.blank();
+    page.item(0, (Tone::Strong, &format!("{}. {}", step.number, step.id)), 20, &step.title);
+    if let Some(what) = &step.destroys {
+        page.item(4, (Tone::Bad, "DESTROYS"), LABEL, what);
+    }
+    match step.kind {
+        "run" | "sql" => {
+            page.item(4, (Tone::Plain, step.kind), LABEL, &step.terms.join(", "));
+            page.block(6, "|", &step.work);
+        }
+        "manual" => {
+            page.item(4, (Tone::Plain, "by hand"), LABEL, &step.terms.join(", "));
+            page.guide(6, &step.work);
+        }
+        kind => page.item(4, (Tone::Plain, kind), LABEL, &step.work),
+    }
+    let before = if step.destroys.is_some() { "guards" } else { "before" };
+    if step.destroys.is_some() {
+        let text = match step.guards.len() {
+            0 => "NO CHECK GUARDS THIS STEP".to_owned(),
+            n => format!(
+                "{} must pass together, just before:",
+                crate::base::text::count(n as u64, "check", "checks")
+            ),
+        };
+        page.item(4, (Tone::Strong, before), LABEL, &text);
+        step.guards.iter().for_each(|check| page.item(6, (Tone::Plain, "-"), 2, &line(check, true)));
+    } else {
+        checks(page, before, &step.guards);
+    }
+    checks(page, "during", &step.invariants);
+    checks(page, "after", &step.postconditions);
+    checks(page, "lapses", &step.lapses);
+    match (&step.undo, step.irreversible) {
+        (Some(undo), _) => {
+            page.item(4, (Tone::Plain, "undo"), LABEL, "by:");
+            page.block(6, "|", undo);
+        }
+        (None, Some(why)) => page.item(4, (Tone::Doubt, "undo"), LABEL, &format!("cannot be undone: {why}")),
+        (None, None) => page.item(4, (Tone::Plain, "undo"), LABEL, "not needed: it changes nothing"),
+    }
+}
+
+fn checks(page: &mut Page<'_>, label: &str, checks: &[PlanCheck]) {
+    for (n, check) in checks.iter().enumerate() {
+        page.item(4, (Tone::Plain, if n == 0 { label } else { "" }), LABEL, &line(check, false));
+    }
+}
+
+fn line(check: &PlanCheck, place: bool) -> String {
+    let mut text = check.title.clone();
+    if place {
+        text.push_str(&format!(" [{}]", check.id));
+    }
+    if !check.terms.is_empty() {
+        text.push_str(&format!(" ({})", check.terms));
+    }
+    text
+}

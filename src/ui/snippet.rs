@@ -1,0 +1,189 @@
+//! Draws problems with the lines they are about: file, line, column, caret, cause, next step.
+//!
+//! Invariants: no text of a file or a value reaches the terminal unneutralised; the cost depends on what is drawn, not on
+//! the size of the file.
+
+use std::ops::Range;
+
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+
+use crate::base::text::{count, neutral};
+use crate::problem::{Problem, Severity};
+use crate::runbook::source::Source;
+
+/// Draws problems of a source, and ends with a line that counts them. `width` is the terminal's, in columns.
+///
+/// Empty when there are no problems.
+pub fn render(problems: &[Problem], source: &Source, colour: bool, width: usize) -> String {
+    if problems.is_empty() {
+        return String::new();
+    }
+    let width = width.clamp(40, 200);
+    let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+    let renderer = renderer.term_width(width);
+    let mut out = String::new();
+    for problem in problems {
+        let drawing = Drawing::new(problem, source, width);
+        out.push_str(&renderer.render(&[drawing.group(problem)]));
+        out.push_str("\n\n");
+    }
+    out.push_str(&summary(problems));
+    out.push('\n');
+    out
+}
+
+/// `3 errors, 1 warning`.
+pub fn summary(problems: &[Problem]) -> String {
+    let of = |severity| problems.iter().filter(|problem| problem.severity == severity).count() as u64;
+    let (errors, warnings) = (of(Severity::Error), of(Severity::Warning));
+    let errors = (errors > 0).then(|| count(errors, "error", "errors"));
+    let warnings = (warnings > 0).then(|| count(warnings, "warning", "warnings"));
+    let both: Vec<String> = [errors, warnings].into_iter().flatten().collect();
+    if both.is_empty() { "no problems".to_owned() } else { both.join(", ") }
+}
+
+/// What is drawn of one problem: neutralised lines, and places in them.
+struct Drawing {
+    name: String,
+    title: String,
+    help: Option<String>,
+    lines: String,
+    first_line: usize,
+    places: Vec<(Range<usize>, String)>,
+}
+
+impl Drawing {
+    fn new(problem: &Problem, source: &Source, width: usize) -> Self {
+        let prefix = "warning[HP000]: ".len();
+        let mut drawing = Drawing {
+            name: one_line(&source.name),
+            title: wrapped(&one_line(&problem.message), width.saturating_sub(prefix)),
+            help: problem.help.as_deref().map(|help| wrapped(&one_line(help), width.saturating_sub(14))),
+            lines: String::new(),
+            first_line: 1,
+            places: Vec::new(),
+        };
+        let text = &*source.text;
+        let ranges: Vec<Range<usize>> = problem.places.iter().map(|place| within(text, &place.range)).collect();
+        let (Some(from), Some(to)) = (ranges.iter().map(|r| r.start).min(), ranges.iter().map(|r| r.end).max()) else {
+            return drawing;
+        };
+        let from = text[..from].rfind('\n').map_or(0, |at| at + 1);
+        let to = text[to..].find('\n').map_or(text.len(), |at| to + at);
+        drawing.first_line = text[..from].matches('\n').count() + 1;
+        // Every range is moved to where its text stands in the neutralised lines.
+        let mut moved = ranges.clone();
+        let mut chars = text[from..to].char_indices().peekable();
+        while let Some((at, c)) = chars.next() {
+            let here = drawing.lines.len();
+            for (range, new) in ranges.iter().zip(&mut moved) {
+                new.start = if range.start == from + at { here } else { new.start };
+                new.end = if range.end == from + at { here } else { new.end };
+            }
+            if !(c == '\r' && chars.peek().is_some_and(|(_, next)| *next == '\n')) {
+                drawing.lines.push_str(&neutral(c.encode_utf8(&mut [0; 4])));
+            }
+        }
+        for (range, new) in ranges.iter().zip(&mut moved) {
+            new.start = if range.start == to { drawing.lines.len() } else { new.start };
+            new.end = if range.end == to { drawing.lines.len() } else { new.end };
+        }
+        let labels = problem.places.iter().map(|place| one_line(&place.label));
+        drawing.places = moved.into_iter().zip(labels).collect();
+        drawing
+    }
+
+    fn group<'a>(&'a self, problem: &'a Problem) -> Group<'a> {
+        let level = match problem.severity {
+            Severity::Error => Level::ERROR,
+            Severity::Warning => Level::WARNING,
+        };
+        let title = level.primary_title(&*self.title).id(problem.code);
+        let mut group = if self.places.is_empty() {
+            title.element(Origin::path(&*self.name))
+        } else {
+            let annotations = self.places.iter().enumerate().map(|(at, (range, label))| {
+                let kind = if at == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
+                let label = (!label.is_empty()).then_some(&**label);
+                kind.span(range.clone()).label(label)
+            });
+            title.element(
+                Snippet::source(&*self.lines).line_start(self.first_line).path(&*self.name).annotations(annotations),
+            )
+        };
+        if let Some(help) = &self.help {
+            group = group.element(Level::HELP.message(&**help));
+        }
+        group
+    }
+}
+
+/// A range that lies in the text, on character boundaries.
+fn within(text: &str, range: &Range<usize>) -> Range<usize> {
+    let floor = |at: usize| (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    let start = floor(range.start);
+    start..floor(range.end).max(start)
+}
+
+fn one_line(text: &str) -> String {
+    neutral(&text.replace(['\n', '\r'], " "))
+}
+
+/// Breaks a line between words.
+fn wrapped(text: &str, width: usize) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut column = 0;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if column > 0 && column + 1 + length > width {
+            out.push('\n');
+            column = 0;
+        } else if column > 0 {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += length;
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draws_place_cause_and_help() {
+        let source = Source::new("a.yaml", "name: x\nsteps:\n  - presonditions: []\n");
+        let problem = Problem::error("HP010", "a step has no key `presonditions`", 19..32).help("did you mean `preconditions`?");
+        let drawn = render(&[problem], &source, false, 80);
+        assert_eq!(
+            drawn,
+            "error[HP010]: a step has no key `presonditions`\n --> a.yaml:3:5\n  |\n3 |   - presonditions: []\n  |     \
+             ^^^^^^^^^^^^^\n  |\n  = help: did you mean `preconditions`?\n\n1 error\n"
+        );
+    }
+
+    #[test]
+    fn nothing_foreign_reaches_the_terminal() {
+        let source = Source::new("a\x1b[2J.yaml", "key: \x1b[31m\u{202e}x\u{85}y\r\n");
+        let problem = Problem::error("HP003", "bad \x1b]0;x\x07", 5..6).label("\x1b[0m").help("a\nb\rc");
+        let drawn = render(&[problem], &source, false, 80);
+        assert!(drawn.chars().all(|c| c == '\n' || !c.is_control()) && !drawn.contains('\u{202e}'), "{drawn:?}");
+        assert!(drawn.contains(":1:6"), "{drawn}");
+    }
+
+    #[test]
+    fn odd_places_do_not_matter() {
+        for text in ["", "\n", "é", "a\nb", "日本\r\n語"] {
+            let source = Source::new("a", text);
+            for range in [0..0, 1..1, 0..9, 2..3, 7..99, 1..2] {
+                let problem = Problem::warning("HP060", "odd", range.clone()).also(0..1, "also");
+                assert!(render(&[problem], &source, true, 80).contains("1 warning"), "{text:?} {range:?}");
+            }
+        }
+        let mut nowhere = Problem::error("HP032", "--var x: no variable is called that", 0..0);
+        nowhere.places.clear();
+        assert_eq!(summary(&[nowhere.clone(), nowhere]), "2 errors");
+    }
+}

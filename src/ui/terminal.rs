@@ -1,0 +1,119 @@
+//! The live session on a terminal.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use crate::base::Size;
+use crate::engine::event::{Notice, Reporter};
+use crate::journal::Line;
+use crate::journal::record::Event;
+use crate::report::{Tone, when};
+use crate::ui::live::{Live, Source};
+use crate::ui::output::Valve;
+use crate::ui::track::Track;
+use crate::ui::view::View;
+use crate::ui::words::{self, Words};
+
+/// Lines of output shown in a second.
+pub const LINES_A_SECOND: u32 = 20;
+
+/// Shows a session on a terminal.
+pub struct TerminalReporter {
+    live: Arc<Live>,
+    view: View,
+    track: Arc<Mutex<Track>>,
+    valve: Mutex<Valve>,
+    source: Source,
+}
+
+impl TerminalReporter {
+    /// A reporter that shares its terminal with an operator.
+    pub fn new(live: Arc<Live>, view: View) -> Self {
+        let track = Arc::new(Mutex::new(Track::default()));
+        let followed = track.clone();
+        let source: Source = Arc::new(move || locked(&followed).line(Instant::now()));
+        TerminalReporter { live, view, track, valve: Mutex::new(Valve::new(LINES_A_SECOND)), source }
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Reporter for TerminalReporter {
+    fn tell(&self, notice: &Notice) {
+        let now = Instant::now();
+        // Not held while writing: the live line asks for it at each redraw.
+        locked(&self.track).take(notice, now);
+        let mut valve = locked(&self.valve);
+        let style = self.live.style();
+        match notice {
+            Notice::Output { text, .. } => {
+                let text = self.view.read(|snapshot| snapshot.secrets.text(text));
+                self.live.print(&valve.take(&text, Some(style.width), now));
+            }
+            other => {
+                if let Some(words) = notice_words(other, &self.view, true) {
+                    self.live.print(&valve.flush());
+                    let at = if let Notice::Journal(line) = other { line.at.wall } else { Timestamp::now() };
+                    self.live.print(&words::render(&words, Some(at), &style, true));
+                }
+            }
+        }
+        self.live.line(&self.source);
+    }
+}
+
+/// What is said about a notice; `None` when the live line or the heartbeat is enough. With `asked`, what a question shows in
+/// full right after or has shown right before is only named.
+pub fn notice_words(notice: &Notice, view: &View, asked: bool) -> Option<Words> {
+    let plain = |tone, mark, text: &str| Words { tone, mark, head: words_of(view, text), more: Vec::new() };
+    match notice {
+        Notice::Journal(line) => journal(line, view, asked),
+        Notice::Message(text) => Some(plain(Tone::Plain, "", text)),
+        Notice::Warning(text) => Some(plain(Tone::Doubt, "WARNING", text)),
+        Notice::Attached { step, missed } => {
+            let missed = if *missed > 0 {
+                format!("; {} of output came meanwhile", Size(*missed))
+            } else {
+                String::new()
+            };
+            Some(plain(Tone::Strong, "[>]", &format!("{step} still runs: attached to it again{missed}")))
+        }
+        Notice::Measuring { .. }
+        | Notice::Measured { .. }
+        | Notice::Progress(_)
+        | Notice::Output { .. }
+        | Notice::Running { .. }
+        | Notice::Soaking { .. } => None,
+    }
+}
+
+fn words_of(view: &View, text: &str) -> String {
+    crate::report::words::flat(&view.read(|snapshot| snapshot.secrets.text(text)))
+}
+
+fn journal(line: &Line, view: &View, asked: bool) -> Option<Words> {
+    let mut words = words::line(line);
+    match &line.event {
+        Event::Soaked { elapsed_ms, .. } if *elapsed_ms > 0 => return None,
+        Event::Held { .. } | Event::Confirmed { .. } if asked => words.more.clear(),
+        Event::Permitted { .. } => words.more.clear(),
+        Event::Began { step, .. } => view.read(|snapshot| {
+            if let Some((n, found)) = snapshot.step(step) {
+                words.head.push_str(&format!(" (step {n} of {})", snapshot.runbook.steps.len()));
+                if found.title.is_some() {
+                    words.more.push(("title", crate::report::words::flat(found.name())));
+                }
+                if let Some(destroys) = &found.destroys {
+                    words.more.push(("DESTROYS", crate::report::words::flat(&destroys.what)));
+                }
+            }
+        }),
+        Event::Offered { .. } => words.more.push(("at", when::stamp(line.at.wall))),
+        _ => {}
+    }
+    Some(words)
+}
