@@ -7,6 +7,7 @@ mod data;
 mod data_sqlite;
 mod harness;
 mod host;
+mod night;
 mod pg;
 mod ui;
 mod journal;
@@ -21,6 +22,7 @@ fn main() -> std::process::ExitCode {
     let mut registry = Registry::default();
     data::register(&mut registry);
     host::register(&mut registry);
+    night::register(&mut registry);
     pg::register(&mut registry);
     ui::register(&mut registry);
     journal::register(&mut registry);

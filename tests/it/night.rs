@@ -121,7 +121,7 @@ impl Night {
 
     /// Somebody at a terminal starts the run and says yes to every step up to the copy.
     fn starts_at_a_terminal(&self, who: &str) -> Terminal {
-        let mut command = self.debian.command("holdpoint");
+        let mut command = self.debian.command_at_terminal("holdpoint");
         command.args(["--store", "/srv/store", "--operator", who]).args(self.start());
         let mut session = Session::spawn(command).unwrap();
         session.set_expect_timeout(Some(Duration::from_secs(90)));

@@ -42,7 +42,7 @@ const ENVIRONMENT: [&str; 5] = [
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "HOME=/root",
     "LC_ALL=C.UTF-8",
-    "TERM=xterm",
+    "TERM=dumb",
     "DEBIAN_FRONTEND=noninteractive",
 ];
 
@@ -97,12 +97,19 @@ impl Debian {
         std::fs::set_permissions(&there, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     }
 
-    /// A command that will run inside, as root, with a clean environment.
+    /// A command that will run inside, as root, with a clean environment and nothing to read.
     pub fn command(&self, program: &str) -> Command {
+        let mut command = self.command_at_terminal(program);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// The same, for somebody who gives it a terminal.
+    pub fn command_at_terminal(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--mount", "--pid", "--net", "--ipc", "--uts", "--root", "--wd"]);
         command.args(["--target", &self.pid.to_string(), "--", "env", "-i"]);
-        command.args(ENVIRONMENT).arg(program).stdin(Stdio::null());
+        command.args(ENVIRONMENT).arg(program);
         command
     }
 
