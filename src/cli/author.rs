@@ -8,6 +8,7 @@ use super::global::Cmd;
 use super::{book, session};
 use crate::check::{Verdict, measure, registry};
 use crate::engine::Exit;
+use crate::lint as judge;
 use crate::problem::{Problem, Severity};
 use crate::report::{json, plan};
 use crate::runbook::graph::{self, Section};
@@ -100,6 +101,6 @@ pub fn checks(cmd: &Cmd, name: Option<&str>) -> Result<Exit, CliError> {
 
 /// The JSON Schema of runbooks.
 pub fn print_schema(cmd: &Cmd) -> Result<Exit, CliError> {
-    cmd.print(&format!("{:#}\n", schema::schema(&book::check_schemas())));
+    cmd.print(&format!("{:#}\n", schema::schema(&judge::catalogue())));
     Ok(Exit::Done)
 }

@@ -7,28 +7,14 @@ use super::error::CliError;
 use super::global::Cmd;
 use crate::base::Digest;
 use crate::base::redact::Redactor;
-use crate::check::registry;
 use crate::engine::{Exit, RunState};
 use crate::lint;
 use crate::problem::{Problem, Severity};
 use crate::runbook::load::{self, Document};
-use crate::runbook::schema::CheckSchema;
 use crate::runbook::source::Source;
 use crate::runbook::vars::{self, Values};
 use crate::runbook::Runbook;
 use crate::ui::snippet;
-
-/// The catalogue's checks as the loader wants them.
-pub fn check_schemas() -> Vec<CheckSchema> {
-    registry::CATALOGUE
-        .iter()
-        .map(|kind| CheckSchema {
-            name: kind.name.to_owned(),
-            summary: kind.summary.to_owned(),
-            schema: (kind.schema)().to_value(),
-        })
-        .collect()
-}
 
 /// A runbook with all its values.
 pub struct Bound {
@@ -89,9 +75,12 @@ fn read(path: &Path) -> Result<Vec<u8>, CliError> {
 
 /// Everything that is wrong with a runbook, by itself.
 pub fn judge(source: &Source) -> (Option<Document>, Vec<Problem>) {
-    match load::parse(source.clone(), &check_schemas()) {
+    match load::parse(source.clone(), &lint::catalogue()) {
         Ok(document) => {
-            let problems = lint::lint(&document);
+            let problems = match document.bind_for_lint() {
+                Ok(runbook) => lint::lint(&document, &runbook, &lint::facts),
+                Err(problems) => problems,
+            };
             (Some(document), problems)
         }
         Err(problems) => (None, problems),
@@ -131,7 +120,7 @@ pub fn of_run(
 ) -> Result<Bound, CliError> {
     let path = folder.join("runbook.yaml");
     let (source, bytes) = source(&path).map_err(|e| CliError::journal(e.message))?;
-    let document = match load::parse(source.clone(), &check_schemas()) {
+    let document = match load::parse(source.clone(), &lint::catalogue()) {
         Ok(document) => document,
         Err(problems) => {
             return Err(refuse(cmd, &source, &problems)

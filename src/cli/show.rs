@@ -57,7 +57,7 @@ pub fn log(cmd: &Cmd, run: Option<&str>, format: LogFormat) -> Result<Exit, CliE
     cmd.print(&match format {
         LogFormat::Text => log::text(&lines),
         LogFormat::Markdown => log::markdown(&lines),
-        LogFormat::Jsonl => log::jsonl(&lines).map_err(CliError::journal)?,
+        LogFormat::Jsonl => log::jsonl(&lines, cmd.style.live).map_err(CliError::journal)?,
     });
     Ok(Exit::Done)
 }

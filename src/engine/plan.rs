@@ -64,6 +64,14 @@ impl Plan {
             .collect()
     }
 
+    /// The same when the step at `position` may have begun already: what lasted until its beginning is over then.
+    pub fn holding(&self, position: usize, begun: bool) -> Vec<(CheckId, CheckSpec, StepId)> {
+        let next = self.runbook.steps.get(position).map(|step| step.id.as_str());
+        let mut standing = self.standing(position);
+        standing.retain(|(_, spec, _)| !begun || spec.common.until.is_none() || spec.common.until.as_deref() != next);
+        standing
+    }
+
     /// Targets whose identity is proved before the step's work: those it works on and, for a destructive step, those
     /// of its guards.
     pub fn needs(&self, id: &StepId) -> Vec<String> {

@@ -5,14 +5,14 @@ use super::proof::{Known, Proofs, holds};
 use crate::problem::Problem;
 use crate::runbook::graph::{self, Section};
 use crate::runbook::model::{Destroys, Rerun};
-use crate::runbook::{Runbook, Step};
+use crate::runbook::{Runbook, Step, Work};
 
 /// Adds what breaks the rules.
 pub(super) fn judge(runbook: &Runbook, known: &Proofs<'_>, places: &Places<'_>, problems: &mut Vec<Problem>) {
     let steps = &runbook.steps;
     let index = graph::positions(runbook);
     // How many postconditions stand when a step begins, from what each step leaves and releases.
-    let mut released = vec![0_usize; steps.len()];
+    let mut released = vec![0_usize; steps.len() + 1];
     let mut standing = 0_usize;
     let mut pending: Vec<usize> = Vec::new();
     for (at, step) in steps.iter().enumerate() {
@@ -32,20 +32,22 @@ pub(super) fn judge(runbook: &Runbook, known: &Proofs<'_>, places: &Places<'_>, 
             copy(at, destroys, known, &is_released, places, problems);
         }
         let verified = step.postconditions.iter().any(|check| !check.common.advisory);
-        if step.changes_something() && !verified {
+        // A person's word may say that nothing changed; of a command or a statement it is measured.
+        let mechanical = matches!(step.work(), Some(Work::Run(_) | Work::Sql(_)));
+        if !verified && (mechanical || step.changes_something()) {
             pending.push(at);
         }
         for check in step.postconditions.iter().filter(|check| !check.common.advisory) {
             standing += 1;
             let until = check.common.until.as_deref().and_then(|id| index.get(id).copied());
             if let Some(until) = until.filter(|until| *until > at) {
-                released[until] += 1;
+                released[until + 1] += 1;
             }
         }
     }
-    for at in pending {
+    for at in pending.into_iter().filter(|at| steps[*at].changes_something()) {
         let message = format!("`{}` changes something, and nothing measures afterwards that it did", steps[at].id);
-        let help = "add a postcondition, or `changes: false` when it changes nothing";
+        let help = "add a postcondition that measures its result";
         problems.push(Problem::warning("HP060", message, places.step(at)).help(help));
     }
 }
@@ -56,7 +58,7 @@ fn unverified(at: usize, step: &Step, later: usize, destroyer: &Step, places: &P
         Problem::error("HP040", message, places.step(at))
             .label("exit status 0 is not proof that it worked")
             .also(places.key(later, "destroys"), "relies on it")
-            .help("add a postcondition that measures its result, or `changes: false` when it changes nothing"),
+            .help("add a postcondition that measures its result"),
     );
 }
 

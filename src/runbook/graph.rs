@@ -1,7 +1,7 @@
 //! Which checks stand in front of which step. Pure: made from the model alone, the same answer each time.
 //!
 //! Invariants: an earlier postcondition stands unless its `until` names a step that has begun by then (a later step of
-//! the runbook, at or before the one asked about). An `until` that names nothing, or nothing later, releases nothing.
+//! the runbook, before the one asked about). An `until` that names nothing, or nothing later, releases nothing.
 
 use std::collections::{HashMap, HashSet};
 
@@ -114,10 +114,11 @@ pub fn positions(runbook: &Runbook) -> HashMap<&str, usize> {
     index
 }
 
-/// True when a postcondition that step `left_at` left need no longer hold when step `at` begins.
+/// True when a postcondition that step `left_at` left need no longer hold before step `at` begins. One that lasts `until`
+/// step `at` itself still has to: it is released by the beginning, and so guards it.
 pub fn released(spec: &CheckSpec, left_at: usize, at: usize, index: &HashMap<&str, usize>) -> bool {
     let until = spec.common.until.as_deref().and_then(|id| index.get(id).copied());
-    until.is_some_and(|until| until > left_at && until <= at)
+    until.is_some_and(|until| until > left_at && until < at)
 }
 
 #[cfg(test)]

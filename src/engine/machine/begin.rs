@@ -76,7 +76,7 @@ impl Machine {
         let position = self.frontier();
         let checks: Vec<_> = self
             .plan
-            .standing(position)
+            .holding(position, self.frontier_begun())
             .into_iter()
             .filter(|(_, _, step)| self.state.status(step) == Status::Done)
             .map(|(id, spec, _)| (id, spec))
@@ -91,12 +91,10 @@ impl Machine {
     }
 
     pub(super) fn walked_down(&mut self, measured: &Measured) {
-        let standing = self.plan.standing(self.plan.runbook.steps.len().max(self.frontier()));
         let blockers = self.blockers(&measured.evidence, |e| self.is_advisory(e));
         let owners = |check: &str| {
-            let all = self.plan.runbook.steps.iter();
-            let owner = all.map(|s| s.key()).find(|s| check.starts_with(&format!("{s}.post.")));
-            standing.iter().find(|(id, _, _)| id.as_str() == check).map(|(_, _, s)| s.clone()).or(owner)
+            let mut all = self.plan.runbook.steps.iter().map(|s| s.key());
+            all.find(|s| check.starts_with(&format!("{s}.post.")))
         };
         let mut events: Vec<Event> = Vec::new();
         for blocker in &blockers {
@@ -117,6 +115,12 @@ impl Machine {
     fn frontier(&self) -> usize {
         let steps = &self.plan.runbook.steps;
         steps.iter().position(|s| self.state.status(&s.key()) != Status::Done).unwrap_or(steps.len())
+    }
+
+    /// True when that step was begun at some time, so that what lasted until its beginning is over.
+    fn frontier_begun(&self) -> bool {
+        let step = self.plan.runbook.steps.get(self.frontier());
+        step.is_some_and(|s| !matches!(self.state.status(&s.key()), Status::Pending | Status::RolledBack))
     }
 
     /// Goes on with the first step that is not done.
