@@ -3,29 +3,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
-mod data;
-mod data_sqlite;
 mod harness;
-mod host;
 mod night;
-mod pg;
-mod ui;
-mod journal;
-mod runbook;
 
 use harness::Registry;
 
 fn main() -> std::process::ExitCode {
-    if let Some(job) = std::env::var_os("HOLDPOINT_TEST_CHILD") {
-        return journal::child(&job);
-    }
     let mut registry = Registry::default();
-    data::register(&mut registry);
-    host::register(&mut registry);
     night::register(&mut registry);
-    pg::register(&mut registry);
-    ui::register(&mut registry);
-    journal::register(&mut registry);
-    runbook::register(&mut registry);
     registry.run()
 }

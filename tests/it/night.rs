@@ -124,11 +124,11 @@ impl Night {
         let mut command = self.debian.command_at_terminal("holdpoint");
         command.args(["--store", "/srv/store", "--operator", who]).args(self.start());
         let mut session = Session::spawn(command).unwrap();
-        session.set_expect_timeout(Some(Duration::from_secs(90)));
+        session.set_expect_timeout(Some(Duration::from_secs(40)));
         let mut terminal = Terminal { session };
         terminal.answers("protected environment", "production");
         terminal.answers(": announce", "g");
-        terminal.answers("carried out", "c");
+        terminal.answers(r"\[c\]arried out", "c");
         terminal.answers("Who is the second person", "Bea, +1 555 0100");
         for step in ["preflight", "stop-app", "freeze", "backup-old", "record-old", "copy"] {
             terminal.answers(&format!(r"Step \d+ of \d+: {step}\s"), "g");
