@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process_group, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, kill_process_group, wait};
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 
 use super::proc::{Stat, describe, family, stat};
@@ -112,13 +112,13 @@ impl<'a> Guard<'a> {
             if self.finished() {
                 break;
             }
-            let wait = self.act_by_the_clock(begun);
+            let pause = self.act_by_the_clock(begun);
             tokio::select! {
                 _ = self.child.recv() => {}
                 _ = self.term.recv() => self.stop_requested(exit),
                 _ = self.pause.recv() => self.pause(),
                 _ = self.cont.recv() => self.cont(),
-                () = tokio::time::sleep(wait) => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
         self.cont_clock();
@@ -154,7 +154,7 @@ impl<'a> Guard<'a> {
                 _ = self.term.recv() => return,
                 () = tokio::time::sleep(GLANCE) => {}
             }
-            while let Ok(Some(_)) = waitpid(None, WaitOptions::NOHANG) {}
+            while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
         }
     }
 
@@ -162,7 +162,7 @@ impl<'a> Guard<'a> {
         loop {
             // Its processor time can be read only as long as it has not been waited for.
             let cpu = if self.status.is_none() { stat(self.main).filter(|stat| !stat.lives()) } else { None };
-            match waitpid(None, WaitOptions::NOHANG) {
+            match wait(WaitOptions::NOHANG) {
                 Ok(Some((pid, status))) if pid.as_raw_pid().unsigned_abs() == self.main => {
                     self.status = Some(status);
                     self.ended = Some(SystemClock.now());

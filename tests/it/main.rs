@@ -4,11 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
 mod harness;
+mod supervise;
 
 use harness::Registry;
 
 fn main() -> std::process::ExitCode {
     let mut registry = Registry::default();
-    let _ = &mut registry;
+    supervise::register(&mut registry);
     registry.run()
 }
