@@ -10,6 +10,9 @@ const FLOOR: u64 = 64 << 20;
 /// ...or this part of it, where it is small.
 const FLOOR_PART: u64 = 16;
 
+/// After a gap, at least so much more must be free; far more than is ever written at once.
+const RESUME: u64 = 1 << 20;
+
 /// Free space is looked at after so many bytes, or after [`LOOK`].
 const STRIDE: u64 = 8 << 20;
 const LOOK: Duration = Duration::from_secs(1);
@@ -96,7 +99,7 @@ impl Log {
         let available = space.f_bavail.saturating_mul(space.f_frsize);
         let floor = FLOOR.min(space.f_blocks.saturating_mul(space.f_frsize) / FLOOR_PART);
         // Once full, it counts as such until somebody has made real room: no log of one gap after the other.
-        let more = if self.gap > 0 { more + floor / 4 } else { more };
+        let more = if self.gap > 0 { floor.max(RESUME) } else { more };
         let room = available.saturating_sub(floor);
         if room < more {
             let (left, floor) = (available >> 10, floor >> 10);
