@@ -11,6 +11,7 @@ mod pg;
 mod ui;
 mod journal;
 mod runbook;
+mod supervise;
 
 use harness::Registry;
 
@@ -25,5 +26,6 @@ fn main() -> std::process::ExitCode {
     ui::register(&mut registry);
     journal::register(&mut registry);
     runbook::register(&mut registry);
+    supervise::register(&mut registry);
     registry.run()
 }
