@@ -28,13 +28,13 @@ pub struct CheckKind {
 pub static CATALOGUE: &[&CheckKind] = &[
     &super::backup_fresh::KIND,
     &super::command::KIND,
-    // &super::data::DATA_MATCHES,
-    // &super::data::ROWS_MATCH,
+    &super::data::DATA_MATCHES,
+    &super::data::ROWS_MATCH,
     &super::disk_free::KIND,
     &super::disk_time_to_full::KIND,
     &super::file::KIND,
-    // &super::pg_accepts_connections::KIND,
-    // &super::pg_query::KIND,
+    &super::pg_accepts_connections::KIND,
+    &super::pg_query::KIND,
     &super::service_running::KIND,
 ];
 

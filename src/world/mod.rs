@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod files;
 pub mod host;
+pub mod identify;
 pub mod identity;
 pub mod pg;
 pub mod process;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 pub use clock::Clock;
 pub use files::Files;
+pub use identify::identity;
 pub use identity::Identity;
 pub use process::Processes;
 

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
+mod data;
+mod data_sqlite;
 mod harness;
 mod host;
 mod pg;
@@ -11,6 +13,7 @@ use harness::Registry;
 
 fn main() -> std::process::ExitCode {
     let mut registry = Registry::default();
+    data::register(&mut registry);
     host::register(&mut registry);
     pg::register(&mut registry);
     registry.run()

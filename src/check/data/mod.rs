@@ -1,2 +1,53 @@
-//! (in work)
+//! The proof that one target holds what another held: rows, contents and catalogue, measured on both sides at the same
+//! time, or on one side against a recorded manifest.
+//!
+//! Invariants: counts are exact and come from the tables themselves, never from an index or an estimate; what could not
+//! be read makes the verdict unknown; nothing compared with nothing is unknown; a target is no copy of itself.
+
+pub mod compare;
+mod data_matches;
+mod differ;
 pub mod manifest;
+pub mod pg;
+mod progress;
+mod rows_match;
+mod side;
+mod sqlite;
+mod verdict;
+
+pub use data_matches::{DATA_MATCHES, DataMatches};
+pub use rows_match::{ROWS_MATCH, RowsMatch};
+
+use manifest::{Level, Manifest};
+
+use super::{Context, DataProof, ProofSource};
+use crate::base::Span;
+use crate::runbook::Target;
+
+/// A data check reads everything: it may take long, and says how far it is.
+const TIMEOUT: Span = Span::secs(86_400);
+
+/// Measures what a target holds, for a `record` step.
+pub async fn record(target_name: &str, target: &Target, cx: &Context) -> Result<Manifest, String> {
+    let ask = side::Ask { purpose: "record", level: Level::Contents, databases: Vec::new(), tables: Vec::new() };
+    let side = side::of(target_name, target, &ask, cx, &progress::Tally::new(cx)).await?;
+    Ok(side.manifest)
+}
+
+/// Where the data comes from: exactly one of a target and a record.
+fn source(source: Option<&String>, recorded: Option<&String>) -> Result<ProofSource, String> {
+    match (source, recorded) {
+        (Some(name), None) => Ok(ProofSource::Target(name.clone())),
+        (None, Some(name)) => Ok(ProofSource::Recorded(name.clone())),
+        (None, None) => Err("`source` (a target) or `recorded` (the name of a record) must say what to compare with".into()),
+        (Some(_), Some(_)) => Err("`source` and `recorded` cannot both be given".into()),
+    }
+}
+
+fn proof(of: Result<ProofSource, String>, target: &str) -> Option<DataProof> {
+    of.ok().map(|of| DataProof { of, held_by: target.to_owned() })
+}
+
+fn targets(source: Option<&String>, target: &str) -> Vec<String> {
+    source.cloned().into_iter().chain([target.to_owned()]).collect()
+}

@@ -99,3 +99,57 @@ pub(super) fn deepest(error: &tokio_postgres::Error) -> String {
     }
     cause.to_string()
 }
+
+/// Sorts what tokio-postgres says when there is no connection.
+pub(super) fn trouble(error: &tokio_postgres::Error) -> ConnectError {
+    use std::io::ErrorKind;
+    if let Some(db) = error.as_db_error() {
+        let code = db.code().code();
+        let kind = match code {
+            "57P03" | "57P01" | "57P02" | "53300" => ConnectTrouble::NotServing,
+            "3D000" | "42501" => ConnectTrouble::Denied,
+            code if code.starts_with("28") => ConnectTrouble::Denied,
+            _ => ConnectTrouble::Other,
+        };
+        return ConnectError { message: sentence(db), sqlstate: Some(code.to_owned()), kind };
+    }
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(this) = cause {
+        if let Some(io) = this.downcast_ref::<std::io::Error>() {
+            let kind = match io.kind() {
+                ErrorKind::ConnectionRefused => ConnectTrouble::Refused,
+                ErrorKind::TimedOut => ConnectTrouble::Timeout,
+                _ => ConnectTrouble::Other,
+            };
+            if let Some(tls) = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+                return ConnectError::new(ConnectTrouble::Other, tls_sentence(tls));
+            }
+            return ConnectError::new(kind, io.to_string());
+        }
+        cause = this.source();
+    }
+    match deepest(error).as_str() {
+        "password missing" => ConnectError::new(
+            ConnectTrouble::Denied,
+            "the server wants a password, and none is given (PGPASSWORD, or the password file ~/.pgpass)",
+        ),
+        "server does not support TLS" => ConnectError::new(
+            ConnectTrouble::Denied,
+            "the server does not support TLS, which sslmode demands",
+        ),
+        other => ConnectError::new(ConnectTrouble::Other, other),
+    }
+}
+
+fn tls_sentence(error: &rustls::Error) -> String {
+    let help = match error {
+        rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer) => {
+            "; it was not issued by the root certificate given (sslrootcert)"
+        }
+        rustls::Error::InvalidCertificate(rustls::CertificateError::Other(_)) => {
+            "; a certificate authority's own certificate cannot serve as a server's: issue one for the server"
+        }
+        _ => "",
+    };
+    format!("TLS: {error}{help}")
+}

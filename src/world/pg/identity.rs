@@ -3,7 +3,11 @@
 use std::net::IpAddr;
 
 use super::error::{ConnectError, ConnectTrouble, QueryError};
-use super::session::OpenLine;
+use super::extent::where_it_rests;
+use super::session::{OpenLine, Options};
+use super::settings::Surroundings;
+use super::stopped;
+use crate::runbook::Target;
 use crate::world::host;
 use crate::world::identity::PostgresIdentity;
 
@@ -57,7 +61,7 @@ pub(super) async fn ask(line: &OpenLine, socket: bool) -> Result<(PostgresIdenti
     let host = if local { host::machine_id() } else { address.unwrap_or_else(|| "unknown".to_owned()) };
     let identity = PostgresIdentity {
         system_identifier,
-        data_directory,
+        data_directory: if local { real(data_directory) } else { data_directory },
         port,
         server_start,
         timeline,
@@ -66,6 +70,29 @@ pub(super) async fn ask(line: &OpenLine, socket: bool) -> Result<(PostgresIdenti
         host,
     };
     Ok((identity, local))
+}
+
+/// The directory with its links resolved, so that it is called the same when the cluster is stopped.
+fn real(directory: String) -> String {
+    std::fs::canonicalize(&directory).map_or(directory, |path| path.display().to_string())
+}
+
+/// What a target is: the server is asked; when none runs, the files of `cluster` or `data_directory` are read.
+pub async fn identity(target: &Target) -> Result<PostgresIdentity, String> {
+    let options = Options { application_name: "holdpoint identity".to_owned(), ..Options::default() };
+    match super::connect(target, &options).await {
+        Ok(session) => Ok(session.identity().clone()),
+        Err(error) if error.kind == ConnectTrouble::Refused => {
+            let target = target.clone();
+            let read = move || {
+                let (directory, port) = where_it_rests(&target, &Surroundings::of_process())
+                    .map_err(|why| format!("{}; {why}", error.message))?;
+                stopped::identity_from_files(&directory, port)
+            };
+            tokio::task::spawn_blocking(read).await.map_err(|error| error.to_string())?
+        }
+        Err(error) => Err(error.message),
+    }
 }
 
 fn refused(error: QueryError) -> ConnectError {

@@ -1,11 +1,21 @@
 //! PostgreSQL: connections with psql's habits, read-only sessions with time limits, identity.
 
 pub mod connect;
+pub mod conninfo;
+pub mod databases;
 pub mod error;
+pub mod extent;
+pub mod files;
 pub mod identity;
+mod peer;
 pub mod session;
+pub mod settings;
+pub mod stopped;
 mod tls;
+mod tree;
 
 pub use connect::connect;
+pub use databases::Database;
 pub use error::{ConnectError, ConnectTrouble, QueryError};
+pub use extent::{Extent, extent};
 pub use session::{Options, Row, Session, identifier, literal};

@@ -5,17 +5,20 @@
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
+use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::UnixStream;
 use tokio::runtime::Handle;
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use tokio_postgres::tls::TlsStream;
-use tokio_postgres::{AsyncMessage, CancelToken, Client, Connection, SimpleQueryMessage, Socket};
+use tokio_postgres::{AsyncMessage, CancelToken, Client, Connection, NoTls, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::QueryError;
@@ -30,7 +33,7 @@ pub struct Options {
     pub statement_timeout: Duration,
     /// `lock_timeout`, set on the server; zero means none.
     pub lock_timeout: Duration,
-    /// Longest time to get a connection, all hosts together.
+    /// Longest time to get a session from each host, unless the conninfo has a `connect_timeout` of its own.
     pub connect_timeout: Duration,
     /// Another database of the same server than the target's own.
     pub database: Option<String>,
@@ -74,11 +77,32 @@ pub struct Session {
 struct Line {
     client: Client,
     cancel: CancelToken,
-    tls: MakeRustlsConnect,
+    cancel_by: CancelBy,
     turn: Arc<tokio::sync::Mutex<()>>,
     notices: Arc<Mutex<VecDeque<String>>>,
     runtime: Handle,
     reader: AbortHandle,
+}
+
+/// How a cancel request reaches the server: as the connection did.
+pub(super) enum CancelBy {
+    /// Over TCP, with TLS when the connection has it.
+    Tls(MakeRustlsConnect),
+    /// Over this socket.
+    Socket(PathBuf),
+}
+
+impl Line {
+    async fn send_cancel(&self) {
+        // The server never says whether it worked; what matters is that the statement ends.
+        let _ = match &self.cancel_by {
+            CancelBy::Tls(tls) => self.cancel.cancel_query(tls.clone()).await,
+            CancelBy::Socket(path) => match UnixStream::connect(path).await {
+                Ok(stream) => self.cancel.cancel_query_raw(stream, NoTls).await,
+                Err(_) => Ok(()),
+            },
+        };
+    }
 }
 
 /// What comes back from a statement, in order.
@@ -108,7 +132,7 @@ impl Drop for Running {
         let Some(turn) = self.turn.take() else { return };
         let line = Arc::clone(&self.line);
         line.clone().runtime.spawn(async move {
-            let asked = timeout(CANCEL, line.cancel.cancel_query(line.tls.clone())).await;
+            let asked = timeout(CANCEL, line.send_cancel()).await;
             // An empty statement comes back only after the cancelled one has ended, so that the cancel cannot hit
             // the next statement of this session.
             let idle = timeout(CANCEL, line.client.batch_execute("")).await;
@@ -121,12 +145,9 @@ impl Drop for Running {
 }
 
 /// Starts the reader of a fresh connection.
-pub(super) fn start<T>(
-    client: Client,
-    mut connection: Connection<Socket, T>,
-    tls: MakeRustlsConnect,
-) -> OpenLine
+pub(super) fn start<S, T>(client: Client, mut connection: Connection<S, T>, cancel_by: CancelBy) -> OpenLine
 where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     T: TlsStream + Unpin + Send + 'static,
 {
     let notices = Arc::new(Mutex::new(VecDeque::new()));
@@ -149,7 +170,7 @@ where
     OpenLine(Arc::new(Line {
         cancel: client.cancel_token(),
         client,
-        tls,
+        cancel_by,
         turn: Arc::default(),
         notices,
         runtime: Handle::current(),

@@ -28,9 +28,14 @@ impl Major {
         }
     }
 
+    /// What the unpacked programs need beside the system's libraries: `usr/lib/<machine>-linux-gnu` of their root.
     fn libraries(self) -> Option<PathBuf> {
-        let root = self.bin().ancestors().nth(5)?.to_path_buf();
-        (self == Major::V13).then(|| root.join("usr/lib/x86_64-linux-gnu"))
+        if self != Major::V13 {
+            return None;
+        }
+        let lib = self.bin().ancestors().nth(3)?.to_path_buf();
+        let entries = std::fs::read_dir(lib).ok()?.flatten().map(|entry| entry.path());
+        entries.into_iter().find(|path| path.to_string_lossy().ends_with("-linux-gnu"))
     }
 
     /// A program of this version, as the user that owns clusters.

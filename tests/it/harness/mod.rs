@@ -1,14 +1,16 @@
 //! What the tests share: a registry that knows what each test needs, sandboxes, clusters, terminals.
 
-#![allow(dead_code, reason = "each test file uses its own part of the harness")]
+#![allow(dead_code, unused_imports, reason = "each test file uses its own part of the harness")]
 
 mod cluster;
+mod sandbox;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 pub use cluster::{Cluster, Major, must};
 use libtest_mimic::{Arguments, Failed, Trial};
+pub use sandbox::{Ran, Sandbox, eventually, finish};
 
 /// Something that a machine may lack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,0 +1,125 @@
+//! Counts and hashes the rows of one database's tables: heap scans, the largest table first, by up to two sessions that
+//! share one snapshot.
+
+use std::sync::Mutex;
+use std::sync::PoisonError;
+
+use super::hash::{self, Hashed};
+use super::inventory::Described;
+use super::{cell, open};
+use crate::check::data::manifest::{Database, Level, Relation};
+use crate::check::data::progress::Tally;
+use crate::check::data::side::Ask;
+use crate::runbook::Target;
+use crate::world::pg::Session;
+
+/// A second session is worth its connection from this size of a database on.
+const SECOND_SESSION: u64 = 64 << 20;
+
+/// What a second session needs.
+pub struct Helpers<'a> {
+    /// Where.
+    pub target: &'a Target,
+    /// Why.
+    pub ask: &'a Ask,
+    /// Which database.
+    pub database: &'a str,
+    /// The snapshot to share.
+    pub snapshot: Option<&'a str>,
+}
+
+/// The table and the rows of it that count, for a FROM clause.
+pub fn from(table: &str, relation: &Relation) -> String {
+    format!("from only {table} {}", relation.only_where.as_deref().unwrap_or_default())
+}
+
+struct Job {
+    table: String,
+    sql: String,
+    shape: Option<String>,
+    bytes: u64,
+}
+
+fn job(table: &str, relation: &Relation, hashed: Option<&Vec<Hashed>>, level: Level) -> Job {
+    let expression = match level {
+        Level::Contents => hashed.and_then(|columns| hash::row(columns)),
+        Level::Rows => None,
+    };
+    let sum = expression.as_ref().map(|e| format!(", coalesce(sum({e}), 0)")).unwrap_or_default();
+    Job {
+        table: table.to_owned(),
+        sql: format!("select count(*){sum} {}", from(table, relation)),
+        shape: expression.as_deref().map(hash::shape),
+        bytes: relation.bytes,
+    }
+}
+
+/// Fills in rows and digests; bytes read. The database goes back into `described`.
+pub async fn measure(
+    session: &Session,
+    helpers: &Helpers<'_>,
+    described: &mut Described,
+    tally: &Tally,
+) -> Result<u64, String> {
+    let Described { database, hashed } = described;
+    let mut jobs: Vec<Job> = database
+        .relations
+        .iter()
+        .filter(|(name, relation)| relation.kind.stores_rows() && helpers.ask.wants(helpers.database, name))
+        .map(|(name, relation)| job(name, relation, hashed.get(name), helpers.ask.level))
+        .collect();
+    jobs.sort_by_key(|job| job.bytes);
+    let bytes: u64 = jobs.iter().map(|job| job.bytes).sum();
+    let largest = jobs.last().map_or(0, |job| job.bytes);
+    let second = match helpers.snapshot {
+        Some(snapshot) if bytes >= SECOND_SESSION && bytes - largest >= SECOND_SESSION / 4 => {
+            let second = open(helpers.target, helpers.ask, Some(helpers.database)).await?;
+            second.use_snapshot(snapshot).await.map_err(|e| e.to_string())?;
+            Some(second)
+        }
+        _ => None,
+    };
+    let queue = Mutex::new(jobs);
+    let one = work(session, &queue, helpers.database, tally);
+    let results = match &second {
+        Some(second) => {
+            let (a, b) = futures::try_join!(one, work(second, &queue, helpers.database, tally))?;
+            a.into_iter().chain(b).collect()
+        }
+        None => one.await?,
+    };
+    fill(database, results);
+    Ok(bytes)
+}
+
+struct Counted {
+    table: String,
+    rows: u64,
+    digest: Option<String>,
+}
+
+async fn work(session: &Session, queue: &Mutex<Vec<Job>>, database: &str, tally: &Tally) -> Result<Vec<Counted>, String> {
+    let mut done = Vec::new();
+    loop {
+        let Some(job) = queue.lock().unwrap_or_else(PoisonError::into_inner).pop() else { return Ok(done) };
+        let at = |e: String| format!("table {}: {e}", job.table);
+        let rows = session.query(&job.sql).await.map_err(|e| at(e.to_string()))?;
+        let [row] = rows.as_slice() else { return Err(at("the server gave no count".to_owned())) };
+        let count = cell(row, 0).map_err(at)?.parse().map_err(|_| at("the count is not a number".to_owned()))?;
+        let digest = match &job.shape {
+            Some(shape) => Some(format!("pg1:{shape}:{}", cell(row, 1).map_err(at)?)),
+            None => None,
+        };
+        tally.done(&format!("{database}.{}", job.table), job.bytes);
+        done.push(Counted { table: job.table, rows: count, digest });
+    }
+}
+
+fn fill(database: &mut Database, results: Vec<Counted>) {
+    for counted in results {
+        if let Some(relation) = database.relations.get_mut(&counted.table) {
+            relation.rows = Some(counted.rows);
+            relation.digest = counted.digest;
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! The SQL that makes one 64-bit number of a row, from functions that give the same value in every major version since
+//! 11 and on every architecture we know of ([`PROBE`] shows it on each server before it is relied on).
+//!
+//! Invariants: the columns go in by name, so that their order in the table does not matter and swapped values do; the
+//! last step mixes, so that values swapped between rows change the sum; NULL is a value of its own; every function
+//! sees all bits of its value (`numeric` with scale and sign, `float8` with the sign of zero), never a "close enough".
+
+use sha2::{Digest as _, Sha256};
+
+use crate::world::pg::session::identifier;
+
+/// A column, as far as its hash is concerned.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hashed {
+    /// Its name, unquoted.
+    pub name: String,
+    /// Name of the type in `pg_catalog` that its values have once domains are looked through; `None` for a type that
+    /// somebody made.
+    pub builtin: Option<String>,
+    /// `typtype` of that type: b, c, e, r, m.
+    pub kind: char,
+    /// It is an array.
+    pub array: bool,
+    /// The column's own type is a domain over that type.
+    pub domain: bool,
+    /// It cannot be NULL.
+    pub not_null: bool,
+}
+
+/// Shows that the server's hash functions are the ones we think they are.
+pub const PROBE: &str = "select concat_ws(' ', hashint8extended(42, 7), hashint4extended(-5, 7), \
+     hashint2extended(3::int2, 7), hashtextextended('holdpoint \u{2713}' collate \"C\", 7), \
+     hashfloat8extended(0.1, 7), timestamp_hash_extended('2020-02-29 12:00:00.000001', 7), \
+     uuid_hash_extended('00112233-4455-6677-8899-aabbccddeeff', 7), hash_array_extended(array['\\x00ff'::bytea], 7), \
+     hashinetextended('10.0.0.1/8', 7), time_hash_extended('12:34:56.7', 7), hashoidextended(99::oid, 7))";
+
+/// What [`PROBE`] gives.
+pub const PROBED: &str = "3069212791777980624 -1153735631166043584 -2688544301605215345 2889648945258520220 5633642110734346436 7636468627218866520 -8574076941708933926 8413202912854121072 9173365533024078552 -3371759505823484898 6429863883385864295";
+
+/// A number that stands for a name.
+fn number(text: &str) -> i64 {
+    let digest = Sha256::digest(text.as_bytes());
+    let mut first = [0; 8];
+    first.copy_from_slice(&digest[..8]);
+    i64::from_be_bytes(first)
+}
+
+fn constant(number: i64) -> String {
+    format!("'{number}'::int8")
+}
+
+/// How a value is hashed with a seed: as text of a function call with `$v` and `$s`, and whether `$s` appears once.
+fn function(column: &Hashed) -> (&'static str, bool) {
+    const TEXT: &str = "hashtextextended($v::text collate \"C\", $s)";
+    const BYTES: &str = "hash_array_extended(array[$v], $s)";
+    if column.array && !matches!(column.builtin.as_deref(), Some("int2vector" | "oidvector")) {
+        return ("hashtextextended(textin(array_out($v)) collate \"C\", $s)", true);
+    }
+    match column.kind {
+        'e' => return ("hashtextextended(textin(enum_out($v)) collate \"C\", $s)", true),
+        'c' => return ("hashtextextended(textin(record_out($v)) collate \"C\", $s)", true),
+        'r' => return ("hashtextextended(textin(range_out($v)) collate \"C\", $s)", true),
+        'm' => return ("hashtextextended(textin(multirange_out($v)) collate \"C\", $s)", true),
+        _ => {}
+    }
+    let Some(builtin) = &column.builtin else {
+        // A cast to text may be somebody's own function; `format` goes through the type's output function.
+        return ("case when $v is null then null else hashtextextended(format('%s', $v) collate \"C\", $s) end", true);
+    };
+    let sql = match builtin.as_str() {
+        "bool" => "hashint4extended($v::int4, $s)",
+        "int2" => "hashint2extended($v, $s)",
+        "int4" => "hashint4extended($v, $s)",
+        "int8" => "hashint8extended($v, $s)",
+        "oid" => "hashoidextended($v, $s)",
+        "char" => "hashcharextended($v, $s)",
+        "text" | "varchar" => "hashtextextended($v collate \"C\", $s)",
+        // As text it would lose its trailing blanks.
+        "bpchar" => "hash_array_extended(array[bpcharsend($v)], $s)",
+        "uuid" => "uuid_hash_extended($v, $s)",
+        // The hash of a float does not tell 0 from -0.
+        "float8" => {
+            return ("case when $v = 0 then hashtextextended($v::text collate \"C\", $s) else hashfloat8extended($v, $s) end", false);
+        }
+        "float4" => {
+            return ("case when $v = 0 then hashtextextended($v::text collate \"C\", $s) else hashfloat4extended($v, $s) end", false);
+        }
+        "timestamp" => "timestamp_hash_extended($v, $s)",
+        "timestamptz" => "timestamp_hash_extended(timezone('UTC', $v), $s)",
+        "time" => "time_hash_extended($v, $s)",
+        "timetz" => "timetz_hash_extended($v, $s)",
+        "inet" | "cidr" => "hashinetextended($v, $s)",
+        "macaddr" => "hashmacaddrextended($v, $s)",
+        "macaddr8" => "hashmacaddr8extended($v, $s)",
+        "pg_lsn" => "pg_lsn_hash_extended($v, $s)",
+        "date" | "bytea" => BYTES,
+        // The hash of an interval takes a month for thirty days.
+        "interval" => "hash_array_extended(array[interval_send($v)], $s)",
+        // `numeric` too: its hash knows neither sign nor scale.
+        _ => TEXT,
+    };
+    (sql, true)
+}
+
+fn value(column: &Hashed) -> String {
+    let name = identifier(&column.name);
+    match &column.builtin {
+        Some(builtin) if column.domain => format!("{name}::{}", identifier(builtin)),
+        _ => name,
+    }
+}
+
+fn call(sql: &str, column: &Hashed, seed: &str) -> String {
+    sql.replace("$v", &format!("({})", value(column))).replace("$s", seed)
+}
+
+/// The expression for a row with these columns; `None` when there are none to hash.
+///
+/// Columns that cannot be NULL are chained, each hash the seed of the next; the others are seeded with their names
+/// and combined by exclusive or, with a number of their own for NULL; one more hash mixes all of it.
+pub fn row(columns: &[Hashed]) -> Option<String> {
+    let mut columns: Vec<&Hashed> = columns.iter().collect();
+    columns.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut chain: Option<String> = None;
+    let mut terms = Vec::new();
+    for column in columns {
+        let (sql, once) = function(column);
+        let seed = number(&column.name);
+        if column.not_null && once {
+            let before = chain.take().unwrap_or_else(|| constant(seed));
+            chain = Some(call(sql, column, &before));
+        } else {
+            let hash = call(sql, column, &constant(seed));
+            terms.push(match column.not_null {
+                true => hash,
+                false => format!("coalesce({hash}, {})", constant(number(&format!("NULL {}", column.name)))),
+            });
+        }
+    }
+    if terms.is_empty() {
+        return chain;
+    }
+    terms.extend(chain);
+    Some(format!("hashint8extended({}, {})", terms.join(" # "), constant(number("row"))))
+}
+
+/// A short name for an expression: two digests may be compared only when their rows were hashed in the same way.
+pub fn shape(expression: &str) -> String {
+    format!("{:08x}", number(expression) as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn column(name: &str, builtin: &str, not_null: bool) -> Hashed {
+        Hashed { name: name.into(), builtin: Some(builtin.into()), kind: 'b', array: false, domain: false, not_null }
+    }
+
+    #[test]
+    fn order_in_the_table_does_not_matter_and_names_do() {
+        let (a, b) = (column("a", "int8", true), column("b", "text", false));
+        assert_eq!(row(&[a.clone(), b.clone()]), row(&[b.clone(), a.clone()]));
+        let renamed = Hashed { name: "c".into(), ..b.clone() };
+        assert_ne!(row(&[a.clone(), b]), row(&[a, renamed]));
+        assert_eq!(row(&[]), None);
+    }
+
+    #[test]
+    fn names_are_quoted_and_seeds_appear_once_in_a_chain() {
+        let columns: Vec<Hashed> =
+            (0..40).map(|i| column(&format!("c\"; drop table t; -- {i}"), if i % 2 == 0 { "float8" } else { "text" }, true)).collect();
+        let sql = row(&columns).unwrap();
+        assert!(sql.contains("\"c\"\"; drop table t; -- 1\""), "{sql}");
+        assert!(sql.len() < 20_000, "it must grow with the columns, not double with each");
+    }
+}

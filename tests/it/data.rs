@@ -1,0 +1,324 @@
+//! `data_matches` and `rows_match` on real servers and files: identical data in another order passes, and every fault
+//! that has ever slipped through an upgrade is found and named.
+
+use std::sync::Arc;
+
+use holdpoint::base::CheckId;
+use holdpoint::check::context::{NoRecords, Records};
+use holdpoint::check::data::manifest::Manifest;
+use holdpoint::check::{Context, Evidence, Verdict, data, measure};
+use holdpoint::runbook::{CheckSpec, Target};
+use holdpoint::world::World;
+use indexmap::IndexMap;
+use serde_json::{Value, json};
+
+use crate::harness::{Cluster, Major, Need, Registry, block_on};
+
+pub fn register(r: &mut Registry) {
+    r.add("data::faults_from_15_to_15", &[Need::Pg15], || faults(Major::V15));
+    r.add("data::faults_from_13_to_15", &[Need::Pg15, Need::Pg13], || faults(Major::V13));
+    r.add("data::what_was_not_measured_is_unknown", &[Need::Pg15], unknowns);
+    r.add("data::sqlite_faults", &[], super::data_sqlite::faults);
+    r.add("data::sqlite_unknowns", &[], super::data_sqlite::unknowns);
+}
+
+/// A context with these targets.
+pub fn context(targets: &[(&str, Target)]) -> Context {
+    context_with(targets, Arc::new(NoRecords))
+}
+
+/// A context with these targets and records.
+pub fn context_with(targets: &[(&str, Target)], records: Arc<dyn Records>) -> Context {
+    let targets: IndexMap<String, Target> = targets.iter().map(|(name, t)| ((*name).to_owned(), t.clone())).collect();
+    Context { targets: Arc::new(targets), records, ..Context::local(World::local()) }
+}
+
+/// Measures a check as a runbook would.
+pub fn check(cx: &Context, kind: &str, params: Value) -> Evidence {
+    let spec: CheckSpec = serde_json::from_value(json!({ kind: params })).unwrap();
+    block_on(measure::measure(CheckId::from("test"), &spec, cx))
+}
+
+/// What was seen, for a failing assertion.
+pub fn told(e: &Evidence) -> String {
+    let mut text = format!("{} | saw: {} | wanted: {}", e.verdict().word(), e.outcome.observed, e.outcome.expected);
+    for line in &e.outcome.details {
+        text.push_str("\n      ");
+        text.push_str(line);
+    }
+    text
+}
+
+/// One record.
+pub struct One(pub Manifest);
+
+impl Records for One {
+    fn manifest(&self, _: &str) -> Result<Manifest, String> {
+        Ok(self.0.clone())
+    }
+}
+
+fn sql(order: &str) -> String {
+    include_str!("data.sql").replace("ORDER", order)
+}
+
+/// Faults that are made together, one by one where it matters what the headline says.
+///
+/// A fault: its name, the SQL that makes it, and what the evidence must say.
+type Fault = (&'static str, &'static str, &'static [&'static str]);
+
+const FAULTS: &[&[Fault]] = &[
+    &[("missing row", "delete from events where stream_ordering = 77", &["2,999 rows in synapse.public.events", "1 row is missing: stream_ordering=77"])],
+    &[("all rows missing", "truncate events", &["0 rows in synapse.public.events", "3,000 rows, as in `old`"])],
+    &[("changed byte", "update events set body = overlay(body placing 'Z' from 5) where stream_ordering = 100", &["other contents in synapse.public.events", "stream_ordering=100"])],
+    &[("changed toast", "update media set body = overlay(body placing 'Z' from 12000) where media_id = 'm7'", &["public.media", "media_id=m7"])],
+    &[("swapped between rows", "update events e set body = f.body from events f where (e.stream_ordering, f.stream_ordering) in ((101, 102), (102, 101))", &["2 rows differ: stream_ordering=101; stream_ordering=102"])],
+    &[("duplicate without a key", "insert into stats (select * from stats limit 1)", &["601 rows in synapse.public.stats"])],
+    &[("a duplicate instead of a row", "delete from stats where ctid = (select ctid from stats where n = 1 limit 1); insert into stats (select * from stats where n = 2 limit 1)", &["public.stats", "only in the source"])],
+    &[("last bit of a float", "update events set score = score * (1 + 2.3e-16::float8) where stream_ordering = 200", &["stream_ordering=200"])],
+    &[("scale of a numeric", "update events set price = 1.0 where stream_ordering = 4", &["stream_ordering=4"])],
+    &[("a microsecond", "update events set received_ts = received_ts + interval '1 microsecond' where stream_ordering = 300", &["stream_ordering=300"])],
+    &[("row replaced", "delete from members where user_id = '@u5'; insert into members values ('@u5', '!other', 5, 1005)", &["1 row is missing: user_id=@u5, room_id=!r5", "1 row is extra: user_id=@u5, room_id=!other"])],
+    &[("columns swapped", "alter table members rename joined to tmp; alter table members rename left_at to joined; alter table members rename tmp to left_at", &["other contents in synapse.public.members"])],
+    &[("missing table", "drop table members", &["no table synapse.public.members", "a table with 500 rows"])],
+    &[("extra table", "create table leftover (id int)", &["an extra table synapse.public.leftover"])],
+    &[("sequence behind", "select setval('events_stream_seq', 2999)", &["sequence synapse.public.events_stream_seq is behind, at 2,999", "3,000 or further"])],
+    &[("sequence missing", "alter table events alter stream_ordering drop default; drop sequence events_stream_seq", &["no sequence synapse.public.events_stream_seq"])],
+    &[("index missing", "drop index events_room", &["no index public.events_room"])],
+    &[("index invalid", "update pg_index set indisvalid = false where indexrelid = 'events_room'::regclass", &["index public.events_room", "not valid"])],
+    &[("column narrowed", "alter table members alter left_at type integer", &["column left_at of synapse.public.members: type integer", "type bigint"])],
+    &[
+        ("changed byte in bytea", "update events set raw = set_byte(raw, 15, 1) where stream_ordering = 100", &["rows differ: stream_ordering=100"]),
+        ("sign of zero", "update events set score = '-0' where stream_ordering = 200; update events set score = 0 where false", &["stream_ordering=200"]),
+        ("sign of a numeric", "update events set price = -price where stream_ordering = 9", &["stream_ordering=9"]),
+        ("json number's scale", "update events set content = '{\"n\": 5.0, \"body\": \"hello 5\"}' where stream_ordering = 5", &["stream_ordering=5"]),
+        ("array", "update events set nums = array[[6,7]] where stream_ordering = 6", &["stream_ordering=6"]),
+    ],
+    &[
+        ("enum", "update events set feel = 'busy' where stream_ordering = 8", &["stream_ordering=8"]),
+        ("interval", "update events set span = interval '1 month' - interval '30 days' + span where stream_ordering = 18", &["stream_ordering=18"]),
+        ("null for empty", "update events set body = null where stream_ordering = 11", &["stream_ordering=11"]),
+        ("weird name", "delete from \"We\"\"ird; Schema\".\"Ta.ble\" where \"Se'lect\" = 3", &["49 rows", "Se'lect=3"]),
+        ("grant lost", "revoke select on events from synapse_user", &["grants of synapse.public.events"]),
+    ],
+    &[
+        ("composite", "update events set at.label = 'q' where stream_ordering = 28", &["stream_ordering=28"]),
+        ("missing empty table", "drop table emptied", &["no table synapse.public.emptied"]),
+        ("row of a partition", "delete from parted where id = 600", &["400 rows in synapse.public.parted_2; wanted 401 rows"]),
+        ("unlogged emptied", "truncate presence", &["0 rows in synapse.public.presence"]),
+        ("owner changed", "alter table members owner to synapse_user", &["owner of synapse.public.members: synapse_user"]),
+        ("large object missing", "select lo_unlink(70001)", &["0 large objects"]),
+    ],
+    &[
+        ("null for empty without a key", "update stats set note = '' where ctid = (select ctid from stats where note is null limit 1)", &["public.stats"]),
+        ("partition detached", "alter table parted detach partition parted_2", &["parents of synapse.public.parted_2"]),
+        ("other index", "drop index events_room; create index events_room on events (room_id)", &["index public.events_room", "is another"]),
+        ("column missing", "alter table members drop left_at", &["no column left_at"]),
+        ("not null lost", "alter table events alter room_id drop not null", &["column room_id", "may be NULL"]),
+        ("function changed", "create or replace function shout(t text) returns text language sql immutable as $$ select lower(t) $$", &["function public.shout(text)", "is another"]),
+        ("enum grown", "alter type mood add value 'quiet'", &["type public.mood"]),
+    ],
+    &[
+        ("large object changed", "select lo_put(70001, 101, '\\x77')", &["large object"]),
+        ("default lost", "alter table events alter stream_ordering drop default", &["no default"]),
+        ("constraint missing", "alter table members drop constraint members_joined", &["no constraint members_joined"]),
+        ("primary key missing", "alter table members drop constraint members_pkey", &["members_pkey"]),
+        ("foreign key not enforced", "alter table emptied disable trigger all", &["constraint emptied_id_fkey"]),
+        ("trigger disabled", "alter table members disable trigger members_touched", &["trigger members_touched"]),
+        ("view missing", "drop view recent", &["no view synapse.public.recent"]),
+        ("view emptied", "refresh materialized view rooms with no data", &["unpopulated materialized view"]),
+    ],
+    &[
+        ("varchar narrowed", "alter table events alter type type varchar(20)", &["character varying(20)", "character varying(40)"]),
+        ("collation", "alter table members alter room_id type text collate \"C\"", &["collation"]),
+    ],
+];
+
+fn faults(from: Major) {
+    let (old, new) = (Cluster::start(from), Cluster::start(Major::V15));
+    old.psql("create database synapse");
+    old.psql_in("synapse", &sql(""));
+    new.psql("create database base");
+    new.psql_in("base", &sql("order by md5(g::text)"));
+    // Rows in another place than where they were written first.
+    new.psql_in("base", "update events set depth = depth where stream_ordering % 3 = 0; update members set left_at = left_at");
+    let fresh = || {
+        new.psql("drop database if exists synapse");
+        new.psql("create database synapse template base");
+    };
+    fresh();
+    new.psql("alter database base is_template true; alter database base allow_connections false");
+    let cx = context(&[("old", old.target("synapse")), ("new", new.target("synapse"))]);
+    let params = json!({ "source": "old", "target": "new", "databases": ["synapse"] });
+
+    let same = check(&cx, "data_matches", params.clone());
+    assert_eq!(same.verdict(), Verdict::Pass, "identical data in another order: {}", told(&same));
+    assert_eq!(same.outcome.seen.len(), 2);
+    let same = check(&cx, "rows_match", params.clone());
+    assert_eq!(same.verdict(), Verdict::Pass, "{}", told(&same));
+
+    let mut wrong = Vec::new();
+    for together in FAULTS {
+        fresh();
+        for (_, fault, _) in *together {
+            new.psql_in("synapse", &format!("set allow_system_table_mods = on; {fault}"));
+        }
+        let found = check(&cx, "data_matches", params.clone());
+        let text = told(&found);
+        for (name, _, words) in *together {
+            if found.verdict() != Verdict::Fail || !words.iter().all(|word| text.contains(word)) {
+                wrong.push(format!("{name}: wanted FAIL with {words:?}\n   got {text}"));
+            }
+        }
+        if found.outcome.help.is_none() {
+            wrong.push(format!("{}: no help", together[0].0));
+        }
+    }
+    assert!(wrong.is_empty(), "{} faults were not found as they should be:\n{}", wrong.len(), wrong.join("\n"));
+
+    whole_cluster(&old, &new, &cx);
+    records(&new, &cx);
+}
+
+/// All databases and the roles, not only one database.
+fn whole_cluster(old: &Cluster, new: &Cluster, cx: &Context) {
+    new.psql("drop database synapse");
+    new.psql("alter database base is_template false; alter database base allow_connections true");
+    new.psql("alter database base rename to synapse");
+    let all = json!({ "source": "old", "target": "new" });
+    let same = check(cx, "data_matches", all.clone());
+    assert_eq!(same.verdict(), Verdict::Pass, "{}", told(&same));
+    let expect = |what: &str, broke: &dyn Fn(), mended: &dyn Fn(), words: &str| {
+        broke();
+        let found = check(cx, "data_matches", all.clone());
+        mended();
+        assert_eq!(found.verdict(), Verdict::Fail, "{what}: {}", told(&found));
+        assert!(told(&found).contains(words), "{what}: {}", told(&found));
+    };
+    expect("role", &|| drop(old.psql("create role lost createdb")), &|| drop(old.psql("drop role lost")), "no role lost");
+    expect(
+        "password",
+        &|| drop(new.psql("alter role synapse_user password null")),
+        &|| drop(new.psql("alter role synapse_user password 'x'")),
+        "role synapse_user has no password",
+    );
+    expect(
+        "database",
+        &|| drop(old.psql("create database mas")),
+        &|| drop(old.psql("drop database mas")),
+        "no database mas",
+    );
+    let floor = json!({ "source": "old", "target": "new", "at_least": true });
+    new.psql_in("synapse", "insert into stats values ('new', 1, 'x'); create table newer (id int)");
+    let more = check(cx, "rows_match", floor.clone());
+    assert_eq!(more.verdict(), Verdict::Pass, "{}", told(&more));
+    let exact = check(cx, "rows_match", all);
+    assert_eq!(exact.verdict(), Verdict::Fail, "{}", told(&exact));
+    let excepted = json!({ "source": "old", "target": "new", "except": [
+        { "table": "public.stats", "reason": "written all the time" }, { "table": "newer", "reason": "new in this version" }] });
+    let excepted = check(cx, "data_matches", excepted);
+    assert_eq!(excepted.verdict(), Verdict::Pass, "{}", told(&excepted));
+    assert!(told(&excepted).contains("excepted (written all the time): 601 rows"), "{}", told(&excepted));
+    new.psql_in("synapse", "delete from members where user_id = '@u1'");
+    let fewer = check(cx, "rows_match", floor);
+    assert_eq!(fewer.verdict(), Verdict::Fail, "{}", told(&fewer));
+    assert!(told(&fewer).contains("499 rows in synapse.public.members | wanted: at least 500 rows, as in `old`"), "{}", told(&fewer));
+}
+
+/// A manifest survives its JSON, and a later change is found against it.
+fn records(new: &Cluster, cx: &Context) {
+    let target = new.target("synapse");
+    let taken = block_on(data::record("new", &target, cx)).unwrap();
+    let manifest = Manifest::load(&taken.save().unwrap()).unwrap();
+    assert_eq!(manifest, taken);
+    let cx = context_with(&[("new", target)], Arc::new(One(manifest)));
+    let params = json!({ "recorded": "before", "target": "new" });
+    let same = check(&cx, "data_matches", params.clone());
+    assert_eq!(same.verdict(), Verdict::Pass, "{}", told(&same));
+    new.psql_in("synapse", "update media set body = 'gone' where media_id = 'm3'");
+    let changed = check(&cx, "data_matches", params);
+    assert_eq!(changed.verdict(), Verdict::Fail, "{}", told(&changed));
+    assert!(told(&changed).contains("as in the record `before`"), "{}", told(&changed));
+}
+
+fn unknowns() {
+    let (old, new) = (Cluster::start(Major::V15), Cluster::start(Major::V15));
+    let cx = context(&[
+        ("old", old.target("postgres")),
+        ("new", new.target("postgres")),
+        ("alias", Target { postgres: Some(old.conninfo_tcp("postgres")), ..Target::default() }),
+        ("limited", Target { postgres: Some(new.conninfo("postgres").replace("user=postgres", "user=nobody_special")), ..Target::default() }),
+        ("file", Target { sqlite: Some(old.data().join("PG_VERSION").display().to_string()), ..Target::default() }),
+    ]);
+    let all = json!({ "source": "old", "target": "new" });
+    let unknown = |kind: &str, params: &Value, word: &str| {
+        let evidence = check(&cx, kind, params.clone());
+        assert_eq!(evidence.verdict(), Verdict::Unknown, "{word}: {}", told(&evidence));
+        assert!(told(&evidence).contains(word), "wanted `{word}`: {}", told(&evidence));
+    };
+    let both = |word: &str| {
+        unknown("data_matches", &all, word);
+        unknown("rows_match", &all, word);
+    };
+    both("no table to compare");
+    for cluster in [&old, &new] {
+        cluster.psql("create table empty (id int primary key)");
+    }
+    both("nothing was compared with nothing");
+    for cluster in [&old, &new] {
+        cluster.psql("insert into empty select generate_series(1, 10)");
+    }
+    assert_eq!(check(&cx, "data_matches", all.clone()).verdict(), Verdict::Pass);
+
+    // One object by two names.
+    for kind in ["data_matches", "rows_match"] {
+        let same = check(&cx, kind, json!({ "source": "old", "target": "alias" }));
+        assert_eq!(same.verdict(), Verdict::Fail, "{}", told(&same));
+        assert!(told(&same).contains("are one"), "{}", told(&same));
+    }
+    unknown("data_matches", &json!({ "source": "old", "target": "file" }), "PostgreSQL with SQLite");
+    unknown("data_matches", &json!({ "source": "old", "target": "new", "databases": ["nowhere"] }), "nowhere");
+    unknown("data_matches", &json!({ "source": "old", "target": "new", "tables": ["nowhere"] }), "nowhere");
+    unknown("data_matches", &json!({ "recorded": "before", "target": "new" }), "before");
+
+    // What cannot be read is not "no difference".
+    old.psql("create database closed");
+    old.psql("alter database closed allow_connections false");
+    both("database closed cannot be entered");
+    old.psql("drop database closed");
+    new.psql("create role nobody_special login in role pg_monitor");
+    unknown("rows_match", &json!({ "source": "old", "target": "limited" }), "permission denied");
+    new.psql("grant select on empty to nobody_special; alter table empty enable row level security");
+    unknown("rows_match", &json!({ "source": "old", "target": "limited" }), "row-level security");
+    new.psql("alter table empty disable row level security");
+
+    // A lock that does not go away, and a time limit.
+    let mut blocker = block_until_locked(&new);
+    unknown("data_matches", &all, "lock timeout");
+    unknown("data_matches", &json!({ "source": "old", "target": "new", "timeout": "300ms" }), "within 300ms");
+    let _ = blocker.kill();
+    let _ = blocker.wait();
+    new.psql("select pg_terminate_backend(pid) from pg_stat_activity where query like 'lock table%' and pid <> pg_backend_pid()");
+
+    new.stop();
+    both("`new`");
+    old.stop();
+    both("`old`");
+}
+
+/// Holds an exclusive lock on `empty` until it is killed.
+fn block_until_locked(cluster: &Cluster) -> std::process::Child {
+    let child = std::process::Command::new("psql")
+        .args(["-XAtq", "-d", &cluster.conninfo("postgres"), "-c", "begin", "-c", "lock table empty in access exclusive mode", "-c", "select pg_sleep(60)"])
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    for _ in 0..100 {
+        if cluster.psql("select count(*) from pg_locks where mode = 'AccessExclusiveLock' and relation = 'empty'::regclass") == "1" {
+            return child;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    panic!("the lock was not taken");
+}

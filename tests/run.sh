@@ -1,0 +1,141 @@
+#!/usr/bin/env bash
+# The one test command: formatting, lints, all tests. For Debian 12 with Rust; on another system it does what it can and
+# says loudly what it could not. As root it installs what is missing; it never starts a database server of the system.
+#
+#   tests/run.sh             everything
+#   tests/run.sh NAME...     only tests whose names contain one of these words, without formatting and lints
+#
+# The last line is `N passed, N failed, N skipped`, added up from the test programs' own summaries. The exit status is 0
+# only when everything that ran passed.
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 2
+export LC_ALL=C.UTF-8 CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
+
+target=${CARGO_TARGET_DIR:-$PWD/target}
+pg13=$target/pg13
+say()   { printf '\n== %s\n' "$*"; }
+shout() { printf '\n!! %s\n' "$*" >&2; }
+
+# What the tests use, as package:file pairs.
+wanted=(
+    postgresql-common:/usr/bin/pg_upgradecluster
+    postgresql-15:/usr/lib/postgresql/15/bin/postgres
+    postgresql-client-15:/usr/lib/postgresql/15/bin/psql
+    sqlite3:/usr/bin/sqlite3
+    strace:/usr/bin/strace
+    e2fsprogs:/sbin/mkfs.ext4
+    mount:/bin/mount
+    openssl:/usr/bin/openssl
+    procps:/bin/ps
+    util-linux:/usr/bin/setpriv
+    jq:/usr/bin/jq
+)
+
+install_missing() {
+    local pair missing=()
+    for pair in "${wanted[@]}"; do [ -e "${pair#*:}" ] || missing+=("${pair%%:*}"); done
+    [ ${#missing[@]} -eq 0 ] && return
+    if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+        shout "missing: ${missing[*]}; tests that need them will be SKIPPED (as root on Debian they would be installed)"
+        return
+    fi
+    say "installing ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    # No cluster `15/main` of the system: the tests make their own.
+    if [ ! -e /etc/postgresql-common/createcluster.conf ]; then
+        mkdir -p /etc/postgresql-common
+        echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+    fi
+    local common=(-qq -y --no-install-recommends -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confold)
+    if ! { apt-get -qq update && apt-get "${common[@]}" install "${missing[@]}"; }; then
+        shout "apt-get could not install ${missing[*]} (offline?); tests that need them will be SKIPPED"
+    fi
+}
+
+# PostgreSQL 13 for upgrades: Debian 11's packages, unpacked (not installed) below target/, with an apt state of its own
+# so that the system's lists stay as they are.
+fetch_pg13() {
+    local bin=$pg13/usr/lib/postgresql/13/bin
+    [ -x "$bin/postgres" ] && return
+    if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
+        shout "PostgreSQL 13 cannot be fetched without apt-get and dpkg-deb; its tests will be SKIPPED"
+        return
+    fi
+    say "fetching PostgreSQL 13 (Debian 11 packages, unpacked into ${pg13#"$PWD"/})"
+    local apt=$target/pg13-apt mirror
+    mirror=$(awk '/^URIs:/{print $2; exit}' /etc/apt/sources.list.d/debian.sources 2>/dev/null)
+    if [ -z "$mirror" ] && [ -e /etc/apt/sources.list ]; then
+        mirror=$(awk '$1=="deb"{for(i=2;i<=NF;i++) if($i ~ /^https?:/){print $i; exit}}' /etc/apt/sources.list)
+    fi
+    if [ -z "$mirror" ]; then
+        shout "no Debian mirror is configured here; the tests that need PostgreSQL 13 will be SKIPPED"
+        return
+    fi
+    mkdir -p "$apt"/{state/lists/partial,cache/archives/partial,packages,none}
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror bullseye main" >"$apt/sources.list"
+    cat >"$apt/apt.conf" <<CONF
+Dir::State "$apt/state";
+Dir::State::status "/var/lib/dpkg/status";
+Dir::Cache "$apt/cache";
+Dir::Etc::sourcelist "$apt/sources.list";
+Dir::Etc::sourceparts "$apt/none";
+Dir::Etc::preferencesparts "$apt/none";
+APT::Sandbox::User "root";
+CONF
+    local unpacked=$pg13.new package
+    rm -rf "$unpacked"
+    if (
+        set -e
+        apt-get -qq -c "$apt/apt.conf" update
+        cd "$apt/packages"
+        apt-get -qq -c ../apt.conf download postgresql-13 postgresql-client-13 libssl1.1 libldap-2.4-2 libicu67
+        for package in *.deb; do dpkg-deb -x "$package" "$unpacked"; done
+        LD_LIBRARY_PATH=$(echo "$unpacked"/usr/lib/*-linux-gnu) "$unpacked/usr/lib/postgresql/13/bin/postgres" --version
+    ); then
+        # The server runs as `postgres`, which must be able to come here.
+        chmod -R a+rX "$unpacked"
+        mv "$unpacked" "$pg13"
+    else
+        shout "PostgreSQL 13 could not be fetched (offline?); its tests will be SKIPPED"
+    fi
+    rm -rf "$apt" "$unpacked"
+}
+
+# The server runs as `postgres`, which may not be able to enter the directory that the repository is in.
+reach_pg13() {
+    [ "$(id -u)" = 0 ] && [ -d "$pg13" ] || return
+    local bin=usr/lib/postgresql/13/bin copy=/var/tmp/holdpoint-test-pg13
+    setpriv --reuid=postgres --regid=postgres --clear-groups test -x "$pg13/$bin/postgres" 2>/dev/null && return
+    [ -x "$copy/$bin/postgres" ] || { rm -rf "$copy" && cp -a "$pg13" "$copy" && chmod a+rx "$copy"; }
+    export HOLDPOINT_TEST_PG13=$copy/$bin
+}
+
+install_missing
+fetch_pg13
+reach_pg13
+
+failed=0
+if [ $# -eq 0 ]; then
+    say "cargo fmt --check"
+    cargo fmt --check || failed=1
+    say "cargo clippy --all-targets -- -D warnings"
+    cargo clippy --quiet --all-targets -- -D warnings || failed=1
+fi
+
+say "cargo test"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+status=0
+if [ $# -eq 0 ]; then
+    cargo test --no-fail-fast 2>&1 | tee "$log" || status=$?
+else
+    for word in "$@"; do cargo test --no-fail-fast -- "$word" 2>&1 | tee -a "$log" || status=$?; done
+fi
+[ "$status" -eq 0 ] || failed=1
+grep -q '^test result: ' "$log" || { shout "no test ran"; failed=1; }
+[ "$failed" -eq 0 ] || printf '\nFAILED: see above\n'
+echo
+awk '/^test result: /{for (i = 2; i <= NF; i++) { if ($i ~ /^passed/) p += $(i-1); if ($i ~ /^failed/) f += $(i-1); if ($i ~ /^ignored/) s += $(i-1) }}
+     END { printf "%d passed, %d failed, %d skipped\n", p, f, s }' "$log"
+[ "$status" -ne 0 ] && exit "$status"
+exit "$failed"
