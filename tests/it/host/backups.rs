@@ -295,17 +295,16 @@ fn tiny() {
         must(Command::new("touch").args(["-d", &format!("{hours} hours ago")]).arg(&path));
         path
     };
-    place(26, 10_000_000);
-    place(50, 10_500_000);
-    let newest = place(2, 10_200_000);
+    place(26, 1_000_000);
+    place(50, 1_050_000);
+    let newest = place(2, 1_020_000);
     expect(Verdict::Unknown, "only 2 predecessors", check(dir.path(), json!({})));
     expect(Verdict::Pass, "read to its end", check(dir.path(), json!({ "predecessors": "0" })));
-    place(74, 9_800_000);
+    place(74, 980_000);
     expect(Verdict::Pass, "% of its predecessors' size", check(dir.path(), json!({})));
     sql(&newest, 1_500);
     must(Command::new("touch").args(["-d", "2 hours ago"]).arg(&newest));
-    let seen =
-        expect(Verdict::Fail, "the median of 3 predecessors is 9.54 MiB", check(dir.path(), json!({})));
+    let seen = expect(Verdict::Fail, "the median of 3 predecessors is 977 KiB", check(dir.path(), json!({})));
     assert!(seen.outcome.expected.contains("0.7 to 1.5 times"), "{seen:#?}");
     // The newest is broken: an older one does not stand in for it.
     std::fs::write(&newest, "").unwrap();
