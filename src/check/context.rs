@@ -1,5 +1,6 @@
 //! What a check may use while it measures.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -49,6 +50,8 @@ pub struct Context {
     pub records: Arc<dyn Records>,
     /// A folder for samples that outlive one measurement (growth rates); `None` keeps them in memory only.
     pub samples: Option<PathBuf>,
+    /// The environment that a shell script gets: the runbook's variables, and those secrets that the script names.
+    pub script_env: Arc<dyn Fn(&str) -> BTreeMap<String, String> + Send + Sync>,
     /// Secret values, so that no evidence carries one.
     pub secrets: Arc<Redactor>,
     /// Called now and then during long work; must not block.
@@ -63,6 +66,7 @@ impl Context {
             targets: Arc::new(IndexMap::new()),
             records: Arc::new(NoRecords),
             samples: None,
+            script_env: Arc::new(|_| BTreeMap::new()),
             secrets: Arc::new(Redactor::default()),
             progress: Arc::new(|_| {}),
         }
