@@ -81,8 +81,13 @@ impl Cursor {
 
     /// Takes one complete line, given without its newline. Goes on behind a damaged one, so that each damage is found once.
     pub fn step(&mut self, line: &[u8]) -> Result<(), Damage> {
+        self.step_hashed(line, chain::raw_hash(line))
+    }
+
+    /// The same with the line's hash, which does not depend on other lines and can be made beforehand.
+    pub fn step_hashed(&mut self, line: &[u8], hash: Hash) -> Result<(), Damage> {
         let (number, byte) = (self.lines + 1, self.byte);
-        let prev = std::mem::replace(&mut self.head, chain::raw_hash(line));
+        let prev = std::mem::replace(&mut self.head, hash);
         self.lines = number;
         self.byte += line.len() as u64 + 1;
         let judged = match chain::envelope(line) {
@@ -203,18 +208,19 @@ impl<'a> Iterator for Lines<'a> {
 
 /// Checks a whole journal. `run` is what its folder is called.
 pub fn verify(bytes: &[u8], run: &RunId) -> Report {
-    let mut lines = Lines::new(bytes, 0);
+    let mut walk = Lines::new(bytes, 0);
+    let lines: Vec<&[u8]> = walk.by_ref().collect();
     let mut cursor = Cursor::start(run);
-    let mut report = Report { lines: 0, head: None, problems: Vec::new(), torn: None, hashes: Vec::new() };
-    let mut last: &[u8] = &[];
-    for line in lines.by_ref() {
-        if let Err(damage) = cursor.step(line) {
+    let hashes = spread(&lines, chain::raw_hash);
+    let mut report =
+        Report { lines: 0, head: None, problems: Vec::new(), torn: walk.torn(), hashes: Vec::new() };
+    for (line, hash) in lines.iter().zip(&hashes) {
+        if let Err(damage) = cursor.step_hashed(line, *hash) {
             report.problems.push(damage);
         }
-        report.hashes.push(cursor.head);
-        last = line;
     }
-    report.torn = lines.torn();
+    report.hashes = hashes;
+    let last = lines.last().copied().unwrap_or_default();
     report.lines = cursor.lines;
     if cursor.lines == 0 {
         report.problems.push(Damage { line: 1, byte: 0, what: "the journal holds no complete line".into() });
@@ -229,6 +235,31 @@ pub fn verify(bytes: &[u8], run: &RunId) -> Report {
         report.problems.push(Damage { line: cursor.lines, byte, what: error.to_string() });
     }
     report
+}
+
+/// Does the same to every line, on several cores when there are many lines.
+pub(super) fn spread<T: Send>(lines: &[&[u8]], act: impl Fn(&[u8]) -> T + Sync) -> Vec<T> {
+    let all = |lines: &[&[u8]]| lines.iter().map(|line| act(line)).collect::<Vec<T>>();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(8).min(lines.len() / 1024);
+    if cores < 2 {
+        return all(lines);
+    }
+    std::thread::scope(|scope| {
+        let parts: Vec<_> = lines
+            .chunks(lines.len().div_ceil(cores))
+            .map(|part| {
+                // Where no more threads can be had, this one does the work.
+                std::thread::Builder::new().spawn_scoped(scope, || all(part)).map_err(|_| part)
+            })
+            .collect();
+        parts
+            .into_iter()
+            .flat_map(|part| match part {
+                Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                Err(part) => all(part),
+            })
+            .collect()
+    })
 }
 
 /// How a journal stands to a head that was remembered elsewhere.
