@@ -53,6 +53,18 @@ impl Report {
     }
 }
 
+/// What the chain needs to know of a line.
+pub(super) struct Parsed<'a> {
+    hash: Hash,
+    envelope: Result<chain::Envelope<'a>, chain::DecodeError>,
+}
+
+impl<'a> Parsed<'a> {
+    pub fn of(line: &'a [u8]) -> Self {
+        Parsed { hash: chain::raw_hash(line), envelope: chain::envelope(line) }
+    }
+}
+
 /// Where a reader stands in the chain. The same rules serve `verify`, opening, and lines that others appended.
 #[derive(Debug, Clone)]
 pub(super) struct Cursor {
@@ -81,16 +93,16 @@ impl Cursor {
 
     /// Takes one complete line, given without its newline. Goes on behind a damaged one, so that each damage is found once.
     pub fn step(&mut self, line: &[u8]) -> Result<(), Damage> {
-        self.step_hashed(line, chain::raw_hash(line))
+        self.step_parsed(line, Parsed::of(line))
     }
 
-    /// The same with the line's hash, which does not depend on other lines and can be made beforehand.
-    pub fn step_hashed(&mut self, line: &[u8], hash: Hash) -> Result<(), Damage> {
+    /// The same with what does not depend on other lines and can be made beforehand.
+    pub fn step_parsed(&mut self, line: &[u8], Parsed { hash, envelope }: Parsed<'_>) -> Result<(), Damage> {
         let (number, byte) = (self.lines + 1, self.byte);
         let prev = std::mem::replace(&mut self.head, hash);
         self.lines = number;
         self.byte += line.len() as u64 + 1;
-        let judged = match chain::envelope(line) {
+        let judged = match envelope {
             Ok(envelope) => self.judge(&envelope, &prev, line),
             Err(error) => {
                 self.seq += 1;
@@ -211,15 +223,15 @@ pub fn verify(bytes: &[u8], run: &RunId) -> Report {
     let mut walk = Lines::new(bytes, 0);
     let lines: Vec<&[u8]> = walk.by_ref().collect();
     let mut cursor = Cursor::start(run);
-    let hashes = spread(&lines, chain::raw_hash);
     let mut report =
         Report { lines: 0, head: None, problems: Vec::new(), torn: walk.torn(), hashes: Vec::new() };
-    for (line, hash) in lines.iter().zip(&hashes) {
-        if let Err(damage) = cursor.step_hashed(line, *hash) {
+    report.hashes.reserve(lines.len());
+    for (line, parsed) in lines.iter().zip(spread(&lines, Parsed::of)) {
+        if let Err(damage) = cursor.step_parsed(line, parsed) {
             report.problems.push(damage);
         }
+        report.hashes.push(cursor.head);
     }
-    report.hashes = hashes;
     let last = lines.last().copied().unwrap_or_default();
     report.lines = cursor.lines;
     if cursor.lines == 0 {
@@ -238,8 +250,8 @@ pub fn verify(bytes: &[u8], run: &RunId) -> Report {
 }
 
 /// Does the same to every line, on several cores when there are many lines.
-pub(super) fn spread<T: Send>(lines: &[&[u8]], act: impl Fn(&[u8]) -> T + Sync) -> Vec<T> {
-    let all = |lines: &[&[u8]]| lines.iter().map(|line| act(line)).collect::<Vec<T>>();
+pub(super) fn spread<'a, T: Send>(lines: &[&'a [u8]], act: impl Fn(&'a [u8]) -> T + Sync) -> Vec<T> {
+    let all = |lines: &[&'a [u8]]| lines.iter().map(|line| act(line)).collect::<Vec<T>>();
     let cores = std::thread::available_parallelism().map_or(1, usize::from).min(8).min(lines.len() / 1024);
     if cores < 2 {
         return all(lines);

@@ -12,7 +12,7 @@ use crate::journal::lease::Held;
 use crate::journal::read;
 use crate::journal::record::{Event, Line};
 use crate::journal::store::RunDir;
-use crate::journal::verify::{Damage, Lines, spread};
+use crate::journal::verify::{Damage, Lines, Parsed, spread};
 
 impl Journal {
     /// Opens a journal to go on with it, and reads all of it. A torn tail is cut off and kept beside it; damage anywhere
@@ -115,11 +115,11 @@ impl Journal {
     fn take_in(&mut self, bytes: &[u8]) -> Result<(), Foreign> {
         let mut walk = Lines::new(bytes, self.cursor.byte);
         let lines: Vec<&[u8]> = walk.by_ref().collect();
-        let read = spread(&lines, |line| (chain::raw_hash(line), chain::decode(line)));
+        let read = spread(&lines, |line| (Parsed::of(line), chain::decode(line)));
         self.unseen.reserve(lines.len());
-        for (line, (hash, decoded)) in lines.into_iter().zip(read) {
+        for (line, (parsed, decoded)) in lines.into_iter().zip(read) {
             let byte = self.cursor.byte;
-            self.cursor.step_hashed(line, hash).map_err(Foreign::Damaged)?;
+            self.cursor.step_parsed(line, parsed).map_err(Foreign::Damaged)?;
             let number = self.cursor.lines;
             let line = decoded.map_err(|why| match why {
                 DecodeError::UnknownEvent { .. } | DecodeError::NewerFormat { .. } => {
