@@ -113,6 +113,9 @@ fn copy(
 ) {
     let Some(doomed) = destroys.target.as_deref() else { return };
     let survives_in = destroys.survives_in.as_deref();
+    if survives_in == Some(doomed) {
+        return;
+    }
     let all = known.of.get(doomed).map(Vec::as_slice).unwrap_or_default();
     let in_front = |one: &&Known<'_>| match one.section {
         Section::Pre => one.at == at,

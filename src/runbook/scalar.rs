@@ -85,7 +85,7 @@ impl Walk<'_> {
         let mut complaints = complaints.into_iter();
         let Some(Complaint(code, mut rest, mut help)) = complaints.next() else { return Value::Null };
         if several {
-            rest = format!("must be {}, but this is `{text}`", wanted(rules));
+            rest = format!("must be {}, but this is `{text}`", self.wanted_here(rules, slot));
             help = help.or_else(|| complaints.find_map(|complaint| complaint.2));
         }
         let mut range = node.range();
@@ -94,7 +94,7 @@ impl Walk<'_> {
             match shown {
                 Some(_) => rest = format!("{rest} (the value of {names} stands in it)"),
                 None => {
-                    rest = format!("must be {}, but the secret value of {names} is not", wanted(rules));
+                    rest = format!("must be {}, but the secret value of {names} is not", self.wanted_here(rules, slot));
                     help = None;
                 }
             }
@@ -255,6 +255,12 @@ impl Walk<'_> {
         }
     }
 
+    /// What is wanted, the alternatives that are no single values included.
+    fn wanted_here(&self, rules: &[&Rule], slot: &Slot<'_>) -> String {
+        let all: Vec<&Rule> = slot.leaves.iter().map(|at| self.rules.get(*at)).collect();
+        if all.is_empty() { wanted(rules) } else { wanted(&all) }
+    }
+
     /// Where a variable is named in a value.
     fn reference(&self, node: &Node, name: &str, nth: usize) -> std::ops::Range<usize> {
         subst::place(self.text, node.range(), &format!("${{{name}}}"), nth)
@@ -281,6 +287,9 @@ fn fail_with(what: &str, why: &str) -> Result<(), Complaint> {
 fn in_range(rule: &Rule, value: f64, text: &str) -> Result<(), Complaint> {
     let (least, most) = rule.range;
     let (above, below) = rule.between;
+    if let (Some(only), true) = (least, least == most && least.is_some_and(|least| value != least)) {
+        return Err(Complaint("HP014", format!("must be {only}, but this is {text}"), None));
+    }
     let words = [
         least.filter(|least| value < *least).map(|least| format!("{least} or more")),
         most.filter(|most| value > *most).map(|most| format!("{most} or less")),

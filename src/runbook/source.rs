@@ -10,6 +10,7 @@ use std::sync::Arc;
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, Span};
 
 use super::tree::{Entry, Key, Kind, Node};
+use super::validate::MAX_PROBLEMS;
 use crate::problem::Problem;
 
 /// The largest runbook that is read: 10 000 steps are about 4 MiB.
@@ -168,11 +169,14 @@ impl Builder<'_> {
                     documents += 1;
                     if documents > 1 {
                         let range = self.range(&span);
-                        self.refuse("HP005", "a second document starts here", range, "keep one runbook in a file");
+                        self.refuse("HP005", "a second document", range, "keep one runbook in a file");
                         break;
                     }
                 }
                 Ok((event, span)) => self.event(event, &span),
+            }
+            if self.problems.len() >= MAX_PROBLEMS {
+                break;
             }
         }
         match self.root {
@@ -342,7 +346,8 @@ fn words(kind: &ErrorKind) -> (String, &'static str) {
         ErrorKind::TabInIndentation | ErrorKind::TabNotAllowed => ("a tab stands in the indentation", "indent with spaces"),
         ErrorKind::InvalidIndentation => ("the indentation does not fit", "align it with the lines above"),
         ErrorKind::DirectiveDisallowed => ("a directive (%) is not allowed in a runbook", "leave the line out"),
-        ErrorKind::UnclosedQuotedScalar => ("a quote is not closed", ""),
+        ErrorKind::UnclosedQuotedScalar => ("a quote is not closed", "close it"),
+        ErrorKind::InvalidQuotedScalarIndent => ("a quote before this line is not closed", "close it"),
         ErrorKind::SimpleKeyExpected => ("a key needs a colon and a space after it", ""),
         ErrorKind::InvalidColonPlacement => ("a colon stands where none is expected", quote),
         ErrorKind::UnexpectedEof => ("the file ends too early", ""),

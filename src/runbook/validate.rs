@@ -47,6 +47,8 @@ pub(super) struct Slot<'a> {
     pub item: bool,
     /// Where to point when something is missing: its key.
     pub owner: Option<Range<usize>>,
+    /// All rules of which one is to fit, when there are several.
+    pub leaves: &'a [usize],
 }
 
 impl Slot<'_> {
@@ -94,7 +96,7 @@ impl<'a> Walk<'a> {
     pub fn head(&mut self, root: &Node) -> Value {
         let rules = self.rules;
         let rule = rules.get(rules.root);
-        let slot = Slot { name: "", item: false, owner: None };
+        let slot = Slot { name: "", item: false, owner: None, leaves: &[] };
         if !matches!(root.kind, Kind::Map(_)) {
             let range = first_line(self.text, root.range());
             let problem = Problem::error("HP012", format!("a runbook is a map, but this is {}", root.word()), range);
@@ -110,7 +112,7 @@ impl<'a> Walk<'a> {
         let steps = rules.get(rules.root).properties.get("steps").and_then(|steps| rules.get(*steps).items);
         let Some(rule) = steps else { return Value::Null };
         self.step = Some(at);
-        let value = self.value(node, rule, &Slot { name: "steps", item: true, owner: None });
+        let value = self.value(node, rule, &Slot { name: "steps", item: true, owner: None, leaves: &[] });
         self.step = None;
         value
     }
@@ -137,7 +139,7 @@ impl<'a> Walk<'a> {
                     return self.wrong_kind(node, &[rule], slot);
                 }
                 self.count(items.len(), rule, node, slot);
-                let inner = Slot { name: slot.name, item: true, owner: None };
+                let inner = Slot { name: slot.name, item: true, owner: None, leaves: &[] };
                 let values = items.iter().map(|item| match rule.items {
                     Some(rule) => self.value(item, rule, &inner),
                     None => self.untyped(item, &inner),
@@ -158,7 +160,7 @@ impl<'a> Walk<'a> {
         for entry in node.entries() {
             let key = &*entry.key.text;
             let top = slot.name.is_empty() && !slot.item;
-            let inner = Slot { name: key, item: false, owner: Some(entry.key.range()) };
+            let inner = Slot { name: key, item: false, owner: Some(entry.key.range()), leaves: &[] };
             let was = self.literal;
             self.literal |= top && matches!(key, "vars" | "environments" | "name" | "holdpoint");
             let value = match (rule.properties.get(key), rule.extra) {
@@ -251,7 +253,7 @@ impl<'a> Walk<'a> {
         if entries.len() > 1 {
             return Value::Null;
         }
-        let slot = Slot { name: kind, item: false, owner: Some(entry.key.range()) };
+        let slot = Slot { name: kind, item: false, owner: Some(entry.key.range()), leaves: &[] };
         let value = self.value(&entry.value, *body, &slot);
         if !self.builds() {
             return Value::Null;
@@ -280,7 +282,8 @@ impl<'a> Walk<'a> {
                     let all: Vec<&Rule> = leaves.iter().map(|at| rules.get(*at)).collect();
                     return self.wrong_kind(node, &all, slot);
                 }
-                return self.scalar(node, text, *plain, &scalars, slot);
+                let slot = Slot { leaves: &leaves, ..slot.clone() };
+                return self.scalar(node, text, *plain, &scalars, &slot);
             }
         };
         let fitting: Vec<usize> = leaves.iter().copied().filter(|at| rules.get(*at).kinds.takes(kind)).collect();
