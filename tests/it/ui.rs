@@ -285,6 +285,8 @@ fn dumb() {
     person.types("x\n");
     person.sees("none of the choices");
     person.types("g\n");
+    let after = person.session.expect(expectrl::Eof).unwrap();
+    assert!(!after.as_bytes().contains(&0x1b), "{after:?}");
     assert_eq!(person.answered(), "Go");
 }
 
