@@ -39,6 +39,9 @@ impl Records for NoRecords {
     }
 }
 
+/// Gives the environment variables of a script, from its text.
+pub type ScriptEnv = dyn Fn(&str) -> BTreeMap<String, String> + Send + Sync;
+
 /// Everything a check may use. Cheap to clone.
 #[derive(Clone)]
 pub struct Context {
@@ -51,7 +54,7 @@ pub struct Context {
     /// A folder for samples that outlive one measurement (growth rates); `None` keeps them in memory only.
     pub samples: Option<PathBuf>,
     /// The environment that a shell script gets: the runbook's variables, and those secrets that the script names.
-    pub script_env: Arc<dyn Fn(&str) -> BTreeMap<String, String> + Send + Sync>,
+    pub script_env: Arc<ScriptEnv>,
     /// Secret values, so that no evidence carries one.
     pub secrets: Arc<Redactor>,
     /// Called now and then during long work; must not block.
