@@ -1,4 +1,5 @@
-//! Values that would become code: a variable in the text of `bash -c`, or in an SQL statement.
+//! What would not run as it reads: values that become code (in the text of `bash -c`, in an SQL statement), and spaces
+//! that are none.
 
 use super::Places;
 use crate::problem::Problem;
@@ -12,6 +13,8 @@ pub(super) fn judge(at: usize, places: &Places<'_>, problems: &mut Vec<Problem>)
     let Some(step) = places.doc.step(at) else { return };
     for path in ["run", "rehearse", "rollback.run"] {
         argv(step.at(path), places, problems);
+        let run = step.at(path);
+        run.into_iter().chain(run.map(Node::items).unwrap_or_default()).for_each(|node| spaces(node, places, problems));
     }
     for path in ["sql.statements", "rollback.sql.statements"] {
         for statement in step.at(path).map(Node::items).unwrap_or_default() {
@@ -45,6 +48,15 @@ fn sql(statement: &Node, places: &Places<'_>, problems: &mut Vec<Problem>) {
     } else {
         problems.push(Problem::warning("HP062", message, range).help("make sure that no value can end the statement"));
     }
+}
+
+/// Spaces that a shell does not take for spaces, and that nobody can tell from them.
+fn spaces(node: &Node, places: &Places<'_>, problems: &mut Vec<Problem>) {
+    let odd = |c: char| matches!(c, '\u{a0}' | '\u{1680}' | '\u{2000}'..='\u{200a}' | '\u{202f}' | '\u{205f}' | '\u{3000}');
+    let Some(c) = node.text().and_then(|text| text.chars().find(|c| odd(*c))) else { return };
+    let range = place(&places.doc.source().text, node.range(), c.encode_utf8(&mut [0; 4]), 0);
+    let message = format!("this space is none to a shell (U+{:04X})", c as u32);
+    problems.push(Problem::error("HP056", message, range).help("type an ordinary space; the text was pasted, perhaps"));
 }
 
 fn first_name(node: &Node, places: &Places<'_>) -> Option<(String, std::ops::Range<usize>)> {

@@ -220,9 +220,15 @@ impl Builder<'_> {
             Event::MappingStart(..) => self.open.push(Open::new(range, Kind::Map(Vec::new()))),
             Event::SequenceEnd | Event::MappingEnd => {
                 if let Some(Open { mut node, .. }) = self.open.pop() {
-                    let last = match &node.kind {
-                        Kind::Seq(items) => items.last().map(|last| last.range().end),
-                        Kind::Map(entries) => entries.last().map(|last| last.value.range().end),
+                    let last = match &mut node.kind {
+                        Kind::Seq(items) => {
+                            items.shrink_to_fit();
+                            items.last().map(|last| last.range().end)
+                        }
+                        Kind::Map(entries) => {
+                            entries.shrink_to_fit();
+                            entries.last().map(|last| last.value.range().end)
+                        }
                         Kind::Scalar { .. } => None,
                     };
                     // The end of a block is only seen at what follows it; the end of its last value is what is meant.

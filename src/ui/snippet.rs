@@ -152,8 +152,15 @@ fn within(text: &str, range: &Range<usize>) -> Range<usize> {
     start..floor(range.end).max(start)
 }
 
+/// One line of safe text; a message that quotes a whole file is cut.
 fn one_line(text: &str) -> String {
-    neutral(&text.replace(['\n', '\r'], " "))
+    const MOST: usize = 1_000;
+    let mut line = neutral(&text.replace(['\n', '\r'], " "));
+    if let Some((cut, _)) = line.char_indices().nth(MOST) {
+        line.truncate(cut);
+        line.push('…');
+    }
+    line
 }
 
 /// Breaks a line between words.
