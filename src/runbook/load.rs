@@ -62,7 +62,8 @@ fn steps(root: &Node) -> &[Node] {
 }
 
 fn defect(why: &str, range: std::ops::Range<usize>) -> Problem {
-    Problem::error("HP000", format!("a defect in Holdpoint: {why}"), range).help("please report it with this runbook")
+    Problem::error("HP000", format!("a defect in Holdpoint: {why}"), range)
+        .help("please report it with this runbook")
 }
 
 impl Document {
@@ -137,7 +138,8 @@ impl Document {
     /// The schema let something through that the types refuse. Its words may quote a value, so they are not shown when
     /// the runbook has secrets.
     fn unread(&self, why: &serde_json::Error, node: &Node) -> Problem {
-        let why = if self.names.secrets.is_empty() { why.to_string() } else { "its types refuse this".to_owned() };
+        let why =
+            if self.names.secrets.is_empty() { why.to_string() } else { "its types refuse this".to_owned() };
         defect(&why, first_line(&self.source.text, node.range()))
     }
 }
@@ -155,7 +157,9 @@ fn beside(text: &str, root: &Node, work: impl FnOnce()) -> Result<(), Problem> {
         let reader = std::thread::Builder::new().spawn_scoped(scope, || second_reading(text, root));
         work();
         match reader {
-            Ok(reader) => reader.join().unwrap_or_else(|_| Err(defect("the second YAML reader broke down", 0..0))),
+            Ok(reader) => {
+                reader.join().unwrap_or_else(|_| Err(defect("the second YAML reader broke down", 0..0)))
+            }
             Err(_) => second_reading(text, root),
         }
     })
@@ -164,7 +168,8 @@ fn beside(text: &str, root: &Node, work: impl FnOnce()) -> Result<(), Problem> {
 /// Reads the text again with another reader and compares every key and every value, in order.
 fn second_reading(text: &str, root: &Node) -> Result<(), Problem> {
     let mut first = None;
-    let result = Same { node: root, differs: &mut first }.deserialize(serde_yaml::Deserializer::from_str(text));
+    let result =
+        Same { node: root, differs: &mut first }.deserialize(serde_yaml::Deserializer::from_str(text));
     let Err(why) = result else { return Ok(()) };
     let (range, what) = match first {
         Some(range) => (range, "two YAML readers disagree about this value".to_owned()),
@@ -230,7 +235,8 @@ impl<'de> Visitor<'de> for Same<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         for entry in self.node.entries() {
-            let key = Node::new(entry.key.range(), Kind::Scalar { text: entry.key.text.clone(), plain: false });
+            let key =
+                Node::new(entry.key.range(), Kind::Scalar { text: entry.key.text.clone(), plain: false });
             if map.next_key_seed(Same { node: &key, differs: &mut *self.differs })?.is_none() {
                 return Err(self.differs());
             }
