@@ -31,7 +31,7 @@ fn argv(run: Option<&Node>, places: &Places<'_>, problems: &mut Vec<Problem>) {
     let shell = texts.iter().position(|text| SHELLS.contains(&text.rsplit('/').next().unwrap_or_default()));
     let Some(shell) = shell else { return };
     let takes_code = |text: &&str| text.starts_with('-') && !text.starts_with("--") && text.contains('c');
-    let Some(flag) = texts.iter().skip(shell + 1).position(|text| takes_code(text)) else { return };
+    let Some(flag) = texts.iter().skip(shell + 1).position(takes_code) else { return };
     let Some(code) = items.get(shell + 1 + flag + 1) else { return };
     if let Some((name, range)) = first_name(code, places) {
         problems.push(
