@@ -187,7 +187,9 @@ impl Reader {
                 one(ranges, negated)
             }
             Some('\\') => one(self.escape()?, false),
-            Some(c @ ('*' | '+' | '?' | '{')) => return Err(format!("`{c}` has nothing to repeat in a pattern")),
+            Some(c @ ('*' | '+' | '?' | '{')) => {
+                return Err(format!("`{c}` has nothing to repeat in a pattern"));
+            }
             Some(c) => one(vec![(c, c)], false),
             None => Vec::new(),
         })
@@ -210,11 +212,15 @@ impl Reader {
             Some('+') => (1, None),
             Some('?') => (0, Some(1)),
             Some('{') => {
-                let close = self.chars[self.at..].iter().position(|c| *c == '}').ok_or("`{` is not closed in a pattern")?;
+                let close = self.chars[self.at..]
+                    .iter()
+                    .position(|c| *c == '}')
+                    .ok_or("`{` is not closed in a pattern")?;
                 let inner: String = self.chars[self.at + 1..self.at + close].iter().collect();
                 self.at += close;
                 let (min, max) = inner.split_once(',').unwrap_or((&inner, &inner));
-                let number = |n: &str| n.parse::<usize>().ok().filter(|n| *n <= 1000).ok_or("bad counts in a pattern");
+                let number =
+                    |n: &str| n.parse::<usize>().ok().filter(|n| *n <= 1000).ok_or("bad counts in a pattern");
                 (number(min)?, if max.is_empty() { None } else { Some(number(max)?) })
             }
             _ => return Ok(vec![atom]),

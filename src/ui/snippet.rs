@@ -116,7 +116,8 @@ impl Window {
         let from = text[..from].rfind('\n').map_or(0, |at| at + 1);
         let to = text[to..].find('\n').map_or(text.len(), |at| to + at);
         let first_line = text[..from].matches('\n').count() + 1;
-        let mut window = Window { lines: String::with_capacity(to - from), first_line, places: places.clone() };
+        let mut window =
+            Window { lines: String::with_capacity(to - from), first_line, places: places.clone() };
         // Every range is moved to where its text stands in the neutralised lines.
         let mut chars = text[from..to].char_indices().peekable();
         while let Some((at, c)) = chars.next() {
@@ -152,8 +153,15 @@ fn within(text: &str, range: &Range<usize>) -> Range<usize> {
     start..floor(range.end).max(start)
 }
 
+/// One line of safe text; a message that quotes a whole file is cut.
 fn one_line(text: &str) -> String {
-    neutral(&text.replace(['\n', '\r'], " "))
+    const MOST: usize = 1_000;
+    let mut line = neutral(&text.replace(['\n', '\r'], " "));
+    if let Some((cut, _)) = line.char_indices().nth(MOST) {
+        line.truncate(cut);
+        line.push('…');
+    }
+    line
 }
 
 /// Breaks a line between words.
@@ -182,7 +190,8 @@ mod tests {
     #[test]
     fn draws_place_cause_and_help() {
         let source = Source::new("a.yaml", "name: x\nsteps:\n  - presonditions: []\n");
-        let problem = Problem::error("HP010", "a step has no key `presonditions`", 19..32).help("did you mean `preconditions`?");
+        let problem = Problem::error("HP010", "a step has no key `presonditions`", 19..32)
+            .help("did you mean `preconditions`?");
         let drawn = render(&[problem], &source, false, 80);
         assert_eq!(
             drawn,
@@ -196,7 +205,10 @@ mod tests {
         let source = Source::new("a\x1b[2J.yaml", "key: \x1b[31m\u{202e}x\u{85}y\r\n");
         let problem = Problem::error("HP003", "bad \x1b]0;x\x07", 5..6).label("\x1b[0m").help("a\nb\rc");
         let drawn = render(&[problem], &source, false, 80);
-        assert!(drawn.chars().all(|c| c == '\n' || !c.is_control()) && !drawn.contains('\u{202e}'), "{drawn:?}");
+        assert!(
+            drawn.chars().all(|c| c == '\n' || !c.is_control()) && !drawn.contains('\u{202e}'),
+            "{drawn:?}"
+        );
         assert!(drawn.contains(":1:6"), "{drawn}");
     }
 
@@ -205,7 +217,10 @@ mod tests {
         let source = Source::new("a", format!("first\n{}last\n", "x: y\n".repeat(100_000)));
         let problem = Problem::error("HP006", "twice", 500_006..500_010).also(0..5, "first here");
         let drawn = render(&[problem], &source, false, 80);
-        assert!(drawn.contains("1 | first") && drawn.contains("100002 | last") && drawn.lines().count() < 15, "{drawn}");
+        assert!(
+            drawn.contains("1 | first") && drawn.contains("100002 | last") && drawn.lines().count() < 15,
+            "{drawn}"
+        );
         let many = vec![Problem::error("HP006", "twice", 0..1); 150];
         let drawn = render(&many, &source, false, 80);
         assert!(drawn.ends_with("and 50 problems that are not shown\n\n150 errors\n"));

@@ -23,15 +23,19 @@ fn checks() -> Vec<CheckSchema> {
         schema: json!({ "type": "object", "properties": properties }),
     };
     vec![
-        of("disk_free", json!({ "path": { "type": "string" }, "at_least": { "anyOf": [
-            { "type": "string", "format": "size" }, { "type": "string", "pattern": "^[0-9]+%$" } ] } })),
+        of(
+            "disk_free",
+            json!({ "path": { "type": "string" }, "at_least": { "anyOf": [
+            { "type": "string", "format": "size" }, { "type": "string", "pattern": "^[0-9]+%$" } ] } }),
+        ),
         of("data_matches", json!({ "source": target, "target": target })),
         of("file", json!({ "path": { "type": "string" } })),
     ]
 }
 
 fn facts(spec: &CheckSpec) -> Result<CheckFacts, String> {
-    let text = |key: &str| spec.params.get(key).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
+    let text =
+        |key: &str| spec.params.get(key).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
     let proves = (spec.kind == "data_matches")
         .then(|| DataProof { of: ProofSource::Target(text("source")), held_by: text("target") });
     Ok(CheckFacts { proves, ..CheckFacts::default() })
@@ -90,8 +94,15 @@ fn measure(steps: usize) {
     println!(
         "{steps:>6} steps {:>5.2} MB  total {:.3} s (tree {:.3}, parse {:.3}, bind {:.3}, lint {:.3}, guards {:.3})  \
          peak {:.0} MiB  {} problems  {guards} guards",
-        bytes as f64 / 1e6, all.as_secs_f64(), read.as_secs_f64(), parsed.as_secs_f64(), (bind - parsed).as_secs_f64(),
-        (linted - bind).as_secs_f64(), (all - linted).as_secs_f64(), peak_mib(), problems.len(),
+        bytes as f64 / 1e6,
+        all.as_secs_f64(),
+        read.as_secs_f64(),
+        parsed.as_secs_f64(),
+        (bind - parsed).as_secs_f64(),
+        (linted - bind).as_secs_f64(),
+        (all - linted).as_secs_f64(),
+        peak_mib(),
+        problems.len(),
     );
 }
 
