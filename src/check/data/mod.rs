@@ -29,7 +29,8 @@ const TIMEOUT: Span = Span::secs(86_400);
 
 /// Measures what a target holds, for a `record` step.
 pub async fn record(target_name: &str, target: &Target, cx: &Context) -> Result<Manifest, String> {
-    let ask = side::Ask { purpose: "record", level: Level::Contents, databases: Vec::new(), tables: Vec::new() };
+    let ask =
+        side::Ask { purpose: "record", level: Level::Contents, databases: Vec::new(), tables: Vec::new() };
     let side = side::of(target_name, target, &ask, cx, &progress::Tally::new(cx)).await?;
     Ok(side.manifest)
 }
@@ -39,7 +40,10 @@ fn source(source: Option<&String>, recorded: Option<&String>) -> Result<ProofSou
     match (source, recorded) {
         (Some(name), None) => Ok(ProofSource::Target(name.clone())),
         (None, Some(name)) => Ok(ProofSource::Recorded(name.clone())),
-        (None, None) => Err("`source` (a target) or `recorded` (the name of a record) must say what to compare with".into()),
+        (None, None) => {
+            Err("`source` (a target) or `recorded` (the name of a record) must say what to compare with"
+                .into())
+        }
         (Some(_), Some(_)) => Err("`source` and `recorded` cannot both be given".into()),
     }
 }
