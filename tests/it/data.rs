@@ -1,10 +1,10 @@
 //! `data_matches` and `rows_match` on real servers and files: identical data in another order passes, and every fault
 //! that has ever slipped through an upgrade is found and named.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use holdpoint::base::CheckId;
-use holdpoint::check::context::{NoRecords, Records};
+use holdpoint::check::context::{NoRecords, Progress, Records};
 use holdpoint::check::data::manifest::Manifest;
 use holdpoint::check::{Context, Evidence, Verdict, data, measure};
 use holdpoint::runbook::{CheckSpec, Target};
@@ -87,7 +87,12 @@ fn faults(from: Major) {
     let cx = context(&[("old", old.target("synapse")), ("new", new.target("synapse"))]);
     let params = json!({ "source": "old", "target": "new", "databases": ["synapse"] });
 
-    let same = check(&cx, "data_matches", params.clone());
+    let told_so_far: Arc<Mutex<Vec<Progress>>> = Arc::default();
+    let told_here = Arc::clone(&told_so_far);
+    let watched = Context { progress: Arc::new(move |p| told_here.lock().unwrap().push(p)), ..cx.clone() };
+    let same = check(&watched, "data_matches", params.clone());
+    let last = told_so_far.lock().unwrap().last().cloned().unwrap();
+    assert!(last.total >= Some(last.done) && last.done > 0, "{last:?}");
     assert_eq!(same.verdict(), Verdict::Pass, "identical data in another order: {}", told(&same));
     assert_eq!(same.outcome.seen.len(), 2);
     let same = check(&cx, "rows_match", params.clone());

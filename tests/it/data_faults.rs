@@ -16,6 +16,14 @@ pub const FAULTS: &[&[Fault]] = &[
         "truncate events",
         &["0 rows in synapse.public.events", "3,000 rows, as in `old`"],
     )],
+    // What t2bot.io lived with: rows that an index scan does not see.
+    &[(
+        "row that an index hides",
+        "update pg_index set indisready = false where indexrelid = 'members_pkey'::regclass; \
+         insert into members values ('@u1', '!r1', 1, 1001); \
+         update pg_index set indisready = true where indexrelid = 'members_pkey'::regclass",
+        &["501 rows in synapse.public.members", "1 row is extra: user_id=@u1, room_id=!r1"],
+    )],
     &[(
         "changed byte",
         "update events set body = overlay(body placing 'Z' from 5) where stream_ordering = 100",
