@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
 mod data;
+mod data_faults;
 mod data_sqlite;
 mod harness;
 mod host;
