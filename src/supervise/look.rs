@@ -59,9 +59,10 @@ pub fn look(dir: &Path, redactor: &Redactor) -> Found {
         Ok(Some(supervised)) => supervised,
         Err(why) => return Found::Unclear { why },
     };
-    // `exit.json` is in place before the lock goes: who finds the lock free reads the last word.
+    // `exit.json` is on disk before the lock goes: who finds the lock free reads the last word, and it stays.
     let damaged = match record::read::<ExitRecord>(dir, EXIT) {
-        Ok(Some(exit)) => return Found::Ended(Box::new(exit)),
+        Ok(Some(exit)) if !supervised => return Found::Ended(Box::new(exit)),
+        Ok(Some(_)) => None,
         Ok(None) => None,
         Err(why) => Some(why),
     };
