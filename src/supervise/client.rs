@@ -88,6 +88,8 @@ impl Handle {
 
 /// Starts a command under a supervisor of its own, which keeps its records in `dir`. The folder is made here, for its owner
 /// only, or for the group as well where the folder around it is so; it must not have been used before.
+///
+/// Cancelled in the middle, it leaves open whether the command runs: ask [`look()`].
 pub async fn start(dir: &Path, spec: &Spec) -> Result<Handle, StartError> {
     start_with(Path::new(OURSELVES), dir, spec).await
 }

@@ -32,7 +32,8 @@ pub enum Found {
     /// It ended, and this is on record.
     Ended(Box<ExitRecord>),
     /// Its supervisor is gone, but it, or something that it started, still runs. It must not be started again, and how
-    /// it ends will not be on record.
+    /// it ends will not be on record. Looked for are the command itself and its session: a daemon that left the session is
+    /// seen only as long as there is a supervisor.
     Orphaned {
         /// The command, or the oldest process of it that is left.
         pid: u32,
