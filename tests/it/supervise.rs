@@ -25,6 +25,7 @@ pub fn register(r: &mut Registry) {
         play_engine(&order.into_string().unwrap());
     }
     r.add("supervise::exit_status_and_output", &[], exit_status_and_output);
+    r.add("supervise::shared_folder", &[], shared_folder);
     r.add("supervise::not_started", &[], not_started);
     r.add("supervise::clean_surroundings", &[], clean_surroundings);
     r.add("supervise::another_user", &[Need::Root], another_user);
@@ -157,6 +158,22 @@ fn exit_status_and_output() {
     // The shell's own exit status for an inner part that a signal killed is an exit, not a signal.
     let inner = run(&dir.with_file_name("3"), &spec("bash -c 'kill -9 $$'; echo not reached"));
     assert_eq!(inner.ending, Ending::Exited { status: 137 });
+}
+
+fn shared_folder() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    let (place, dir) = place();
+    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o2770)).unwrap();
+    run(&dir, &spec("echo x"));
+    let mode = |path: &Path| fs::metadata(path).unwrap().mode() & 0o7777;
+    assert_eq!(mode(&dir), 0o2770);
+    let names = ["exit.json", "output.log", "supervisor.json", "command.json", "supervisor.lock"];
+    assert_eq!(names.map(|name| mode(&dir.join(name))), [0o640; 5]);
+    // A folder that somebody else has put there, or a way to another place, is not used.
+    fs::create_dir(place.path().join("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(place.path().join("elsewhere"), place.path().join("2")).unwrap();
+    let error = block(client::start_with(program(), &place.path().join("2"), &spec("true"))).unwrap_err();
+    assert!(error.to_string().ends_with("is not a folder of ours"), "{error}");
 }
 
 fn not_started() {
@@ -366,12 +383,17 @@ fn left_running_is_named_and_lives() {
         begun.elapsed()
     );
     assert_eq!(exit.ending, Ending::Exited { status: 0 });
-    assert!(exit.left_running.len() >= 1, "{exit:?}");
+    assert!(!exit.left_running.is_empty(), "{exit:?}");
     let daemon = pid_in(place.path().join("daemon"));
     assert!(exit.left_running.iter().any(|name| name.contains(&format!("(pid {daemon})"))), "{exit:?}");
     assert!(alive(daemon));
     assert_eq!(output(&dir), "done\n");
+    let record: serde_json::Value =
+        serde_json::from_slice(&fs::read(dir.join("supervisor.json")).unwrap()).unwrap();
+    let supervisor = record["pid"].as_u64().unwrap() as u32;
+    assert!(alive(supervisor), "it keeps the pipe open, though the command is over");
     until("the daemon lives on", || place.path().join("lived").exists());
+    until("and then the supervisor goes too", || !alive(supervisor));
 }
 
 fn long_line() {
