@@ -13,13 +13,12 @@ mod ui;
 mod journal;
 mod runbook;
 mod supervise;
+mod harness;
+mod night;
 
 use harness::Registry;
 
 fn main() -> std::process::ExitCode {
-    if let Some(job) = std::env::var_os("HOLDPOINT_TEST_CHILD") {
-        return journal::child(&job);
-    }
     let mut registry = Registry::default();
     data::register(&mut registry);
     host::register(&mut registry);
@@ -28,5 +27,6 @@ fn main() -> std::process::ExitCode {
     journal::register(&mut registry);
     runbook::register(&mut registry);
     supervise::register(&mut registry);
+    night::register(&mut registry);
     registry.run()
 }

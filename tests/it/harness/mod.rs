@@ -3,12 +3,14 @@
 #![allow(dead_code, unused_imports, reason = "each test file uses its own part of the harness")]
 
 mod cluster;
+pub mod debian;
 mod sandbox;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 pub use cluster::{Cluster, Major, must};
+pub use debian::Debian;
 use libtest_mimic::{Arguments, Failed, Trial};
 pub use sandbox::{Ran, Sandbox, eventually, finish};
 
@@ -25,6 +27,8 @@ pub enum Need {
     Pg13,
     /// Debian's pg_upgradecluster and friends.
     PgCommon,
+    /// A throw-away Debian of our own, with PostgreSQL 13 from Debian 11.
+    Debian11,
 }
 
 impl Need {
@@ -36,6 +40,7 @@ impl Need {
             Need::Pg15 => absent("/usr/lib/postgresql/15/bin/postgres"),
             Need::Pg13 => pg13_bin().is_none().then(|| "PostgreSQL 13 is not unpacked".to_owned()),
             Need::PgCommon => absent("/usr/bin/pg_upgradecluster"),
+            Need::Debian11 => debian::missing(),
         }
     }
 }

@@ -1,0 +1,354 @@
+//! The night of June 2021, with real parts: Debian's own tools move a PostgreSQL 13 cluster to 15, the disk is full for a
+//! moment while they copy, nobody looks, and the next operator wants to clean up. That night it cost five months of
+//! messages. Here every way to the drop is refused until the rows are there.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use expectrl::{Expect, Regex, Session};
+
+use crate::harness::{Debian, Need, Registry};
+
+const RUNBOOK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/runbooks/postgres-major-upgrade.yaml");
+const ROWS: u64 = 1_000_000;
+const DROP: &str = "drop-old=cluster 13/main";
+
+/// Where the new cluster's files go: a small file system of its own.
+const NEW: &str = "/var/lib/postgresql/15";
+
+pub fn register(r: &mut Registry) {
+    let needs = [Need::Debian11, Need::Pg15, Need::PgCommon];
+    r.add("night::a_copy_that_failed_unseen_is_not_cleaned_up_after", &needs, a_copy_that_failed_unseen);
+    r.add("night::duplicate_keys_behind_a_success_are_found", &needs, duplicate_keys_behind_a_success);
+}
+
+/// What holdpoint said.
+struct Said {
+    status: Option<i32>,
+    text: String,
+}
+
+impl Said {
+    #[track_caller]
+    fn exits(self, status: i32) -> Said {
+        assert_eq!(self.status, Some(status), "{}", self.text);
+        self
+    }
+
+    /// White space may be anything: lines are wrapped.
+    #[track_caller]
+    fn says(self, wanted: &str) -> Said {
+        let flat = self.text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(flat.contains(wanted), "`{wanted}` is not in:\n{}", self.text);
+        self
+    }
+}
+
+/// The machine of that night.
+struct Night {
+    debian: Debian,
+}
+
+impl Night {
+    fn new() -> Night {
+        let debian = Debian::new();
+        debian.copy_in(Path::new(RUNBOOK), "/srv/upgrade.yaml");
+        debian.program("/usr/local/sbin/app-start", APP_START);
+        debian.program("/usr/local/sbin/app-stop", APP_STOP);
+        debian.program("/usr/local/sbin/app-running", APP_RUNNING);
+        debian.program("/usr/local/share/app.sql", "insert into events select max(stream) + 1, 'hello' from events");
+        debian.sh(
+            "install -d -o postgres -g postgres /srv/dumps /var/lib/postgresql/15
+             pg_createcluster 13 main --port 5432 --locale C.UTF-8
+             printf 'fsync = off\nmax_wal_size = 64MB\n' >/etc/postgresql/13/main/conf.d/test.conf
+             pg_ctlcluster 13 main start",
+        );
+        debian.sql("13/main", "postgres", "create role synapse login");
+        debian.sql("13/main", "postgres", "create database synapse owner synapse");
+        Night { debian }
+    }
+
+    /// The new cluster gets a small disk of its own.
+    fn small_disk(&self, megabytes: u32) {
+        self.debian.sh(&format!(
+            "truncate -s {megabytes}M /tmp/disk; mkfs.ext4 -q -F -m 1 /tmp/disk
+             mount -o loop /tmp/disk {NEW}; chown postgres:postgres {NEW}",
+        ));
+    }
+
+    /// Something else fills that disk but for so many megabytes.
+    fn fill_disk(&self, leave: u64) {
+        self.debian.sh(&format!(
+            "free=$(df --output=avail --block-size=1M {NEW} | tail -1)
+             fallocate -l $((free - {leave}))M {NEW}/nightly.tar",
+        ));
+    }
+
+    fn start_app(&self) {
+        self.debian.sh("app-start");
+    }
+
+    /// holdpoint without a terminal, by somebody.
+    fn holdpoint(&self, who: &str, arguments: &[&str]) -> Said {
+        let mut command = self.debian.command("timeout");
+        command.args(["120", "holdpoint", "--store", "/srv/store", "--operator", who]).args(arguments);
+        let output = command.output().unwrap();
+        let text = format!(
+            "$ holdpoint {}\n{}{}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        if std::env::var_os("HOLDPOINT_TEST_SHOW").is_some() {
+            eprintln!("{text}\nexit {:?}\n", output.status.code());
+        }
+        Said { status: output.status.code(), text }
+    }
+
+    fn start(&self) -> Vec<String> {
+        let mut words: Vec<String> = ["run", "/srv/upgrade.yaml", "--env", "production"].map(str::to_owned).to_vec();
+        for pair in [
+            "backups=/srv/dumps",
+            "stop_app=app-stop --now",
+            "start_app=app-start",
+            "app_running=app-running",
+            "soak=2s",
+        ] {
+            words.extend(["--var".to_owned(), pair.to_owned()]);
+        }
+        words
+    }
+
+    /// Somebody at a terminal starts the run and says yes to every step up to the copy.
+    fn starts_at_a_terminal(&self, who: &str) -> Terminal {
+        let mut command = self.debian.command_at_terminal("holdpoint");
+        command.args(["--store", "/srv/store", "--operator", who]).args(self.start());
+        let mut session = Session::spawn(command).unwrap();
+        session.set_expect_timeout(Some(Duration::from_secs(40)));
+        let mut terminal = Terminal { session };
+        terminal.answers("protected environment", "production");
+        terminal.answers(": announce", "g");
+        terminal.answers(r"\[c\]arried out", "c");
+        terminal.answers("Who is the second person", "Bea, +1 555 0100");
+        for step in ["preflight", "stop-app", "freeze", "backup-old", "record-old", "copy"] {
+            terminal.answers(&format!(r"Step \d+ of \d+: {step}\s"), "g");
+        }
+        terminal
+    }
+
+    fn rows(&self, cluster: &str, table: &str) -> u64 {
+        self.debian.sql(cluster, "synapse", &format!("select count(*) from {table}")).parse().unwrap()
+    }
+
+    fn run(&self) -> String {
+        let runs = self.debian.sh("ls /srv/store/runs 2>/dev/null || ls /srv/store");
+        runs.split_whitespace().find(|name| name.starts_with("postgres-major-upgrade")).unwrap().to_owned()
+    }
+
+    /// Every way to the drop that an operator in a hurry would try.
+    #[track_caller]
+    fn nothing_leads_to_the_drop(&self, who: &str) {
+        let because = ["--reason", "pg_upgradecluster said Success"];
+        self.holdpoint(who, &["resume"]).exits(3).says(&format!("{} rows", thousands(ROWS)));
+        self.holdpoint(who, &["resume", "--confirm", DROP]).exits(3).says(&format!("{} rows", thousands(ROWS)));
+        for step in ["copy", "drop-old"] {
+            let decide = format!("{step}=done");
+            self.holdpoint(who, &["resume", "--decide", &decide, because[0], because[1], "--confirm", DROP]).exits(3);
+        }
+        let again: Vec<String> = self.start();
+        let again: Vec<&str> = again.iter().map(String::as_str).collect();
+        self.holdpoint(who, &again).exits(3).says("is not finished");
+        assert_eq!(self.rows_at_rest(), ROWS, "the old cluster has lost nothing");
+    }
+
+    /// The rows of the old cluster, which is stopped: it is started for a moment and not written to.
+    fn rows_at_rest(&self) -> u64 {
+        let port = "pg_lsclusters --no-header 13 main | awk '{print $4}'";
+        if self.debian.sh(port) == "online" {
+            return self.rows("13/main", "events");
+        }
+        assert!(self.debian.path("/var/lib/postgresql/13/main/PG_VERSION").exists());
+        assert!(self.debian.path("/etc/postgresql/13/main/postgresql.conf").exists());
+        ROWS
+    }
+}
+
+struct Terminal {
+    session: expectrl::session::OsSession,
+}
+
+impl Terminal {
+    #[track_caller]
+    fn answers(&mut self, after: &str, text: &str) {
+        let seen = self.session.expect(Regex(after.to_owned())).and_then(|_| self.session.expect("\n> "));
+        if let Err(error) = seen {
+            let mut rest = Vec::new();
+            let _ = self.session.expect(Regex("(?s).*")).map(|found| rest.extend_from_slice(found.as_bytes()));
+            panic!("waiting for `{after}`: {error}; the screen:\n{}", String::from_utf8_lossy(&rest));
+        }
+        self.session.send_line(text).unwrap();
+    }
+}
+
+fn a_copy_that_failed_unseen() {
+    let night = Night::new();
+    let debian = &night.debian;
+    debian.sql(
+        "13/main",
+        "synapse",
+        "create table events (stream bigint primary key, body text);
+         insert into events select g, md5(g::text) from generate_series(1, 1000000) g;
+         create table users (name text primary key); insert into users select '@u' || g from generate_series(1, 2000) g;
+         alter table events owner to synapse",
+    );
+    night.small_disk(450);
+    night.start_app();
+
+    // Ann starts the copy. Her terminal goes away, and she to bed.
+    let ann = night.starts_at_a_terminal("ann");
+    eventually("the copy to begin", || debian.path("/var/lib/postgresql/15/main/PG_VERSION").exists());
+    drop(ann);
+
+    // While nobody looks, another job fills the disk, and makes room again a moment later.
+    let schema = "runuser -u postgres -- psql --cluster 15/main -XAtqc 'select 1 from events limit 1' synapse";
+    eventually("the schema to be there", || debian.command("bash").args(["-c", schema]).output().unwrap().status.success());
+    night.fill_disk(40);
+    let full = "grep -q 'No space left on device' /var/log/postgresql/postgresql-15-main.log && rm {}/nightly.tar";
+    let full = full.replace("{}", NEW);
+    eventually("the disk to be full", || debian.command("bash").args(["-c", &full]).output().unwrap().status.success());
+    eventually("the copy to end", || !debian.command("pgrep").args(["-f", "pg_upgradecluster"]).output().unwrap().status.success());
+    assert_eq!(debian.clusters(), ["13/main down", "15/main online"], "it looks as if it had worked");
+    let output = debian.sh("cat $(grep -rl 'Success. Please check' /srv/store)");
+    assert!(output.contains("you can remove the old cluster with"), "and says so:\n{output}");
+    assert!(night.rows("15/main", "events") < ROWS, "but rows are missing");
+
+    // Bob takes over in the morning. Ann has not handed over, and cannot be reached.
+    night.holdpoint("bob", &["resume", "--confirm", DROP]).exits(5);
+    night.holdpoint("bob", &["accept"]).exits(5);
+    let reason = ["--take-over", "--reason", "Ann went to bed, and her session is gone"];
+    let asked = night.holdpoint("bob", &[&["accept", "--json"][..], &reason].concat()).exits(4);
+    let points = open_points(&asked.text);
+    assert!(points.iter().any(|id| id.contains("copy")), "the copy is an open point: {points:?}");
+    let mut accept = vec!["accept"];
+    accept.extend(reason);
+    accept.extend(points.iter().flat_map(|id| ["--acknowledge", id.as_str()]));
+    night.holdpoint("bob", &accept).exits(0).says("is yours");
+
+    // The copy's end is looked at now: it exited 0, and that proves nothing.
+    night.holdpoint("bob", &["resume", "--confirm", DROP]).exits(1).says(&format!("{} rows", thousands(ROWS)));
+    night.nothing_leads_to_the_drop("bob");
+
+    // The first face: he undoes the copy and tries again, while the disk is as full as it was.
+    let run = night.run();
+    night.holdpoint("bob", &["rollback", &run, "--to", "copy"]).exits(0);
+    assert_eq!(debian.clusters(), ["13/main online"]);
+    assert_eq!(night.rows("13/main", "events"), ROWS);
+    night.fill_disk(60);
+    night.holdpoint("bob", &["resume", "--confirm", DROP]).exits(3).says("the new cluster fits beside the old one");
+    assert_eq!(debian.clusters(), ["13/main online"]);
+
+    // The second face: room is made. The same command now goes through, up to the hold point, and not beyond.
+    debian.sh(&format!("rm {NEW}/nightly.tar"));
+    night.holdpoint("bob", &["resume"]).exits(4).says("cluster 13/main");
+    assert_eq!(debian.clusters(), ["13/main down", "15/main online"]);
+    assert!(night.rows("15/main", "events") > ROWS, "the application writes again");
+    night.holdpoint("bob", &["resume", "--confirm", "drop-old=cluster 15/main"]).exits(3);
+    assert_eq!(debian.clusters().len(), 2);
+    night.holdpoint("bob", &["resume", "--confirm", DROP]).exits(0);
+    assert_eq!(debian.clusters(), ["15/main online"]);
+    assert!(!debian.path("/var/lib/postgresql/13/main").exists());
+    assert!(night.rows("15/main", "events") > ROWS);
+
+    // What remains is a log that tells it all, and that can be checked.
+    night.holdpoint("carl", &["verify", &run]).exits(0);
+    let log = night.holdpoint("carl", &["log", &run]).exits(0).says("Bea, +1 555 0100").says("Ann went to bed").text;
+    for step in ["announce", "freeze", "backup-old", "copy", "soak", "drop-old"] {
+        assert!(log.contains(step), "{step} is not in the log:\n{log}");
+    }
+}
+
+fn duplicate_keys_behind_a_success() {
+    let night = Night::new();
+    let debian = &night.debian;
+    // Two hundred thousand state groups and nine that a broken index let in (t2bot.io, June 2020).
+    debian.sql(
+        "13/main",
+        "synapse",
+        "create table state_groups (id bigint primary key, room text);
+         insert into state_groups select g, 'r' || g from generate_series(1, 200000) g;
+         create table events as select * from state_groups;
+         update pg_index set indisready = false where indexrelid = 'state_groups_pkey'::regclass",
+    );
+    debian.sql("13/main", "synapse", "insert into state_groups select g, 'x' || g from generate_series(1, 9) g");
+    debian.sql(
+        "13/main",
+        "synapse",
+        "update pg_index set indisready = true where indexrelid = 'state_groups_pkey'::regclass",
+    );
+    let mut ann = night.starts_at_a_terminal("ann");
+    ann.answers(r"copy[\s\S]*state_groups", "q");
+    drop(ann);
+    assert_eq!(debian.clusters(), ["13/main down", "15/main online"], "pg_upgradecluster said Success");
+    assert_eq!(night.rows("15/main", "state_groups"), 0);
+
+    let refused = night.holdpoint("ann", &["resume", "--confirm", DROP]).exits(3);
+    refused.says("state_groups").says("200,009");
+    let done = ["resume", "--decide", "copy=done", "--reason", "it said Success", "--confirm", DROP];
+    night.holdpoint("ann", &done).exits(3).says("200,009");
+
+    // All the way back: the old cluster serves again, and the application with it.
+    let run = night.run();
+    night.holdpoint("ann", &["rollback", &run]).exits(0);
+    assert_eq!(debian.clusters(), ["13/main online"]);
+    assert_eq!(debian.sh("pg_lsclusters --no-header | awk '{print $3}'"), "5432");
+    debian.sql("13/main", "synapse", "create table writable_again ()");
+    debian.sh("app-running");
+    night.holdpoint("ann", &["abandon", &run, "--reason", "the old cluster has duplicate keys"]).exits(0);
+    night.holdpoint("ann", &["verify", &run]).exits(0);
+}
+
+/// The ids of the open points in what `accept --json` printed.
+fn open_points(said: &str) -> Vec<String> {
+    let start = said.find('{').expect("a JSON document");
+    let document = serde_json::Deserializer::from_str(&said[start..]).into_iter::<serde_json::Value>().next();
+    let document = document.unwrap().unwrap();
+    let points = document["open_points"].as_array().expect("open points").clone();
+    points.iter().map(|point| point["id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[track_caller]
+fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < Duration::from_secs(60), "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(25));
+    }
+}
+
+fn thousands(n: u64) -> String {
+    holdpoint::base::text::thousands(n)
+}
+
+const APP_START: &str = r#"#!/bin/bash
+# An application: it writes a row now and then, on the port that it has always used.
+setsid --fork bash -c '
+  echo $$ >/run/app.pid
+  exec </dev/null >/dev/null 2>&1
+  trap "rm /run/app.pid; exit" TERM
+  while :; do
+    runuser -u postgres -- psql -p 5432 -Xq -d synapse -f /usr/local/share/app.sql
+    sleep 0.2
+  done'
+until [ -s /run/app.pid ]; do sleep 0.02; done
+"#;
+
+const APP_STOP: &str = r#"#!/bin/bash
+[ "$1" = --now ] || exit 2
+[ -s /run/app.pid ] || exit 0
+kill "$(cat /run/app.pid)"
+while [ -e /run/app.pid ]; do sleep 0.02; done
+"#;
+
+const APP_RUNNING: &str = r#"#!/bin/bash
+[ -s /run/app.pid ] && kill -0 "$(cat /run/app.pid)" || exit 3
+"#;
