@@ -87,12 +87,19 @@ pub struct Permit {
     guards: Vec<CheckId>,
     blast: Digest,
     made: Moment,
+    /// When its oldest evidence was measured: it ends [`VALIDITY`] after that, not after its own making.
+    oldest: Moment,
 }
 
 impl Permit {
     /// Its number in the run.
     pub fn number(&self) -> u64 {
         self.number
+    }
+
+    fn in_time(&self, now: &Moment) -> bool {
+        let still = |then: &Moment| now.since(then) <= VALIDITY && !now.jumped_since(then);
+        still(&self.made) && still(&self.oldest)
     }
 
     /// The step it is for.
@@ -140,10 +147,15 @@ impl Cleared {
         step.rollback.is_some().then(|| Cleared { step: step.key(), permit: None })
     }
 
-    /// For a destructive step: uses the permit up. `None` when it is another step's, or older than its validity.
+    /// For a destructive step: uses the permit up. `None` when it is another step's, or no longer valid.
     pub fn by(permit: Permit, step: &Step, now: &Moment) -> Option<Cleared> {
-        let fresh = now.since(&permit.made) <= VALIDITY && !now.jumped_since(&permit.made);
-        (permit.step == step.key() && fresh).then(|| Cleared { step: step.key(), permit: Some(permit) })
+        (permit.step == step.key() && permit.in_time(now)).then(|| Cleared { step: step.key(), permit: Some(permit) })
+    }
+
+    /// Whether the work may still begin: writing the record may have taken longer than the evidence is valid. Asked by
+    /// the executor with its own clock, as the last thing before the work.
+    pub fn in_time(&self, now: &Moment) -> bool {
+        self.permit.as_ref().is_none_or(|permit| permit.in_time(now))
     }
 
     /// The step it is for.
@@ -186,7 +198,15 @@ pub fn clear(request: &Request<'_>) -> Result<Permit, Vec<Blocker>> {
         guards: request.guards.to_vec(),
         blast: request.blast.digest(),
         made: *request.now,
+        oldest: oldest(request),
     })
+}
+
+/// When the oldest thing was measured that a permit would rest on.
+fn oldest(request: &Request<'_>) -> Moment {
+    let evidence = request.guards.iter().filter_map(|id| request.evidence.get(id)).map(|e| e.at);
+    let identities = request.needs.iter().filter_map(|name| request.proved.get(name)).map(|(_, at)| *at);
+    evidence.chain(identities).chain([request.blast.at]).min_by_key(|at| at.boot_ms).unwrap_or(*request.now)
 }
 
 /// The reasons that need no confirmation to be seen: shown before anybody is asked to type anything.

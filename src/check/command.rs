@@ -43,7 +43,8 @@ pub struct Command {
     /// The user that it runs as; ours when not given.
     #[serde(default)]
     user: Option<String>,
-    /// Environment variables. Nothing is inherited but a fixed PATH, HOME and LC_ALL=C.UTF-8.
+    /// Environment variables. Nothing is inherited but a fixed PATH, HOME and LC_ALL=C.UTF-8; a script gets the
+    /// runbook's variables, too.
     #[serde(default)]
     env: BTreeMap<String, String>,
     /// Working directory; `/` when not given.
@@ -76,7 +77,7 @@ Shows whatever a command shows, for what no other check measures.
 
 **How it is measured.** The command runs with no standard input, a clean environment, and in a process group of its own, which is
 killed at the check's `timeout` (one minute when not given) and whenever the check is interrupted. A list runs as it is; a
-string runs in `bash -euo pipefail`.
+string runs in `bash -euo pipefail`, with the runbook's variables as environment variables: write `"$name"`.
 
 **Passes** when the exit status is one that `exit` names, and everything in `stdout` holds. **Fails** on any other status up to
 125, or when the output is not what it should be. **Unknown** when the command could not start, was not found (127), may
@@ -126,13 +127,18 @@ fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
 #[async_trait]
 impl Check for Command {
     async fn measure(&self, cx: &Context) -> Outcome {
+        let mut env = BTreeMap::new();
         let argv = match &self.run {
             Run::Argv(argv) => argv.clone(),
-            Run::Script(script) => ["bash", "-euo", "pipefail", "-c", script].map(str::to_owned).to_vec(),
+            Run::Script(script) => {
+                env = (cx.script_env)(script);
+                ["bash", "-euo", "pipefail", "-c", script].map(str::to_owned).to_vec()
+            }
         };
+        env.extend(self.env.clone());
         let probe = Probe {
             argv,
-            env: self.env.clone(),
+            env,
             cwd: self.cwd.clone(),
             user: self.user.clone(),
             timeout: BACKSTOP,

@@ -1,5 +1,6 @@
 //! What a check may use while it measures.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -38,6 +39,9 @@ impl Records for NoRecords {
     }
 }
 
+/// Gives the environment variables of a script, from its text.
+pub type ScriptEnv = dyn Fn(&str) -> BTreeMap<String, String> + Send + Sync;
+
 /// Everything a check may use. Cheap to clone.
 #[derive(Clone)]
 pub struct Context {
@@ -49,6 +53,8 @@ pub struct Context {
     pub records: Arc<dyn Records>,
     /// A folder for samples that outlive one measurement (growth rates); `None` keeps them in memory only.
     pub samples: Option<PathBuf>,
+    /// The environment that a shell script gets: the runbook's variables, and those secrets that the script names.
+    pub script_env: Arc<ScriptEnv>,
     /// Secret values, so that no evidence carries one.
     pub secrets: Arc<Redactor>,
     /// Called now and then during long work; must not block.
@@ -63,6 +69,7 @@ impl Context {
             targets: Arc::new(IndexMap::new()),
             records: Arc::new(NoRecords),
             samples: None,
+            script_env: Arc::new(|_| BTreeMap::new()),
             secrets: Arc::new(Redactor::default()),
             progress: Arc::new(|_| {}),
         }

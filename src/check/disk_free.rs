@@ -57,7 +57,7 @@ ext4 keeps for root is shown, and not counted.
 **Unknown** when the path may not be looked at, or the size of a target cannot be measured.
 
 `size_of` measures a target now. PostgreSQL: the sum of `pg_database_size` over all databases; a stopped cluster whose
-target says `data_directory`: its files, tablespaces included. SQLite: the file and its write-ahead log.
+target says `cluster` or `data_directory`: its files, WAL and tablespaces included. SQLite: the file and its write-ahead log.
 
 **Traps.** Quotas, thin pools, snapshots and container limits do not show in `statvfs`. Deleted files that a process still
 holds open keep their room (`lsof +L1`). A dump and restore needs room for indexes, WAL and temporary files, too: 1.3
@@ -109,7 +109,7 @@ impl Check for DiskFree {
                         Size(size.bytes)
                     );
                     about_size = size.details;
-                    seen = size.identity.map(|identity| (size_of.clone(), identity));
+                    seen = Some((size_of.clone(), size.identity));
                     (size.bytes as f64 * times.0).ceil() as u64
                 }
             },

@@ -2,9 +2,8 @@
 //! agree.
 
 mod proc;
+mod sight;
 mod systemd;
-
-use std::time::Duration;
 
 use async_trait::async_trait;
 use schemars::{JsonSchema, schema_for};
@@ -16,10 +15,7 @@ use super::registry::CheckKind;
 use super::{Check, Context, Outcome};
 use crate::base::{Moment, Span};
 use proc::Process;
-use systemd::State;
-
-/// A process younger than its pid file by this much is another one under the same number.
-const REUSED: Duration = Duration::from_secs(10);
+use sight::look;
 
 /// Does a service run, or is it proved to be stopped?
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -134,33 +130,6 @@ impl Service {
     }
 }
 
-/// What one way of looking saw.
-#[derive(Debug, Default)]
-struct Sight {
-    /// `Some(true)`: it runs; `Some(false)`: it is stopped; `None`: neither.
-    up: Option<bool>,
-    words: String,
-    processes: Vec<Process>,
-    restarts: Option<u64>,
-}
-
-impl Sight {
-    /// Running when any process runs, else stopped.
-    fn of(mut processes: Vec<Process>, what: &str) -> Sight {
-        let dead = processes.len();
-        processes.retain(Process::runs);
-        let words = match (processes.first(), dead) {
-            (Some(first), _) if processes.len() == 1 => format!("{what} runs as process {}", first.pid),
-            (Some(first), _) => {
-                format!("{what} runs as {} processes, the first is {}", processes.len(), first.pid)
-            }
-            (None, 0) => format!("no process {what}"),
-            (None, _) => format!("{what} is a zombie: it has ended, and nobody took note"),
-        };
-        Sight { up: Some(!processes.is_empty()), words, processes, restarts: None }
-    }
-}
-
 #[async_trait]
 impl Check for ServiceRunning {
     async fn measure(&self, cx: &Context) -> Outcome {
@@ -170,7 +139,8 @@ impl Check for ServiceRunning {
         let sights = match look(&service, cx).await {
             Ok(sights) => sights,
             Err(why) => {
-                return Outcome::unknown(why, expected).help("look as root, or choose another way to find it");
+                return Outcome::unknown(why, expected)
+                    .help("look as root, or choose another way to find it");
             }
         };
         let holds = sights.iter().all(|sight| sight.up == Some(wanted));
@@ -277,78 +247,6 @@ impl ServiceRunning {
             _ => good,
         }
     }
-}
-
-/// Looks in every way that was given.
-async fn look(service: &Service, cx: &Context) -> Result<Vec<Sight>, String> {
-    let mut sights = Vec::new();
-    if let Some(unit) = &service.unit {
-        let shown = systemd::show(unit, cx).await?;
-        let main = match shown.main_pid {
-            0 => None,
-            pid => proc::by_pid(pid, cx).await?,
-        };
-        let mut words = format!("{unit} is {} ({})", shown.active, shown.sub);
-        if (shown.active.as_str(), shown.sub.as_str()) == ("active", "exited") {
-            words += ": an umbrella without a process of its own; name the unit that has one";
-        }
-        let up = match shown.state() {
-            State::Running => Some(main.as_ref().is_none_or(Process::runs)),
-            State::Stopped => Some(false),
-            State::Between => None,
-        };
-        sights.push(Sight {
-            up,
-            words,
-            processes: main.into_iter().collect(),
-            restarts: Some(shown.restarts),
-        });
-    }
-    let named = match &service.process {
-        Some(name) => Some(proc::by_name(name, cx).await?),
-        None => None,
-    };
-    if let Some(path) = &service.pidfile {
-        sights.push(match proc::pid_file(path, cx).await? {
-            None => Sight { up: Some(false), words: format!("no pid file {path}"), ..Sight::default() },
-            Some((pid, file_age)) => by_pid_file(path, pid, file_age, named.as_deref(), cx).await?,
-        });
-    }
-    if let (Some(name), Some(found)) = (&service.process, named) {
-        sights.push(Sight::of(found, name));
-    }
-    Ok(sights)
-}
-
-async fn by_pid_file(
-    path: &str,
-    pid: u32,
-    file_age: f64,
-    named: Option<&[Process]>,
-    cx: &Context,
-) -> Result<Sight, String> {
-    let Some(process) = proc::by_pid(pid, cx).await? else {
-        let words = format!("{path} names process {pid}, which does not exist");
-        return Ok(Sight { up: Some(false), words, ..Sight::default() });
-    };
-    match named {
-        Some(named) if !named.iter().any(|one| one.pid == pid) => {
-            let words = format!("{path} names process {pid}, which is {}", process.name);
-            return Ok(Sight { up: Some(false), words, ..Sight::default() });
-        }
-        Some(_) => {}
-        // Without a name only the age tells whether the number was given to somebody else since.
-        None => {
-            let age = process.age(&cx.world.clock.now());
-            if age.as_secs_f64() + REUSED.as_secs_f64() < file_age {
-                return Err(format!(
-                    "process {pid} ({}) is younger than {path}: it may be another program; give its `process` name, too",
-                    process.name
-                ));
-            }
-        }
-    }
-    Ok(Sight::of(vec![process.clone()], &process.name))
 }
 
 #[cfg(test)]

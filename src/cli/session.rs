@@ -60,6 +60,8 @@ pub fn context(cmd: &Cmd, bound: &Bound, folder: Option<&RunDir>) -> Context {
     let mut cx = Context::local(cmd.world.clone());
     cx.targets = Arc::new(bound.runbook.targets.clone());
     cx.secrets = Arc::new(bound.redactor());
+    let values = bound.values.clone();
+    cx.script_env = Arc::new(move |script| crate::runbook::vars::script_env(&values, script));
     if let Some(folder) = folder {
         cx.records = Arc::new(super::records::Shelf::new(folder.clone()));
         cx.samples = folder.path.parent().and_then(|runs| runs.parent()).map(|store| store.join("samples"));

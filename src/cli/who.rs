@@ -12,6 +12,7 @@ pub fn operator(claimed: Option<&str>, env: &dyn Fn(&str) -> Option<String>) -> 
         .or_else(|| set("SUDO_USER"))
         .or_else(|| set("LOGNAME"))
         .or_else(|| set("USER"))
+        .or_else(|| crate::supervise::env::Account::own().ok().map(|account| account.name))
         .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
     text::neutral(&name).replace(['\n', '@'], " ").trim().to_owned()
 }

@@ -56,7 +56,7 @@ pub fn copy(place: &Path, say: &mut dyn FnMut(&str)) -> Result<(), String> {
 pub fn backup(place: &Path, say: &mut dyn FnMut(&str)) -> Result<(), String> {
     let words = |e: rusqlite::Error| e.to_string();
     let from = place.join("volume/homeserver.db");
-    let name = format!("homeserver-{}.db", jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ"));
+    let name = seed::backup_name(jiff::Timestamp::now());
     let (part, whole) = (place.join("backups").join(format!("{name}.part")), place.join("backups").join(&name));
     let source = Connection::open_with_flags(&from, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(words)?;
     let mut target = Connection::open(&part).map_err(words)?;

@@ -26,11 +26,16 @@ pub fn set_up(place: &Path) -> Result<(), String> {
     database(&place.join("old/homeserver.db"), MESSAGES)?;
     std::os::unix::fs::symlink(place.join("old/homeserver.db"), place.join("current.db")).map_err(|e| e.to_string())?;
     resize(place, SMALL)?;
-    let backup = place.join("backups/homeserver-january.db");
-    database(&backup, BACKED_UP)?;
     let then = SystemTime::now() - Duration::from_secs(BACKUP_AGE * 86_400);
+    let backup = place.join("backups").join(backup_name(then.try_into().unwrap_or_default()));
+    database(&backup, BACKED_UP)?;
     let file = fs::File::options().write(true).open(&backup).map_err(|e| e.to_string())?;
     file.set_modified(then).map_err(|e| e.to_string())
+}
+
+/// A backup's name, with the time of its making.
+pub fn backup_name(at: jiff::Timestamp) -> String {
+    format!("homeserver-{}.db", at.strftime("%Y%m%dT%H%M%SZ"))
 }
 
 /// Somebody makes the volume larger.

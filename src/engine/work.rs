@@ -78,6 +78,10 @@ pub async fn perform(cleared: Cleared, job: Job) -> Ended {
     let Some(step) = job.find().filter(|step| step.key() == *cleared.step()).cloned() else {
         return broken("the clearance is for another step".to_owned());
     };
+    if !cleared.in_time(&job.cx.world.clock.now()) {
+        let why = "its permit was no longer valid when it could begin; nothing ran".to_owned();
+        return Ended { ending: Ending::NotStarted { why }, ..finished() };
+    }
     let work = if job.undo { step.rollback.as_ref().and_then(|r| r.work()) } else { step.work() };
     match work {
         Some(Work::Run(run)) => command(run, &step, &job).await,

@@ -7,6 +7,7 @@
 pub mod chain;
 pub mod disk;
 pub mod error;
+mod fast;
 pub mod file;
 pub mod kind;
 pub mod lease;

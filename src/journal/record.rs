@@ -204,7 +204,7 @@ pub enum Event {
         /// Names of the secret ones.
         secrets: Vec<String>,
         /// Digest of the targets' addresses, secrets left out: tells whether two runs work on the same.
-        #[serde(default = "no_digest")]
+        #[serde(default = "no_digest", skip_serializing_if = "is_no_digest")]
         targets: Digest,
         /// Version of this program.
         engine: String,
@@ -445,6 +445,10 @@ pub enum Event {
 
 fn no_digest() -> Digest {
     Digest::from("")
+}
+
+fn is_no_digest(digest: &Digest) -> bool {
+    digest.as_str().is_empty()
 }
 
 /// The wall-clock time of a line, for people.

@@ -53,6 +53,18 @@ impl Report {
     }
 }
 
+/// What the chain needs to know of a line.
+pub(super) struct Parsed<'a> {
+    hash: Hash,
+    envelope: Result<chain::Envelope<'a>, chain::DecodeError>,
+}
+
+impl<'a> Parsed<'a> {
+    pub fn of(line: &'a [u8]) -> Self {
+        Parsed { hash: chain::raw_hash(line), envelope: chain::envelope(line) }
+    }
+}
+
 /// Where a reader stands in the chain. The same rules serve `verify`, opening, and lines that others appended.
 #[derive(Debug, Clone)]
 pub(super) struct Cursor {
@@ -81,11 +93,16 @@ impl Cursor {
 
     /// Takes one complete line, given without its newline. Goes on behind a damaged one, so that each damage is found once.
     pub fn step(&mut self, line: &[u8]) -> Result<(), Damage> {
+        self.step_parsed(line, Parsed::of(line))
+    }
+
+    /// The same with what does not depend on other lines and can be made beforehand.
+    pub fn step_parsed(&mut self, line: &[u8], Parsed { hash, envelope }: Parsed<'_>) -> Result<(), Damage> {
         let (number, byte) = (self.lines + 1, self.byte);
-        let prev = std::mem::replace(&mut self.head, chain::raw_hash(line));
+        let prev = std::mem::replace(&mut self.head, hash);
         self.lines = number;
         self.byte += line.len() as u64 + 1;
-        let judged = match chain::envelope(line) {
+        let judged = match envelope {
             Ok(envelope) => self.judge(&envelope, &prev, line),
             Err(error) => {
                 self.seq += 1;
@@ -203,18 +220,19 @@ impl<'a> Iterator for Lines<'a> {
 
 /// Checks a whole journal. `run` is what its folder is called.
 pub fn verify(bytes: &[u8], run: &RunId) -> Report {
-    let mut lines = Lines::new(bytes, 0);
+    let mut walk = Lines::new(bytes, 0);
+    let lines: Vec<&[u8]> = walk.by_ref().collect();
     let mut cursor = Cursor::start(run);
-    let mut report = Report { lines: 0, head: None, problems: Vec::new(), torn: None, hashes: Vec::new() };
-    let mut last: &[u8] = &[];
-    for line in lines.by_ref() {
-        if let Err(damage) = cursor.step(line) {
+    let mut report =
+        Report { lines: 0, head: None, problems: Vec::new(), torn: walk.torn(), hashes: Vec::new() };
+    report.hashes.reserve(lines.len());
+    for (line, parsed) in lines.iter().zip(spread(&lines, Parsed::of)) {
+        if let Err(damage) = cursor.step_parsed(line, parsed) {
             report.problems.push(damage);
         }
         report.hashes.push(cursor.head);
-        last = line;
     }
-    report.torn = lines.torn();
+    let last = lines.last().copied().unwrap_or_default();
     report.lines = cursor.lines;
     if cursor.lines == 0 {
         report.problems.push(Damage { line: 1, byte: 0, what: "the journal holds no complete line".into() });
@@ -229,6 +247,31 @@ pub fn verify(bytes: &[u8], run: &RunId) -> Report {
         report.problems.push(Damage { line: cursor.lines, byte, what: error.to_string() });
     }
     report
+}
+
+/// Does the same to every line, on several cores when there are many lines.
+pub(super) fn spread<'a, T: Send>(lines: &[&'a [u8]], act: impl Fn(&'a [u8]) -> T + Sync) -> Vec<T> {
+    let all = |lines: &[&'a [u8]]| lines.iter().map(|line| act(line)).collect::<Vec<T>>();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from).min(8).min(lines.len() / 1024);
+    if cores < 2 {
+        return all(lines);
+    }
+    std::thread::scope(|scope| {
+        let parts: Vec<_> = lines
+            .chunks(lines.len().div_ceil(cores))
+            .map(|part| {
+                // Where no more threads can be had, this one does the work.
+                std::thread::Builder::new().spawn_scoped(scope, || all(part)).map_err(|_| part)
+            })
+            .collect();
+        parts
+            .into_iter()
+            .flat_map(|part| match part {
+                Ok(thread) => thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)),
+                Err(part) => all(part),
+            })
+            .collect()
+    })
 }
 
 /// How a journal stands to a head that was remembered elsewhere.

@@ -53,7 +53,8 @@ fn script(text: &str) -> Option<Danger> {
         }
         let line = line.split(" #").next().unwrap_or_default();
         line.split([';', '|', '&', '(', ')', '`']).find_map(|part| {
-            let words: Vec<&str> = part.split_whitespace().map(|word| word.trim_matches(['"', '\''])).collect();
+            let words: Vec<&str> =
+                part.split_whitespace().map(|word| word.trim_matches(['"', '\''])).collect();
             command(&words)
         })
     })
@@ -61,14 +62,20 @@ fn script(text: &str) -> Option<Danger> {
 
 fn command(words: &[&str]) -> Option<Danger> {
     const BEFORE: [&str; 14] = [
-        "sudo", "env", "exec", "nohup", "nice", "ionice", "time", "command", "then", "do", "else", "!", "{", "if",
+        "sudo", "env", "exec", "nohup", "nice", "ionice", "time", "command", "then", "do", "else", "!", "{",
+        "if",
     ];
-    let skip = words.iter().take_while(|word| BEFORE.contains(word) || word.starts_with('-') || word.contains('=')).count();
+    let skip = words
+        .iter()
+        .take_while(|word| BEFORE.contains(word) || word.starts_with('-') || word.contains('='))
+        .count();
     let (program, rest) = words.get(skip..)?.split_first()?;
     let program = program.rsplit('/').next().unwrap_or_default();
     let has = |wanted: &[&str]| wanted.iter().all(|word| rest.contains(word));
     let flag = |short: char, long: &str| {
-        rest.iter().any(|word| *word == long || (word.starts_with('-') && !word.starts_with("--") && word.contains(short)))
+        rest.iter().any(|word| {
+            *word == long || (word.starts_with('-') && !word.starts_with("--") && word.contains(short))
+        })
     };
     let named = |text: &str| text.to_owned();
     match program {
@@ -84,7 +91,9 @@ fn command(words: &[&str]) -> Option<Danger> {
             Some(Danger::Certain(format!("{program} down -v")))
         }
         "docker" | "podman" if has(&["prune"]) => Some(Danger::Possible(format!("{program} prune"))),
-        "rm" if flag('r', "--recursive") || flag('R', "--recursive") => Some(Danger::Possible(named("rm -r"))),
+        "rm" if flag('r', "--recursive") || flag('R', "--recursive") => {
+            Some(Danger::Possible(named("rm -r")))
+        }
         "find" if has(&["-delete"]) => Some(Danger::Possible(named("find -delete"))),
         "dd" if rest.iter().any(|word| word.starts_with("of=/dev/") && *word != "of=/dev/null") => {
             Some(Danger::Certain(named("dd")))
@@ -96,10 +105,13 @@ fn command(words: &[&str]) -> Option<Danger> {
 
 fn sql(text: &str) -> Option<Danger> {
     let upper = text.to_uppercase();
-    let words: Vec<&str> = upper.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| !w.is_empty()).collect();
+    let words: Vec<&str> =
+        upper.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| !w.is_empty()).collect();
     for pair in words.windows(2) {
         match pair {
-            ["DROP", what @ ("DATABASE" | "TABLESPACE")] => return Some(Danger::Certain(format!("DROP {what}"))),
+            ["DROP", what @ ("DATABASE" | "TABLESPACE")] => {
+                return Some(Danger::Certain(format!("DROP {what}")));
+            }
             ["DROP", what @ ("TABLE" | "SCHEMA" | "INDEX" | "COLUMN" | "OWNED" | "MATERIALIZED")] => {
                 return Some(Danger::Possible(format!("DROP {what}")));
             }

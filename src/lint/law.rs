@@ -52,7 +52,14 @@ pub(super) fn judge(runbook: &Runbook, known: &Proofs<'_>, places: &Places<'_>, 
     }
 }
 
-fn unverified(at: usize, step: &Step, later: usize, destroyer: &Step, places: &Places<'_>, problems: &mut Vec<Problem>) {
+fn unverified(
+    at: usize,
+    step: &Step,
+    later: usize,
+    destroyer: &Step,
+    places: &Places<'_>,
+    problems: &mut Vec<Problem>,
+) {
     let message = format!("`{}` has no postcondition, and `{}` destroys after it", step.id, destroyer.id);
     problems.push(
         Problem::error("HP040", message, places.step(at))
@@ -63,7 +70,12 @@ fn unverified(at: usize, step: &Step, later: usize, destroyer: &Step, places: &P
 }
 
 fn destruction(
-    at: usize, step: &Step, destroys: &Destroys, runbook: &Runbook, places: &Places<'_>, problems: &mut Vec<Problem>,
+    at: usize,
+    step: &Step,
+    destroys: &Destroys,
+    runbook: &Runbook,
+    places: &Places<'_>,
+    problems: &mut Vec<Problem>,
 ) {
     let here = || places.key(at, "destroys");
     if destroys.target.is_none() && destroys.paths.is_empty() {
@@ -74,7 +86,10 @@ fn destruction(
     }
     if step.rerun == Rerun::Safe {
         let message = format!("`{}` destroys, so it cannot be repeated without asking", step.id);
-        problems.push(Problem::error("HP045", message, places.key(at, "rerun")).help("leave `rerun` out, or write `never`"));
+        problems.push(
+            Problem::error("HP045", message, places.key(at, "rerun"))
+                .help("leave `rerun` out, or write `never`"),
+        );
     }
     for (nth, check) in step.preconditions.iter().enumerate().filter(|(_, check)| check.common.advisory) {
         let message = format!("`{}` guards a destructive step, so it cannot be advisory", check.kind);
@@ -101,18 +116,26 @@ fn destruction(
     {
         let message = format!("`{survivor}` and `{target}` have one and the same address");
         problems.push(
-            Problem::error("HP055", message, places.key(at, "destroys.survives_in")).help("correct one of the targets"),
+            Problem::error("HP055", message, places.key(at, "destroys.survives_in"))
+                .help("correct one of the targets"),
         );
     }
 }
 
 /// A guard has to prove that the data of what goes is held by something that stays.
 fn copy(
-    at: usize, destroys: &Destroys, known: &Proofs<'_>, released: &dyn Fn(&Known<'_>) -> bool, places: &Places<'_>,
+    at: usize,
+    destroys: &Destroys,
+    known: &Proofs<'_>,
+    released: &dyn Fn(&Known<'_>) -> bool,
+    places: &Places<'_>,
     problems: &mut Vec<Problem>,
 ) {
     let Some(doomed) = destroys.target.as_deref() else { return };
     let survives_in = destroys.survives_in.as_deref();
+    if survives_in == Some(doomed) {
+        return;
+    }
     let all = known.of.get(doomed).map(Vec::as_slice).unwrap_or_default();
     let in_front = |one: &&Known<'_>| match one.section {
         Section::Pre => one.at == at,
@@ -130,7 +153,8 @@ fn copy(
     let held = survives_in.map_or_else(|| "another target".to_owned(), |target| format!("`{target}`"));
     let message = format!("nothing proves that {held} holds the data of `{doomed}`");
     let mut problem = Problem::error("HP043", message, places.key(at, "destroys"));
-    let near = all.iter().find(|one| in_front(one) && fits(one)).or_else(|| all.iter().find(|one| in_front(one)));
+    let near =
+        all.iter().find(|one| in_front(one) && fits(one)).or_else(|| all.iter().find(|one| in_front(one)));
     if let Some(near) = near {
         let why = if !fits(&near) {
             format!("proves it for `{}`", near.proof.held_by)

@@ -59,7 +59,10 @@ pub(super) struct Proofs<'a> {
 
 /// Sets every check up once; says which cannot be.
 pub(super) fn collect<'a>(
-    runbook: &'a Runbook, facts: Facts<'_>, places: &Places<'_>, problems: &mut Vec<Problem>,
+    runbook: &'a Runbook,
+    facts: Facts<'_>,
+    places: &Places<'_>,
+    problems: &mut Vec<Problem>,
 ) -> Proofs<'a> {
     let recorded: HashMap<&str, &str> = runbook
         .steps
@@ -90,7 +93,8 @@ pub(super) fn collect<'a>(
                 };
                 if matches!(&proof.of, ProofSource::Target(target) if *target == proof.held_by) {
                     let message = format!("`{}` compares `{}` with itself", spec.kind, proof.held_by);
-                    problems.push(Problem::error("HP055", message, range()).help("name two different targets"));
+                    problems
+                        .push(Problem::error("HP055", message, range()).help("name two different targets"));
                     continue;
                 }
                 if let Some(of) = of {

@@ -15,14 +15,21 @@ pub(super) fn judge(at: usize, step: &Step, places: &Places<'_>, problems: &mut 
                 .help("add invariants: they are what has to hold all the time"),
         ),
         Work::Sql(_) | Work::Manual(_) | Work::Record(_) if !step.invariants.is_empty() => problems.push(
-            Problem::error("HP049", format!("nothing measures invariants during `{}`", work.word()), places.key(at, "invariants"))
-                .help("move them to a `run` or `soak` step, or make pre- and postconditions of them"),
+            Problem::error(
+                "HP049",
+                format!("nothing measures invariants during `{}`", work.word()),
+                places.key(at, "invariants"),
+            )
+            .help("move them to a `run` or `soak` step, or make pre- and postconditions of them"),
         ),
         _ => {}
     }
     if matches!(work, Work::Run(_) | Work::Sql(_)) && step.timeout.is_none() {
         let message = format!("`{}` may run for ever", step.id);
-        problems.push(Problem::warning("HP061", message, places.key(at, work.word())).help("add a `timeout`, such as 2h"));
+        problems.push(
+            Problem::warning("HP061", message, places.key(at, work.word()))
+                .help("add a `timeout`, such as 2h"),
+        );
     }
     let given = |key: &str| match key {
         "env" => !step.env.is_empty(),
@@ -38,7 +45,9 @@ pub(super) fn judge(at: usize, step: &Step, places: &Places<'_>, problems: &mut 
         Work::Run(_) => &["rehearse"],
         Work::Sql(_) => &["env", "cwd", "user", "capture", "rehearse"],
         Work::Manual(_) => &["env", "cwd", "user", "capture"],
-        Work::Record(_) | Work::Soak(_) => &["env", "cwd", "user", "capture", "creates", "destroys", "rehearse"],
+        Work::Record(_) | Work::Soak(_) => {
+            &["env", "cwd", "user", "capture", "creates", "destroys", "rehearse"]
+        }
     };
     // What stands in for a manual step is a command, and these are for it.
     let stands_in = step.rehearse.is_some() && matches!(work, Work::Manual(_));
@@ -57,11 +66,14 @@ fn checks(at: usize, step: &Step, places: &Places<'_>, problems: &mut Vec<Proble
                 let message = "only a postcondition holds on until another step begins";
                 problems.push(Problem::error("HP046", message, range).help("leave `until` out"));
             }
-            let watched = [("on_violation", common.on_violation.is_some()), ("every", common.every.is_some())];
+            let watched =
+                [("on_violation", common.on_violation.is_some()), ("every", common.every.is_some())];
             for (key, _) in watched.iter().filter(|(_, given)| *given && section != Section::Inv) {
                 let range = places.check(at, section, nth, Some(key));
                 let message = format!("only an invariant takes `{key}`");
-                problems.push(Problem::error("HP047", message, range).help("leave it out, or make it an invariant"));
+                problems.push(
+                    Problem::error("HP047", message, range).help("leave it out, or make it an invariant"),
+                );
             }
         }
     }

@@ -46,6 +46,7 @@ pub fn opened() -> Vec<Event> {
             environment: Some("production".into()),
             vars: [("to".to_owned(), "15".to_owned())].into(),
             secrets: vec!["password".into()],
+            targets: "".into(),
             engine: "0.1.0".into(),
             host: "db1".into(),
             machine: "m".into(),

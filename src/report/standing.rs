@@ -208,7 +208,7 @@ fn summary(state: &RunState, steps: &[StepLine], done: usize) -> (&'static str, 
         }
         None => {}
     }
-    let so_far = format!("{done} of {all} steps are done");
+    let so_far = format!("{done} of {all} steps done");
     let find = |wanted: &[Status]| steps.iter().find(|step| wanted.contains(&step.status));
     if let Some(step) = find(&[Status::InDoubt]) {
         return (
@@ -363,7 +363,7 @@ mod tests {
         let state = RunState::fold(&failed_lines()).unwrap();
         let facts = standing(&runbook(), &state, &Around { now: at(900), holder_alive: None, me: None });
         assert_eq!((facts.phase, facts.done), ("failed", 1));
-        assert_eq!(facts.summary, "1 of 4 steps are done. copy failed.");
+        assert_eq!(facts.summary, "1 of 4 steps done. copy failed.");
         let value: serde_json::Value = serde_json::from_str(&crate::report::json::status(&facts)).unwrap();
         assert_eq!(value["steps"][1]["status"], "failed");
         assert_eq!(value["steps"][1]["left_running"][0], "sleep 402 (pid 812)");

@@ -153,7 +153,9 @@ mod tests {
         let runbook = runbook();
         assert!(standing(&runbook, 0).is_empty());
         let at_stop: Vec<_> = standing(&runbook, 1).into_iter().map(|(id, _, _)| id).collect();
-        assert_eq!(ids(&at_stop), ["copy.post.same", "copy.post.seen", "copy.post.odd", "copy.post.file"]);
+        let all = ["copy.post.same", "copy.post.up", "copy.post.seen", "copy.post.odd", "copy.post.file"];
+        assert_eq!(ids(&at_stop), all, "what lasts until `stop` still holds in front of it");
+        assert_eq!(standing(&runbook, 2).len(), 4);
         let at_end = standing(&runbook, 3);
         assert_eq!(at_end.len(), 4);
         assert!(at_end.iter().all(|s| s.2.as_str() == "copy"));

@@ -31,15 +31,18 @@ pub struct Document {
 pub fn parse(source: Source, checks: &[CheckSchema]) -> Result<Document, Vec<Problem>> {
     let rules = Rules::new(&schema(checks)).map_err(|why| vec![defect(&why, 0..0)])?;
     let root = source.read()?;
-    let mut problems = second_reading(&source.text, &root).err().into_iter().collect::<Vec<_>>();
     let names = Names::of(&root);
-    let mut walk = Walk::new(&rules, &names, &source.text, Mode::Names);
-    walk.head(&root);
-    for (at, step) in steps(&root).iter().enumerate() {
-        walk.one_step(at, step);
-    }
-    problems.append(&mut walk.problems);
-    shape::judge(&root, &names, &source.text, &mut problems);
+    let mut problems = Vec::new();
+    let other = beside(&source.text, &root, || {
+        let mut walk = Walk::new(&rules, &names, &source.text, Mode::Names);
+        walk.head(&root);
+        for (at, step) in steps(&root).iter().enumerate() {
+            walk.one_step(at, step);
+        }
+        problems.append(&mut walk.problems);
+        shape::judge(&root, &names, &source.text, &mut problems);
+    });
+    problems.extend(other.err());
     if problems.is_empty() {
         return Ok(Document { source, root, names, rules });
     }
@@ -59,7 +62,8 @@ fn steps(root: &Node) -> &[Node] {
 }
 
 fn defect(why: &str, range: std::ops::Range<usize>) -> Problem {
-    Problem::error("HP000", format!("a defect in Holdpoint: {why}"), range).help("please report it with this runbook")
+    Problem::error("HP000", format!("a defect in Holdpoint: {why}"), range)
+        .help("please report it with this runbook")
 }
 
 impl Document {
@@ -134,15 +138,38 @@ impl Document {
     /// The schema let something through that the types refuse. Its words may quote a value, so they are not shown when
     /// the runbook has secrets.
     fn unread(&self, why: &serde_json::Error, node: &Node) -> Problem {
-        let why = if self.names.secrets.is_empty() { why.to_string() } else { "its types refuse this".to_owned() };
+        let why =
+            if self.names.secrets.is_empty() { why.to_string() } else { "its types refuse this".to_owned() };
         defect(&why, first_line(&self.source.text, node.range()))
     }
+}
+
+/// Texts from this size on are read the second time on a thread of their own.
+const LARGE: usize = 256 << 10;
+
+/// Does `work` and reads the text a second time; of a large text at the same time.
+fn beside(text: &str, root: &Node, work: impl FnOnce()) -> Result<(), Problem> {
+    if text.len() < LARGE {
+        work();
+        return second_reading(text, root);
+    }
+    std::thread::scope(|scope| {
+        let reader = std::thread::Builder::new().spawn_scoped(scope, || second_reading(text, root));
+        work();
+        match reader {
+            Ok(reader) => {
+                reader.join().unwrap_or_else(|_| Err(defect("the second YAML reader broke down", 0..0)))
+            }
+            Err(_) => second_reading(text, root),
+        }
+    })
 }
 
 /// Reads the text again with another reader and compares every key and every value, in order.
 fn second_reading(text: &str, root: &Node) -> Result<(), Problem> {
     let mut first = None;
-    let result = Same { node: root, differs: &mut first }.deserialize(serde_yaml::Deserializer::from_str(text));
+    let result =
+        Same { node: root, differs: &mut first }.deserialize(serde_yaml::Deserializer::from_str(text));
     let Err(why) = result else { return Ok(()) };
     let (range, what) = match first {
         Some(range) => (range, "two YAML readers disagree about this value".to_owned()),
@@ -208,7 +235,8 @@ impl<'de> Visitor<'de> for Same<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
         for entry in self.node.entries() {
-            let key = Node::new(entry.key.range(), Kind::Scalar { text: entry.key.text.clone(), plain: false });
+            let key =
+                Node::new(entry.key.range(), Kind::Scalar { text: entry.key.text.clone(), plain: false });
             if map.next_key_seed(Same { node: &key, differs: &mut *self.differs })?.is_none() {
                 return Err(self.differs());
             }

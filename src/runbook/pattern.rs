@@ -36,31 +36,24 @@ impl Pattern {
 
     /// True when the pattern is found somewhere in `text`; anchors restrict where.
     pub fn matches(&self, text: &str) -> bool {
-        let mut now = vec![false; self.code.len()];
-        let mut next = now.clone();
-        let mut chars = text.chars();
+        let mut now = States::new(self.code.len());
+        let mut next = States::new(self.code.len());
+        let mut chars = text.chars().peekable();
         let mut first = true;
         loop {
-            let c = chars.next();
-            let last = c.is_none();
+            let last = chars.peek().is_none();
             self.follow(0, first, last, &mut now);
-            // Anchors at the end were not passable when a state was reached; look at them again here.
-            for at in 0..self.code.len() {
-                if now[at] && matches!(self.code[at], Op::End) && last {
-                    self.follow(at + 1, first, last, &mut now);
-                }
-            }
-            if now.last() == Some(&true) {
+            if now.seen.last() == Some(&true) {
                 return true;
             }
-            let Some(c) = c else { return false };
-            next.iter_mut().for_each(|state| *state = false);
-            for (at, op) in self.code.iter().enumerate() {
-                if let Op::Class { ranges, negated } = op
-                    && now[at]
+            let Some(c) = chars.next() else { return false };
+            let ends = chars.peek().is_none();
+            for at in now.all.drain(..) {
+                now.seen[at] = false;
+                if let Op::Class { ranges, negated } = &self.code[at]
                     && ranges.iter().any(|(from, to)| (*from..=*to).contains(&c)) != *negated
                 {
-                    self.follow(at + 1, false, false, &mut next);
+                    self.follow(at + 1, false, ends, &mut next);
                 }
             }
             std::mem::swap(&mut now, &mut next);
@@ -69,12 +62,13 @@ impl Pattern {
     }
 
     /// Marks what can be reached from `at` without reading a character.
-    fn follow(&self, at: usize, first: bool, last: bool, states: &mut [bool]) {
+    fn follow(&self, at: usize, first: bool, last: bool, states: &mut States) {
         let mut todo = vec![at];
         while let Some(at) = todo.pop() {
-            if std::mem::replace(&mut states[at], true) {
+            if std::mem::replace(&mut states.seen[at], true) {
                 continue;
             }
+            states.all.push(at);
             match self.code[at] {
                 Op::Split(a, b) => todo.extend([a, b]),
                 Op::Begin if first => todo.push(at + 1),
@@ -82,6 +76,18 @@ impl Pattern {
                 _ => {}
             }
         }
+    }
+}
+
+/// The places in a pattern that a text has come to.
+struct States {
+    seen: Vec<bool>,
+    all: Vec<usize>,
+}
+
+impl States {
+    fn new(length: usize) -> Self {
+        States { seen: vec![false; length], all: Vec::new() }
     }
 }
 
@@ -181,7 +187,9 @@ impl Reader {
                 one(ranges, negated)
             }
             Some('\\') => one(self.escape()?, false),
-            Some(c @ ('*' | '+' | '?' | '{')) => return Err(format!("`{c}` has nothing to repeat in a pattern")),
+            Some(c @ ('*' | '+' | '?' | '{')) => {
+                return Err(format!("`{c}` has nothing to repeat in a pattern"));
+            }
             Some(c) => one(vec![(c, c)], false),
             None => Vec::new(),
         })
@@ -204,11 +212,15 @@ impl Reader {
             Some('+') => (1, None),
             Some('?') => (0, Some(1)),
             Some('{') => {
-                let close = self.chars[self.at..].iter().position(|c| *c == '}').ok_or("`{` is not closed in a pattern")?;
+                let close = self.chars[self.at..]
+                    .iter()
+                    .position(|c| *c == '}')
+                    .ok_or("`{` is not closed in a pattern")?;
                 let inner: String = self.chars[self.at + 1..self.at + close].iter().collect();
                 self.at += close;
                 let (min, max) = inner.split_once(',').unwrap_or((&inner, &inner));
-                let number = |n: &str| n.parse::<usize>().ok().filter(|n| *n <= 1000).ok_or("bad counts in a pattern");
+                let number =
+                    |n: &str| n.parse::<usize>().ok().filter(|n| *n <= 1000).ok_or("bad counts in a pattern");
                 (number(min)?, if max.is_empty() { None } else { Some(number(max)?) })
             }
             _ => return Ok(vec![atom]),
@@ -224,8 +236,9 @@ impl Reader {
                 parts.push(star);
             }
             Some(max) => {
-                for _ in min..max {
-                    let mut maybe = vec![Op::Split(1, length + 1)];
+                for left in (1..=max.saturating_sub(min)).rev() {
+                    // From each of them past all that are left, so that few states are alive at a time.
+                    let mut maybe = vec![Op::Split(1, left * (length + 1))];
                     maybe.extend(shifted(atom.clone(), 1));
                     parts.push(maybe);
                 }

@@ -175,7 +175,8 @@ impl Reader<'_> {
     fn reference(&mut self, to: &str, map: &Map<String, Value>) -> Result<usize, String> {
         let name = to.strip_prefix("#/$defs/").ok_or_else(|| format!("unknown reference {to}"))?;
         let schema = self.schema;
-        let target = schema.get("$defs").and_then(|defs| defs.get(name)).ok_or_else(|| format!("nothing at {to}"))?;
+        let target =
+            schema.get("$defs").and_then(|defs| defs.get(name)).ok_or_else(|| format!("nothing at {to}"))?;
         let bare = map.keys().all(|key| key == "$ref" || NOTES.contains(&key.as_str()));
         if bare {
             return match self.defs.get(name) {
@@ -184,7 +185,9 @@ impl Reader<'_> {
             };
         }
         let mut merged = target.as_object().cloned().unwrap_or_default();
-        merged.extend(map.iter().filter(|(key, _)| *key != "$ref").map(|(key, value)| (key.clone(), value.clone())));
+        merged.extend(
+            map.iter().filter(|(key, _)| *key != "$ref").map(|(key, value)| (key.clone(), value.clone())),
+        );
         self.rule(&Value::Object(merged), None)
     }
 
@@ -198,7 +201,11 @@ impl Reader<'_> {
             match key.as_str() {
                 note if NOTES.contains(&note) => {}
                 "type" => {
-                    let names = value.as_str().map(|one| vec![one.to_owned()]).or_else(|| strings(value)).ok_or_else(wrong)?;
+                    let names = value
+                        .as_str()
+                        .map(|one| vec![one.to_owned()])
+                        .or_else(|| strings(value))
+                        .ok_or_else(wrong)?;
                     for name in names {
                         rule.kinds.0 |= Kinds::of(&name).ok_or_else(wrong)?.0;
                     }
@@ -257,7 +264,9 @@ impl Reader<'_> {
         let constants: Option<Vec<&Rule>> = rule
             .any_of
             .iter()
-            .map(|at| self.rules.get(*at).filter(|branch| !branch.choices.is_empty() && branch.any_of.is_empty()))
+            .map(|at| {
+                self.rules.get(*at).filter(|branch| !branch.choices.is_empty() && branch.any_of.is_empty())
+            })
             .collect();
         if let Some(constants) = constants
             && !constants.is_empty()

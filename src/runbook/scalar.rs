@@ -29,7 +29,12 @@ struct Complaint(&'static str, String, Option<String>);
 impl Walk<'_> {
     /// A single value that one of `rules` must take.
     pub(super) fn scalar(
-        &mut self, node: &Node, text: &str, plain: bool, rules: &[&Rule], slot: &Slot<'_>,
+        &mut self,
+        node: &Node,
+        text: &str,
+        plain: bool,
+        rules: &[&Rule],
+        slot: &Slot<'_>,
     ) -> Value {
         let script = rules.iter().any(|rule| rule.format == Some(Format::Script));
         if script || !text.contains("${") {
@@ -66,7 +71,12 @@ impl Walk<'_> {
 
     /// Judges the final text. `from` names the variables in it, and its text unless that is secret.
     fn finish(
-        &mut self, node: &Node, text: &str, plain: bool, rules: &[&Rule], slot: &Slot<'_>,
+        &mut self,
+        node: &Node,
+        text: &str,
+        plain: bool,
+        rules: &[&Rule],
+        slot: &Slot<'_>,
         from: Option<(&[&str], Option<&str>)>,
     ) -> Value {
         let mut complaints = Vec::new();
@@ -85,7 +95,7 @@ impl Walk<'_> {
         let mut complaints = complaints.into_iter();
         let Some(Complaint(code, mut rest, mut help)) = complaints.next() else { return Value::Null };
         if several {
-            rest = format!("must be {}, but this is `{text}`", wanted(rules));
+            rest = format!("must be {}, but this is `{text}`", self.wanted_here(rules, slot));
             help = help.or_else(|| complaints.find_map(|complaint| complaint.2));
         }
         let mut range = node.range();
@@ -94,13 +104,17 @@ impl Walk<'_> {
             match shown {
                 Some(_) => rest = format!("{rest} (the value of {names} stands in it)"),
                 None => {
-                    rest = format!("must be {}, but the secret value of {names} is not", wanted(rules));
+                    rest = format!(
+                        "must be {}, but the secret value of {names} is not",
+                        self.wanted_here(rules, slot)
+                    );
                     help = None;
                 }
             }
             range = named.first().map_or(range, |name| self.reference(node, name, 0));
         }
-        let mut problem = Problem::error(code, format!("{} {rest}", slot.word()), first_line(self.text, range));
+        let mut problem =
+            Problem::error(code, format!("{} {rest}", slot.word()), first_line(self.text, range));
         problem.help = help;
         self.push(problem);
         Value::Null
@@ -130,10 +144,16 @@ impl Walk<'_> {
             };
             let help = match core(text) {
                 Core::Text if kinds.takes(Kinds::BOOLEAN) => Some("write `true` or `false`".to_owned()),
-                Core::Bool(_) | Core::Int(_) | Core::Float(_) if !plain => Some("take the quotes away".to_owned()),
+                Core::Bool(_) | Core::Int(_) | Core::Float(_) if !plain => {
+                    Some("take the quotes away".to_owned())
+                }
                 _ => None,
             };
-            return Err(Complaint("HP012", format!("must be {}, but this is {found}", wanted(&[rule])), help));
+            return Err(Complaint(
+                "HP012",
+                format!("must be {}, but this is {found}", wanted(&[rule])),
+                help,
+            ));
         }
         self.judge_text(rule, text).map(|()| Picked::Text)
     }
@@ -161,7 +181,9 @@ impl Walk<'_> {
         }
         match rule.format {
             Some(Format::Size) => text.parse::<Size>().map(drop).or_else(|why| fail_with("a size", &why)),
-            Some(Format::Duration) => text.parse::<Span>().map(drop).or_else(|why| fail_with("a duration", &why)),
+            Some(Format::Duration) => {
+                text.parse::<Span>().map(drop).or_else(|why| fail_with("a duration", &why))
+            }
             Some(Format::Target | Format::Recorded | Format::Step) if matches!(self.mode, Mode::Names) => {
                 self.judge_name(rule.format, text)
             }
@@ -196,7 +218,11 @@ impl Walk<'_> {
                 None => unknown("HP026", "recorded manifest", sorted(names.recorded.iter())),
                 Some(at) if *at >= here => {
                     let help = "record it in a step before this one".to_owned();
-                    Err(Complaint("HP026", format!("names `{text}`, which is not recorded by then"), Some(help)))
+                    Err(Complaint(
+                        "HP026",
+                        format!("names `{text}`, which is not recorded by then"),
+                        Some(help),
+                    ))
                 }
                 Some(_) => Ok(()),
             },
@@ -214,7 +240,8 @@ impl Walk<'_> {
                 Piece::Text(_) => continue,
                 Piece::Wrong(written) => {
                     let range = subst::place(self.text, node.range(), written, 0);
-                    let message = format!("`{}` is not a variable", written.lines().next().unwrap_or_default());
+                    let message =
+                        format!("`{}` is not a variable", written.lines().next().unwrap_or_default());
                     let help = "write `${name}` for a variable, or `$${` for the characters themselves";
                     self.push(Problem::error("HP028", message, range).help(help));
                     continue;
@@ -236,23 +263,39 @@ impl Walk<'_> {
                     Some(near) => format!("did you mean `{near}`?"),
                     None => format!("declare `{name}` under `vars`"),
                 };
-                self.push(Problem::error("HP027", format!("no variable is called `{name}`"), range).help(help));
+                self.push(
+                    Problem::error("HP027", format!("no variable is called `{name}`"), range).help(help),
+                );
             } else if captured.is_some_and(|at| here.is_none_or(|here| *at >= here)) && !names.has_var(name) {
                 let message = format!("`{name}` has no value here: it is captured by a later step");
-                let message = if captured.copied() == here { format!("`{name}` is captured by this very step") } else { message };
+                let message = if captured.copied() == here {
+                    format!("`{name}` is captured by this very step")
+                } else {
+                    message
+                };
                 self.push(Problem::error("HP027", message, range).help("use it in the steps after that one"));
             } else if captured.is_some() && !rules.iter().any(|rule| free(rule)) {
-                let message = format!("{} must be {}, and a captured value is a text", slot.word(), wanted(rules));
-                self.push(Problem::error("HP028", message, range).help("write the value itself, or use a variable"));
+                let message =
+                    format!("{} must be {}, and a captured value is a text", slot.word(), wanted(rules));
+                self.push(
+                    Problem::error("HP028", message, range).help("write the value itself, or use a variable"),
+                );
             } else if names.secrets.contains(name) && format == Some(Format::Argv) {
                 let message = format!("the secret `{name}` would stand in the process list");
-                let help = format!("pass it in `env`, or use a script: there it is the environment variable {name}");
+                let help =
+                    format!("pass it in `env`, or use a script: there it is the environment variable {name}");
                 self.push(Problem::error("HP029", message, range).help(help));
             } else if names.secrets.contains(name) && format == Some(Format::Confirmation) {
                 let message = format!("the operator would have to type the secret `{name}`");
                 self.push(Problem::error("HP029", message, range).help("name what goes without it"));
             }
         }
+    }
+
+    /// What is wanted, the alternatives that are no single values included.
+    fn wanted_here(&self, rules: &[&Rule], slot: &Slot<'_>) -> String {
+        let all: Vec<&Rule> = slot.leaves.iter().map(|at| self.rules.get(*at)).collect();
+        if all.is_empty() { wanted(rules) } else { wanted(&all) }
     }
 
     /// Where a variable is named in a value.
@@ -281,6 +324,9 @@ fn fail_with(what: &str, why: &str) -> Result<(), Complaint> {
 fn in_range(rule: &Rule, value: f64, text: &str) -> Result<(), Complaint> {
     let (least, most) = rule.range;
     let (above, below) = rule.between;
+    if let (Some(only), true) = (least, least == most && least.is_some_and(|least| value != least)) {
+        return Err(Complaint("HP014", format!("must be {only}, but this is {text}"), None));
+    }
     let words = [
         least.filter(|least| value < *least).map(|least| format!("{least} or more")),
         most.filter(|most| value > *most).map(|most| format!("{most} or less")),
@@ -332,7 +378,9 @@ pub(super) fn wanted(rules: &[&Rule]) -> String {
             Some(Format::Target) => add("the name of a target".into()),
             Some(Format::Recorded) => add("the name of a recorded manifest".into()),
             Some(Format::Step) => add("the id of a later step".into()),
-            _ if !rule.choices.is_empty() => add(listed(rule.choices.iter().map(String::as_str), "or").into()),
+            _ if !rule.choices.is_empty() => {
+                add(listed(rule.choices.iter().map(String::as_str), "or").into())
+            }
             _ if kinds.any() => add("a value".into()),
             _ => {
                 if kinds.takes(Kinds::STRING) {

@@ -26,7 +26,9 @@ pub fn schema(checks: &[CheckSchema]) -> Value {
     let mut defs = take_map(&mut root, "$defs");
     defs.extend(take_map(&mut common, "$defs"));
     // Known to the types, so that older journals can be read; not offered to authors.
-    if let Some(Value::Object(target)) = defs.get_mut("Target").and_then(|target| target.get_mut("properties")) {
+    if let Some(Value::Object(target)) =
+        defs.get_mut("Target").and_then(|target| target.get_mut("properties"))
+    {
         target.shift_remove("ssh");
     }
     let common = take_map(&mut common, "properties");
@@ -168,7 +170,10 @@ mod tests {
         assert_eq!(defs["check.a"]["properties"]["until"]["format"], "step");
         assert!(defs["check.a"]["properties"]["until"]["description"].is_string(), "hover texts stay");
         assert_eq!(defs["check.b"]["type"], json!(["object", "null"]));
-        assert_eq!(defs["check.b"]["properties"]["x"]["$ref"], "#/$defs/b.X", "two checks, two meanings of X");
+        assert_eq!(
+            defs["check.b"]["properties"]["x"]["$ref"], "#/$defs/b.X",
+            "two checks, two meanings of X"
+        );
         assert_eq!(defs["b.X"]["type"], "integer");
         assert!(defs["Target"]["properties"].get("ssh").is_none());
         assert_eq!(defs["Step"]["properties"]["timeout"]["$ref"], "#/$defs/Duration");

@@ -16,8 +16,30 @@ const UNDO: [&str; 3] = ["run", "sql", "manual"];
 
 /// Variable names that a shell or the loader gives a meaning of its own.
 const RESERVED: [&str; 24] = [
-    "PATH", "IFS", "ENV", "HOME", "SHELL", "PWD", "OLDPWD", "CDPATH", "PS1", "PS2", "PS4", "UID", "EUID", "GROUPS",
-    "FUNCNAME", "SHELLOPTS", "BASHOPTS", "GLOBIGNORE", "PROMPT_COMMAND", "RANDOM", "SECONDS", "LINENO", "OPTARG", "_",
+    "PATH",
+    "IFS",
+    "ENV",
+    "HOME",
+    "SHELL",
+    "PWD",
+    "OLDPWD",
+    "CDPATH",
+    "PS1",
+    "PS2",
+    "PS4",
+    "UID",
+    "EUID",
+    "GROUPS",
+    "FUNCNAME",
+    "SHELLOPTS",
+    "BASHOPTS",
+    "GLOBIGNORE",
+    "PROMPT_COMMAND",
+    "RANDOM",
+    "SECONDS",
+    "LINENO",
+    "OPTARG",
+    "_",
 ];
 
 /// Adds what is wrong to `problems`.
@@ -32,7 +54,11 @@ pub(super) fn judge(root: &Node, names: &Names, text: &str, problems: &mut Vec<P
     let mut captured = HashMap::new();
     for step in steps {
         shape.once(step.entry("id"), "step id", &mut ids);
-        shape.once(step.get("record").and_then(|record| record.entry("as")), "recorded manifest", &mut recorded);
+        shape.once(
+            step.get("record").and_then(|record| record.entry("as")),
+            "recorded manifest",
+            &mut recorded,
+        );
         shape.once(step.entry("capture"), "captured value", &mut captured);
         shape.step(step);
         if shape.problems.len() > 2 * MAX_PROBLEMS {
@@ -49,7 +75,9 @@ struct Shape<'a> {
 
 impl Shape<'_> {
     fn once(&mut self, entry: Option<&Entry>, what: &str, seen: &mut HashMap<String, Range<usize>>) {
-        let Some((value, name)) = entry.and_then(|e| e.value.text().map(|text| (&e.value, text))) else { return };
+        let Some((value, name)) = entry.and_then(|e| e.value.text().map(|text| (&e.value, text))) else {
+            return;
+        };
         if let Some(first) = seen.get(name) {
             self.problems.push(
                 Problem::error("HP023", format!("the {what} `{name}` is there twice"), value.range())
@@ -62,7 +90,8 @@ impl Shape<'_> {
         seen.insert(name.to_owned(), value.range());
         if what == "captured value" && self.names.has_var(name) {
             let message = format!("`{name}` is a variable already, so a step cannot capture it");
-            self.problems.push(Problem::error("HP023", message, value.range()).help("capture it under another name"));
+            self.problems
+                .push(Problem::error("HP023", message, value.range()).help("capture it under another name"));
         }
         if what == "captured value" {
             self.reserved(name, value.range());
@@ -84,9 +113,11 @@ impl Shape<'_> {
     }
 
     fn reserved(&mut self, name: &str, range: Range<usize>) {
-        let taken = RESERVED.contains(&name) || ["LD_", "BASH", "HOLDPOINT"].iter().any(|p| name.starts_with(p));
+        let taken =
+            RESERVED.contains(&name) || ["LD_", "BASH", "HOLDPOINT"].iter().any(|p| name.starts_with(p));
         if taken {
-            let message = format!("`{name}` means something of its own to a shell, so it cannot be a variable");
+            let message =
+                format!("`{name}` means something of its own to a shell, so it cannot be a variable");
             self.problems.push(Problem::error("HP034", message, range).help("call it by another name"));
         }
     }
@@ -99,18 +130,28 @@ impl Shape<'_> {
             let name = &target.key.text;
             match (target.value.get("postgres"), target.value.entry("sqlite")) {
                 (None, None) => self.problems.push(
-                    Problem::error("HP035", format!("the target `{name}` needs `postgres` or `sqlite`"), target.key.range())
-                        .help("write how it is reached: a PostgreSQL conninfo, or the path of an SQLite file"),
+                    Problem::error(
+                        "HP035",
+                        format!("the target `{name}` needs `postgres` or `sqlite`"),
+                        target.key.range(),
+                    )
+                    .help("write how it is reached: a PostgreSQL conninfo, or the path of an SQLite file"),
                 ),
                 (Some(_), Some(sqlite)) => {
                     let message = format!("the target `{name}` cannot be both `postgres` and `sqlite`");
-                    self.problems.push(Problem::error("HP035", message, sqlite.key.range()).help("make two targets of it"));
+                    self.problems.push(
+                        Problem::error("HP035", message, sqlite.key.range()).help("make two targets of it"),
+                    );
                 }
                 (None, Some(_)) => {
                     for key in ["cluster", "data_directory"] {
                         if let Some(entry) = target.value.entry(key) {
-                            let message = format!("`{key}` says something about PostgreSQL, and `{name}` is an SQLite file");
-                            self.problems.push(Problem::error("HP035", message, entry.key.range()).help("leave it out"));
+                            let message = format!(
+                                "`{key}` says something about PostgreSQL, and `{name}` is an SQLite file"
+                            );
+                            self.problems.push(
+                                Problem::error("HP035", message, entry.key.range()).help("leave it out"),
+                            );
                         }
                     }
                 }
@@ -147,14 +188,16 @@ impl Shape<'_> {
         for section in ["preconditions", "invariants", "postconditions"] {
             self.checks(step.get(section));
         }
-        if let Some(rollback) = step.entry("rollback").filter(|rollback| !rollback.value.entries().is_empty()) {
+        if let Some(rollback) = step.entry("rollback").filter(|rollback| !rollback.value.entries().is_empty())
+        {
             self.one_of(&rollback.value, &UNDO, "a rollback", rollback.key.range());
             self.checks(rollback.value.get("postconditions"));
         }
     }
 
     fn one_of(&mut self, node: &Node, keys: &[&str], what: &str, range: Range<usize>) {
-        let given: Vec<&Entry> = node.entries().iter().filter(|entry| keys.contains(&&*entry.key.text)).collect();
+        let given: Vec<&Entry> =
+            node.entries().iter().filter(|entry| keys.contains(&&*entry.key.text)).collect();
         match given.as_slice() {
             [_] => {}
             [] => {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, Span};
 
 use super::tree::{Entry, Key, Kind, Node};
+use super::validate::MAX_PROBLEMS;
 use crate::problem::Problem;
 
 /// The largest runbook that is read: 10 000 steps are about 4 MiB.
@@ -66,7 +67,8 @@ impl Source {
     fn prescan(&self) -> Result<(), Vec<Problem>> {
         if self.text.len() > MAX_BYTES {
             let message = format!("the file is larger than {} MiB", MAX_BYTES >> 20);
-            let mut problem = Problem::error("HP001", message, 0..0).help("split the work into several runbooks");
+            let mut problem =
+                Problem::error("HP001", message, 0..0).help("split the work into several runbooks");
             problem.places.clear();
             return Err(vec![problem]);
         }
@@ -88,7 +90,8 @@ impl Source {
             return Ok(());
         }
         let rest = found.len().saturating_sub(MAX_SHOWN);
-        let mut problems: Vec<Problem> = found.iter().take(MAX_SHOWN).map(|(at, c)| hidden(*at, *c)).collect();
+        let mut problems: Vec<Problem> =
+            found.iter().take(MAX_SHOWN).map(|(at, c)| hidden(*at, *c)).collect();
         if let (1.., Some(last)) = (rest, problems.last_mut()) {
             last.message = format!("{} (and {rest} more invisible characters)", last.message);
         }
@@ -101,7 +104,9 @@ fn unseen(c: char) -> bool {
     match c {
         '\n' | '\t' | ' '..='~' => false,
         '\0'..='\u{9f}' => true,
-        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180e}' => true,
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180e}' => {
+            true
+        }
         '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' => true,
         '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}' => true,
         _ => false,
@@ -168,11 +173,14 @@ impl Builder<'_> {
                     documents += 1;
                     if documents > 1 {
                         let range = self.range(&span);
-                        self.refuse("HP005", "a second document starts here", range, "keep one runbook in a file");
+                        self.refuse("HP005", "a second document", range, "keep one runbook in a file");
                         break;
                     }
                 }
                 Ok((event, span)) => self.event(event, &span),
+            }
+            if self.problems.len() >= MAX_PROBLEMS {
+                break;
             }
         }
         match self.root {
@@ -193,11 +201,21 @@ impl Builder<'_> {
         }
         match event {
             Event::Alias(_) | Event::UnresolvedAlias(_) => {
-                self.refuse("HP005", "an alias", range.clone(), "write the value out, so that it can be read where it works");
+                self.refuse(
+                    "HP005",
+                    "an alias",
+                    range.clone(),
+                    "write the value out, so that it can be read where it works",
+                );
                 self.value(Node::new(range, Kind::Scalar { text: "".into(), plain: false }));
             }
             Event::Anchor(..) => {
-                self.refuse("HP005", "an anchor", range, "leave it out and write values out where they are used");
+                self.refuse(
+                    "HP005",
+                    "an anchor",
+                    range,
+                    "leave it out and write values out where they are used",
+                );
             }
             Event::Scalar(text, style, ..) => {
                 if text.contains('\0') {
@@ -216,13 +234,23 @@ impl Builder<'_> {
             Event::MappingStart(..) => self.open.push(Open::new(range, Kind::Map(Vec::new()))),
             Event::SequenceEnd | Event::MappingEnd => {
                 if let Some(Open { mut node, .. }) = self.open.pop() {
-                    let last = match &node.kind {
-                        Kind::Seq(items) => items.last().map(|last| last.range().end),
-                        Kind::Map(entries) => entries.last().map(|last| last.value.range().end),
+                    let last = match &mut node.kind {
+                        Kind::Seq(items) => {
+                            items.shrink_to_fit();
+                            items.last().map(|last| last.range().end)
+                        }
+                        Kind::Map(entries) => {
+                            entries.shrink_to_fit();
+                            entries.last().map(|last| last.value.range().end)
+                        }
                         Kind::Scalar { .. } => None,
                     };
                     // The end of a block is only seen at what follows it; the end of its last value is what is meant.
-                    let flow = self.text.as_bytes().get(node.range().start).is_some_and(|b| matches!(b, b'[' | b'{'));
+                    let flow = self
+                        .text
+                        .as_bytes()
+                        .get(node.range().start)
+                        .is_some_and(|b| matches!(b, b'[' | b'{'));
                     node.end_at(if flow { range.end } else { last.unwrap_or(range.start) });
                     self.value(node);
                 }
@@ -242,7 +270,9 @@ impl Builder<'_> {
             (Kind::Map(entries), Some(key)) => {
                 let node = match &node.kind {
                     // A value that is not there has its key for a place.
-                    Kind::Scalar { text, plain: true } if text.is_empty() => Node::new(key.range(), node.kind),
+                    Kind::Scalar { text, plain: true } if text.is_empty() => {
+                        Node::new(key.range(), node.kind)
+                    }
                     _ => node,
                 };
                 entries.push(Entry { key, value: node });
@@ -256,7 +286,12 @@ impl Builder<'_> {
                     }
                     _ => {
                         let range = first_line(self.text, node.range());
-                        self.refuse("HP005", "a key that is not a text", range.clone(), "a key is a short text");
+                        self.refuse(
+                            "HP005",
+                            "a key that is not a text",
+                            range.clone(),
+                            "a key is a short text",
+                        );
                         Key::new("", range)
                     }
                 };
@@ -300,7 +335,8 @@ impl Builder<'_> {
     }
 
     fn refuse(&mut self, code: &'static str, what: &str, range: Range<usize>, help: &str) {
-        self.problems.push(Problem::error(code, format!("{what} is not allowed in a runbook"), range).help(help));
+        self.problems
+            .push(Problem::error(code, format!("{what} is not allowed in a runbook"), range).help(help));
     }
 
     fn range(&self, span: &Span) -> Range<usize> {
@@ -321,7 +357,8 @@ impl Builder<'_> {
 
 /// The part of a range on its first line.
 pub fn first_line(text: &str, range: Range<usize>) -> Range<usize> {
-    let length = text.get(range.clone()).and_then(|part| part.lines().next()).map_or(0, |line| line.trim_end().len());
+    let length =
+        text.get(range.clone()).and_then(|part| part.lines().next()).map_or(0, |line| line.trim_end().len());
     range.start..range.start + length
 }
 
@@ -338,11 +375,18 @@ fn syntax(error: &granit_parser::ScanError, text: &str) -> Problem {
 fn words(kind: &ErrorKind) -> (String, &'static str) {
     let quote = "put the text in quotes";
     let (why, help) = match kind {
-        ErrorKind::RecursionLimitExceeded => ("lists and maps are nested too deeply", "32 levels are the limit"),
-        ErrorKind::TabInIndentation | ErrorKind::TabNotAllowed => ("a tab stands in the indentation", "indent with spaces"),
+        ErrorKind::RecursionLimitExceeded => {
+            ("lists and maps are nested too deeply", "32 levels are the limit")
+        }
+        ErrorKind::TabInIndentation | ErrorKind::TabNotAllowed => {
+            ("a tab stands in the indentation", "indent with spaces")
+        }
         ErrorKind::InvalidIndentation => ("the indentation does not fit", "align it with the lines above"),
-        ErrorKind::DirectiveDisallowed => ("a directive (%) is not allowed in a runbook", "leave the line out"),
-        ErrorKind::UnclosedQuotedScalar => ("a quote is not closed", ""),
+        ErrorKind::DirectiveDisallowed => {
+            ("a directive (%) is not allowed in a runbook", "leave the line out")
+        }
+        ErrorKind::UnclosedQuotedScalar => ("a quote is not closed", "close it"),
+        ErrorKind::InvalidQuotedScalarIndent => ("a quote before this line is not closed", "close it"),
         ErrorKind::SimpleKeyExpected => ("a key needs a colon and a space after it", ""),
         ErrorKind::InvalidColonPlacement => ("a colon stands where none is expected", quote),
         ErrorKind::UnexpectedEof => ("the file ends too early", ""),

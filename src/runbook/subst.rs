@@ -27,7 +27,9 @@ pub fn pieces(text: &str) -> Vec<Piece<'_>> {
             continue;
         }
         pieces.push(Piece::Text(before));
-        let end = found.find(['}', '\n']).map_or(found.len(), |end| end + usize::from(found[end..].starts_with('}')));
+        let end = found
+            .find(['}', '\n'])
+            .map_or(found.len(), |end| end + usize::from(found[end..].starts_with('}')));
         let (whole, after) = found.split_at(end);
         let name = whole[2..].strip_suffix('}').unwrap_or_default();
         pieces.push(if is_name(name) { Piece::Name(name) } else { Piece::Wrong(whole) });
@@ -69,7 +71,8 @@ pub fn replace<'t, 'v>(text: &'t str, value: impl Fn(&str) -> Option<&'v str>) -
 /// Where the `nth` (from 0) occurrence of a piece stands in the file, when the value at `range` was written without
 /// escapes or folding; else the value's first line.
 pub fn place(source: &str, range: Range<usize>, written: &str, nth: usize) -> Range<usize> {
-    let found = source.get(range.clone()).and_then(|raw| raw.match_indices(written).nth(nth).map(|(at, _)| at));
+    let found =
+        source.get(range.clone()).and_then(|raw| raw.match_indices(written).nth(nth).map(|(at, _)| at));
     match found {
         Some(at) => range.start + at..range.start + at + written.len(),
         None => super::source::first_line(source, range),

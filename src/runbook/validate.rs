@@ -47,6 +47,8 @@ pub(super) struct Slot<'a> {
     pub item: bool,
     /// Where to point when something is missing: its key.
     pub owner: Option<Range<usize>>,
+    /// All rules of which one is to fit, when there are several.
+    pub leaves: &'a [usize],
 }
 
 impl Slot<'_> {
@@ -94,10 +96,11 @@ impl<'a> Walk<'a> {
     pub fn head(&mut self, root: &Node) -> Value {
         let rules = self.rules;
         let rule = rules.get(rules.root);
-        let slot = Slot { name: "", item: false, owner: None };
+        let slot = Slot { name: "", item: false, owner: None, leaves: &[] };
         if !matches!(root.kind, Kind::Map(_)) {
             let range = first_line(self.text, root.range());
-            let problem = Problem::error("HP012", format!("a runbook is a map, but this is {}", root.word()), range);
+            let problem =
+                Problem::error("HP012", format!("a runbook is a map, but this is {}", root.word()), range);
             self.push(problem.help("`holdpoint new` writes a runbook to start from"));
             return Value::Null;
         }
@@ -110,7 +113,7 @@ impl<'a> Walk<'a> {
         let steps = rules.get(rules.root).properties.get("steps").and_then(|steps| rules.get(*steps).items);
         let Some(rule) = steps else { return Value::Null };
         self.step = Some(at);
-        let value = self.value(node, rule, &Slot { name: "steps", item: true, owner: None });
+        let value = self.value(node, rule, &Slot { name: "steps", item: true, owner: None, leaves: &[] });
         self.step = None;
         value
     }
@@ -137,7 +140,7 @@ impl<'a> Walk<'a> {
                     return self.wrong_kind(node, &[rule], slot);
                 }
                 self.count(items.len(), rule, node, slot);
-                let inner = Slot { name: slot.name, item: true, owner: None };
+                let inner = Slot { name: slot.name, item: true, owner: None, leaves: &[] };
                 let values = items.iter().map(|item| match rule.items {
                     Some(rule) => self.value(item, rule, &inner),
                     None => self.untyped(item, &inner),
@@ -158,12 +161,16 @@ impl<'a> Walk<'a> {
         for entry in node.entries() {
             let key = &*entry.key.text;
             let top = slot.name.is_empty() && !slot.item;
-            let inner = Slot { name: key, item: false, owner: Some(entry.key.range()) };
+            let inner = Slot { name: key, item: false, owner: Some(entry.key.range()), leaves: &[] };
             let was = self.literal;
             self.literal |= top && matches!(key, "vars" | "environments" | "name" | "holdpoint");
             let value = match (rule.properties.get(key), rule.extra) {
                 // Steps are judged one by one.
-                (Some(_), _) if top && key == "steps" && matches!(&entry.value.kind, Kind::Seq(all) if !all.is_empty()) => {
+                (Some(_), _)
+                    if top
+                        && key == "steps"
+                        && matches!(&entry.value.kind, Kind::Seq(all) if !all.is_empty()) =>
+                {
                     None
                 }
                 (Some(rule), _) => Some(self.value(&entry.value, *rule, &inner)),
@@ -174,7 +181,10 @@ impl<'a> Walk<'a> {
                 (None, extra) => {
                     if let Some(names) = rule.names.as_ref().filter(|names| !names.matches(key)) {
                         let message = format!("`{key}` cannot be a name in {}", slot.word());
-                        self.push(Problem::error("HP014", message, entry.key.range()).help(name_help(names.as_str())));
+                        self.push(
+                            Problem::error("HP014", message, entry.key.range())
+                                .help(name_help(names.as_str())),
+                        );
                     }
                     Some(match extra {
                         Extra::Follows(rule) => self.value(&entry.value, rule, &inner),
@@ -187,10 +197,15 @@ impl<'a> Walk<'a> {
                 out.insert(key.to_owned(), value);
             }
         }
-        let missing: Vec<&str> = rule.required.iter().map(String::as_str).filter(|key| node.entry(key).is_none()).collect();
+        let missing: Vec<&str> =
+            rule.required.iter().map(String::as_str).filter(|key| node.entry(key).is_none()).collect();
         if !missing.is_empty() {
             let range = slot.owner.clone().unwrap_or_else(|| first_line(self.text, node.range()));
-            self.push(Problem::error("HP011", format!("{} needs {}", slot.word(), listed(missing, "and")), range));
+            self.push(Problem::error(
+                "HP011",
+                format!("{} needs {}", slot.word(), listed(missing, "and")),
+                range,
+            ));
         }
         Value::Object(out)
     }
@@ -225,7 +240,9 @@ impl<'a> Walk<'a> {
             let problem = Problem::error("HP021", format!("{one}, but this is {}", node.word()), range);
             let written = node.text().filter(|text| rule.properties.contains_key(*text));
             self.push(match written {
-                Some(name) => problem.help(format!("write `{name}:` and its parameters under it, or `{name}: {{}}`")),
+                Some(name) => {
+                    problem.help(format!("write `{name}:` and its parameters under it, or `{name}: {{}}`"))
+                }
                 None => problem.help("write its name, a colon, and its parameters under it"),
             });
             return Value::Null;
@@ -245,13 +262,16 @@ impl<'a> Walk<'a> {
                 Some(name) => format!("did you mean `{name}`?"),
                 None => format!("there are {}", listed(names(), "and")),
             };
-            self.push(Problem::error("HP020", format!("there is no check called `{kind}`"), entry.key.range()).help(help));
+            self.push(
+                Problem::error("HP020", format!("there is no check called `{kind}`"), entry.key.range())
+                    .help(help),
+            );
             return Value::Null;
         };
         if entries.len() > 1 {
             return Value::Null;
         }
-        let slot = Slot { name: kind, item: false, owner: Some(entry.key.range()) };
+        let slot = Slot { name: kind, item: false, owner: Some(entry.key.range()), leaves: &[] };
         let value = self.value(&entry.value, *body, &slot);
         if !self.builds() {
             return Value::Null;
@@ -280,10 +300,12 @@ impl<'a> Walk<'a> {
                     let all: Vec<&Rule> = leaves.iter().map(|at| rules.get(*at)).collect();
                     return self.wrong_kind(node, &all, slot);
                 }
-                return self.scalar(node, text, *plain, &scalars, slot);
+                let slot = Slot { leaves: &leaves, ..slot.clone() };
+                return self.scalar(node, text, *plain, &scalars, &slot);
             }
         };
-        let fitting: Vec<usize> = leaves.iter().copied().filter(|at| rules.get(*at).kinds.takes(kind)).collect();
+        let fitting: Vec<usize> =
+            leaves.iter().copied().filter(|at| rules.get(*at).kinds.takes(kind)).collect();
         let mut best: Option<(Vec<Problem>, Value)> = None;
         let before = std::mem::take(&mut self.problems);
         for at in &fitting {
@@ -324,7 +346,7 @@ impl<'a> Walk<'a> {
     }
 
     fn nothing(&mut self, node: &Node, rule: &Rule, slot: &Slot<'_>) -> Value {
-        if rule.kinds.takes(Kinds::NULL) && !(rule.kinds.any() && !rule.any_of.is_empty()) {
+        if rule.kinds.takes(Kinds::NULL) && (rule.any_of.is_empty() || !rule.kinds.any()) {
             return Value::Null;
         }
         let range = slot.owner.clone().unwrap_or_else(|| node.range());
@@ -340,11 +362,16 @@ impl<'a> Walk<'a> {
         let (least, most) = rule.item_count;
         let range = slot.owner.clone().unwrap_or_else(|| first_line(self.text, node.range()));
         if let Some(least) = least.filter(|least| (items as u64) < *least) {
-            let message = format!("{} needs at least {}", slot.word(), crate::base::text::count(least, "item", "items"));
+            let message = format!(
+                "{} needs at least {}",
+                slot.word(),
+                crate::base::text::count(least, "item", "items")
+            );
             self.push(Problem::error("HP014", message, range.clone()));
         }
         if let Some(most) = most.filter(|most| items as u64 > *most) {
-            let message = format!("{} takes at most {}", slot.word(), crate::base::text::count(most, "item", "items"));
+            let message =
+                format!("{} takes at most {}", slot.word(), crate::base::text::count(most, "item", "items"));
             self.push(Problem::error("HP014", message, range));
         }
     }

@@ -62,17 +62,25 @@ impl Values {
 /// `environment` is the one chosen with `--env`; `given` are the pairs of `--var`; `env` looks into the process
 /// environment.
 pub fn resolve(
-    doc: &Document, environment: Option<&str>, given: &[(String, String)], env: &dyn Fn(&str) -> Option<String>,
+    doc: &Document,
+    environment: Option<&str>,
+    given: &[(String, String)],
+    env: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Values, Vec<Problem>> {
     let mut problems = Vec::new();
     let place_of_env = chosen(doc, environment, &mut problems);
-    let of_env = place_of_env.and_then(|entry| entry.value.get("vars")).map(Node::entries).unwrap_or_default();
+    let of_env =
+        place_of_env.and_then(|entry| entry.value.get("vars")).map(Node::entries).unwrap_or_default();
     let mut by_hand: HashMap<&str, &str> = HashMap::new();
     for (name, value) in given {
         if !doc.names().has_var(name) {
             problems.push(unknown_var(doc, name));
         } else if by_hand.insert(name, value).is_some_and(|before| before != value) {
-            problems.push(nowhere("HP032", format!("--var {name} is given twice, with two values"), "keep one of them"));
+            problems.push(nowhere(
+                "HP032",
+                format!("--var {name} is given twice, with two values"),
+                "keep one of them",
+            ));
         }
     }
     let mut values = Values::default();
@@ -87,7 +95,10 @@ pub fn resolve(
         } else if let Some(value) = process.and_then(env) {
             (Some(value), format!("the environment variable {}", process.unwrap_or_default()))
         } else if let Some(entry) = in_env {
-            (entry.value.text().map(str::to_owned), format!("the environment `{}`", environment.unwrap_or_default()))
+            (
+                entry.value.text().map(str::to_owned),
+                format!("the environment `{}`", environment.unwrap_or_default()),
+            )
         } else {
             (default.map(str::to_owned), "its default".to_owned())
         };
@@ -101,8 +112,11 @@ pub fn resolve(
                     None => {}
                     Some(why) => {
                         let message = format!("the value of `{name}` {why} (from {from})");
-                        let place = in_env.filter(|_| from.starts_with("the environment `")).unwrap_or(variable);
-                        problems.push(Problem::error("HP031", message, place.key.range()).help("give it another value"));
+                        let place =
+                            in_env.filter(|_| from.starts_with("the environment `")).unwrap_or(variable);
+                        problems.push(
+                            Problem::error("HP031", message, place.key.range()).help("give it another value"),
+                        );
                     }
                 }
                 values.values.insert(name.to_owned(), value);
@@ -130,11 +144,18 @@ pub fn defaults(doc: &Document) -> Values {
 pub fn script_env(values: &Values, script: &str) -> BTreeMap<String, String> {
     let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let names: HashSet<&str> = script.split(|c: char| !word(c)).collect();
-    let wanted = values.values.iter().filter(|(name, _)| !values.secrets.contains(*name) || names.contains(name.as_str()));
+    let wanted = values
+        .values
+        .iter()
+        .filter(|(name, _)| !values.secrets.contains(*name) || names.contains(name.as_str()));
     wanted.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
-fn chosen<'d>(doc: &'d Document, environment: Option<&str>, problems: &mut Vec<Problem>) -> Option<&'d Entry> {
+fn chosen<'d>(
+    doc: &'d Document,
+    environment: Option<&str>,
+    problems: &mut Vec<Problem>,
+) -> Option<&'d Entry> {
     let name = environment?;
     let all = doc.root().get("environments").map(Node::entries).unwrap_or_default();
     let found = all.iter().find(|entry| &*entry.key.text == name);
@@ -174,7 +195,8 @@ fn missing(doc: &Document, variable: &Entry, environment: Option<&str>) -> Probl
     }
     let all = doc.root().get("environments").map(Node::entries).unwrap_or_default();
     let gives = |entry: &&Entry| entry.value.get("vars").and_then(|vars| vars.get(name)).is_some();
-    let having: Vec<String> = all.iter().filter(gives).map(|entry| format!("--env {}", entry.key.text)).collect();
+    let having: Vec<String> =
+        all.iter().filter(gives).map(|entry| format!("--env {}", entry.key.text)).collect();
     if environment.is_none() {
         ways.extend(having);
     }
@@ -192,7 +214,9 @@ fn judge(value: &str, secret: bool, may_be_empty: bool) -> Option<String> {
         return (!may_be_empty || secret).then(|| "is empty".to_owned());
     }
     if secret && value.chars().count() < MIN_SECRET {
-        return Some(format!("is a secret shorter than {MIN_SECRET} characters, too short to keep out of all output"));
+        return Some(format!(
+            "is a secret shorter than {MIN_SECRET} characters, too short to keep out of all output"
+        ));
     }
     unfit(value).map(str::to_owned)
 }

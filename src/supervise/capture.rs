@@ -30,23 +30,19 @@ pub(super) struct Captured {
 
 /// Reads to the end; or, once `ended` was closed at its other end, as long as is decent.
 pub(super) fn run(mut pipe: PipeReader, ended: PipeReader, mut log: Log, redactor: &Redactor) -> Captured {
-    let mut buffer = vec![0; CHUNK];
     let mut out = Vec::new();
     let mut stream = redactor.stream();
     let mut deadline: Option<Instant> = None;
     let mut eof = false;
     loop {
         let late = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        match if late { Ok(None) } else { read(&mut pipe, &mut buffer) } {
+        match if late { Ok(None) } else { now(stream.read(&mut pipe, CHUNK, &mut |bytes| log.write(bytes))) }
+        {
             Ok(Some(0)) | Err(_) => {
                 eof = true;
                 break;
             }
-            Ok(Some(n)) if redactor.is_empty() => log.write(&buffer[..n]),
-            Ok(Some(n)) => {
-                stream.push(&buffer[..n], &mut out);
-                pass(&mut out, &mut log);
-            }
+            Ok(Some(_)) => {}
             Ok(None) if late => break,
             Ok(None) => {
                 let pause = match deadline {
@@ -85,15 +81,12 @@ fn pass(out: &mut Vec<u8>, log: &mut Log) {
     }
 }
 
-/// Reads without waiting; `None` when nothing is there.
-fn read(pipe: &mut PipeReader, buffer: &mut [u8]) -> std::io::Result<Option<usize>> {
-    loop {
-        match pipe.read(buffer) {
-            Ok(n) => return Ok(Some(n)),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(None),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
+/// What a read that does not wait has found; `None` when there is nothing yet.
+fn now(read: std::io::Result<usize>) -> std::io::Result<Option<usize>> {
+    match read {
+        Ok(n) => Ok(Some(n)),
+        Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 
@@ -120,7 +113,7 @@ fn ready(pipe: &PipeReader, ended: Option<&PipeReader>, pause: Option<Duration>)
 pub(super) fn forget(mut pipe: PipeReader) {
     let mut buffer = [0; 4096];
     loop {
-        match read(&mut pipe, &mut buffer) {
+        match now(pipe.read(&mut buffer)) {
             Ok(Some(0)) | Err(_) => return,
             Ok(Some(_)) => {}
             Ok(None) => {

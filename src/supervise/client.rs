@@ -88,6 +88,8 @@ impl Handle {
 
 /// Starts a command under a supervisor of its own, which keeps its records in `dir`. The folder is made here, for its owner
 /// only, or for the group as well where the folder around it is so; it must not have been used before.
+///
+/// Cancelled in the middle, it leaves open whether the command runs: ask [`look()`].
 pub async fn start(dir: &Path, spec: &Spec) -> Result<Handle, StartError> {
     start_with(Path::new(OURSELVES), dir, spec).await
 }
@@ -95,7 +97,7 @@ pub async fn start(dir: &Path, spec: &Spec) -> Result<Handle, StartError> {
 /// As [`start`], with the program to be used as supervisor.
 pub async fn start_with(program: &Path, dir: &Path, spec: &Spec) -> Result<Handle, StartError> {
     refuse_secret_arguments(spec)?;
-    let dir = make(dir)?;
+    let (dir, around) = make(dir)?;
     let order =
         serde_json::to_vec(spec).map_err(|error| not_started(format!("cannot pass it on: {error}")))?;
     let system = |error: io::Error| not_started(format!("cannot start a supervisor: {error}"));
@@ -113,6 +115,10 @@ pub async fn start_with(program: &Path, dir: &Path, spec: &Spec) -> Result<Handl
         .stderr(Stdio::null())
         .spawn()
         .map_err(system)?;
+    // While it comes up. Without the order it starts nothing.
+    if let Some(around) = around {
+        around.sync_all().map_err(system)?;
+    }
     let redactor = Redactor::new(spec.secrets.iter().cloned());
     let (answer, supervisor) = tokio::time::timeout(ANSWER, async {
         let sent = async {
@@ -155,21 +161,18 @@ fn refuse_secret_arguments(spec: &Spec) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Makes the folder, durably.
-fn make(dir: &Path) -> Result<PathBuf, StartError> {
+/// Makes the folder. Gives its full path, and the folder around it, which is still to be flushed if this one is new.
+fn make(dir: &Path) -> Result<(PathBuf, Option<File>), StartError> {
     let fail = |error: io::Error| not_started(format!("cannot make {}: {error}", dir.display()));
-    match DirBuilder::new().mode(0o700).create(dir) {
+    let around = match DirBuilder::new().mode(0o700).create(dir) {
         Ok(()) => {
-            if let Some(parent) = dir.parent() {
-                let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-                let around = File::open(parent).map_err(fail)?;
-                let mode = around.metadata().map_err(fail)?.permissions().mode();
-                if mode & 0o070 == 0o070 {
-                    let shared = Permissions::from_mode(0o770 | (mode & 0o2000));
-                    std::fs::set_permissions(dir, shared).map_err(fail)?;
-                }
-                around.sync_all().map_err(fail)?;
+            let around = File::open(dir.join("..")).map_err(fail)?;
+            let mode = around.metadata().map_err(fail)?.permissions().mode();
+            if mode & 0o070 == 0o070 {
+                let shared = Permissions::from_mode(0o770 | (mode & 0o2000));
+                std::fs::set_permissions(dir, shared).map_err(fail)?;
             }
+            Some(around)
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             let found = std::fs::symlink_metadata(dir).map_err(fail)?;
@@ -179,10 +182,11 @@ fn make(dir: &Path) -> Result<PathBuf, StartError> {
             if std::fs::symlink_metadata(dir.join(LOCK)).is_ok() {
                 return Err(StartError::AlreadyUsed { dir: dir.to_owned() });
             }
+            None
         }
         Err(error) => return Err(fail(error)),
-    }
-    dir.canonicalize().map_err(fail)
+    };
+    Ok((dir.canonicalize().map_err(fail)?, around))
 }
 
 /// Until nobody supervises the command of this folder any more, whoever started it. Never gives [`Found::Running`].

@@ -112,13 +112,13 @@ impl<'a> Guard<'a> {
             if self.finished() {
                 break;
             }
-            let wait = self.act_by_the_clock(begun);
+            let pause = self.act_by_the_clock(begun);
             tokio::select! {
                 _ = self.child.recv() => {}
                 _ = self.term.recv() => self.stop_requested(exit),
                 _ = self.pause.recv() => self.pause(),
                 _ = self.cont.recv() => self.cont(),
-                () = tokio::time::sleep(wait) => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
         self.cont_clock();

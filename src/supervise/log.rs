@@ -10,6 +10,9 @@ const FLOOR: u64 = 64 << 20;
 /// ...or this part of it, where it is small.
 const FLOOR_PART: u64 = 16;
 
+/// After a gap, at least so much more must be free; far more than is ever written at once.
+const RESUME: u64 = 1 << 20;
+
 /// Free space is looked at after so many bytes, or after [`LOOK`].
 const STRIDE: u64 = 8 << 20;
 const LOOK: Duration = Duration::from_secs(1);
@@ -29,6 +32,7 @@ pub(super) struct Log {
     pub why: Option<String>,
     /// Bytes of `dropped` that are not yet marked in the file.
     gap: u64,
+    /// Up to which size there was room, and when that was seen.
     looked: Option<(u64, Instant)>,
 }
 
@@ -85,8 +89,8 @@ impl Log {
 
     /// Is there room for so many bytes more? Looks at the disk now and then only.
     fn room(&mut self, more: u64) -> Result<(), String> {
-        if let Some((stored, when)) = self.looked
-            && self.stored + more < stored + STRIDE
+        if let Some((upto, when)) = self.looked
+            && self.stored + more <= upto
             && when.elapsed() < LOOK
         {
             return Ok(());
@@ -94,14 +98,14 @@ impl Log {
         let Ok(space) = rustix::fs::fstatvfs(&self.file) else { return Ok(()) };
         let available = space.f_bavail.saturating_mul(space.f_frsize);
         let floor = FLOOR.min(space.f_blocks.saturating_mul(space.f_frsize) / FLOOR_PART);
-        if available < floor.saturating_add(more) {
-            return Err(format!(
-                "the disk is almost full: {} MiB left, {} MiB are kept free",
-                available >> 20,
-                floor >> 20
-            ));
+        // Once full, it counts as such until somebody has made real room: no log of one gap after the other.
+        let more = if self.gap > 0 { floor.max(RESUME) } else { more };
+        let room = available.saturating_sub(floor);
+        if room < more {
+            let (left, floor) = (available >> 10, floor >> 10);
+            return Err(format!("the disk is almost full: {left} KiB left, {floor} KiB are kept free"));
         }
-        self.looked = Some((self.stored, Instant::now()));
+        self.looked = Some((self.stored + room.min(STRIDE), Instant::now()));
         Ok(())
     }
 }

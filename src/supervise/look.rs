@@ -32,7 +32,8 @@ pub enum Found {
     /// It ended, and this is on record.
     Ended(Box<ExitRecord>),
     /// Its supervisor is gone, but it, or something that it started, still runs. It must not be started again, and how
-    /// it ends will not be on record.
+    /// it ends will not be on record. Looked for are the command itself and its session: a daemon that left the session is
+    /// seen only as long as there is a supervisor.
     Orphaned {
         /// The command, or the oldest process of it that is left.
         pid: u32,
@@ -59,9 +60,10 @@ pub fn look(dir: &Path, redactor: &Redactor) -> Found {
         Ok(Some(supervised)) => supervised,
         Err(why) => return Found::Unclear { why },
     };
-    // `exit.json` is in place before the lock goes: who finds the lock free reads the last word.
+    // `exit.json` is on disk before the lock goes: who finds the lock free reads the last word, and it stays.
     let damaged = match record::read::<ExitRecord>(dir, EXIT) {
-        Ok(Some(exit)) => return Found::Ended(Box::new(exit)),
+        Ok(Some(exit)) if !supervised => return Found::Ended(Box::new(exit)),
+        Ok(Some(_)) => None,
         Ok(None) => None,
         Err(why) => Some(why),
     };

@@ -22,7 +22,9 @@
 //! * A folder is used for one start. Where a command may still run, [`look::look`] never says that it ended.
 //! * A signal goes only to the process that was meant: pid, start time and boot are compared, through a pidfd.
 //! * The command waits neither for a screen nor for a full disk. What could not be stored is counted and on record.
-//! * What the command leaves running is named.
+//! * What the command leaves running is named, and lives on: if it still holds the output pipe, the supervisor stays, with
+//!   the record closed and the lock gone, and reads what comes until the last holder ends. Otherwise SIGPIPE would kill a
+//!   service that a step has started.
 
 mod capture;
 pub mod client;

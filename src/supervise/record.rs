@@ -170,7 +170,8 @@ pub(super) fn read<T: DeserializeOwned>(dir: &Path, name: &str) -> Result<Option
     serde_json::from_slice(&text).map(Some).map_err(|error| format!("{} is damaged: {error}", path.display()))
 }
 
-/// Writes a record under another name, and then gives it its own. With `flush`, it is on disk when this returns.
+/// Writes a record under another name, and then gives it its own: readers see all of it or nothing. With `flush`, it is on
+/// disk when this returns; a reader may see it before.
 pub(super) fn write<T: Serialize>(dir: &Path, name: &str, record: &T, flush: bool) -> Result<(), String> {
     let path = dir.join(name);
     put(dir, &path, record, flush).map_err(|error| format!("cannot write {}: {error}", path.display()))
@@ -184,14 +185,18 @@ fn put<T: Serialize>(dir: &Path, path: &Path, record: &T, flush: bool) -> io::Re
     text.push(b'\n');
     file.write_all(&text)?;
     file.set_len(text.len() as u64)?;
-    if flush {
-        file.sync_all()?;
-    }
+    let folder = File::open(dir)?;
     std::fs::rename(&part, path)?;
-    if flush {
-        File::open(dir)?.sync_all()?;
+    if !flush {
+        return Ok(());
     }
-    Ok(())
+    // Content and name at the same time: file systems that keep a log make one write of it. A name without the content can
+    // come out of a power cut only, and counts as damaged.
+    std::thread::scope(|scope| {
+        let name = scope.spawn(|| folder.sync_all());
+        let content = file.sync_all();
+        name.join().map_err(|_| io::Error::other("it could not be flushed"))?.and(content)
+    })
 }
 
 /// Takes room for a record that must be written later, also when the disk is full by then. A file system that cannot

@@ -142,14 +142,14 @@ pub fn last_lines(dir: &Path, count: usize) -> io::Result<Vec<String>> {
         filled += n;
         tail.offset += n as u64;
     }
-    if tail.skipping && !chunk[..filled].contains(&b'\n') {
-        // One enormous line: its end is better than nothing.
-        let last = &chunk[filled.saturating_sub(LINE)..filled];
-        return Ok(vec![format!("… {}", clean(last, 0))]);
-    }
     let mut lines = Vec::new();
     tail.take(&chunk[..filled], &mut lines);
     lines.extend(tail.finish());
+    if lines.is_empty() && filled > 0 {
+        // One enormous line: its end is better than nothing.
+        let line = chunk[..filled].strip_suffix(b"\n").unwrap_or(&chunk[..filled]);
+        lines.push(format!("… {}", clean(&line[line.len().saturating_sub(LINE)..], 0)));
+    }
     Ok(lines.split_off(lines.len().saturating_sub(count)))
 }
 
@@ -203,5 +203,8 @@ mod tests {
         file.write_all(&[b'y'; 1 << 20]).unwrap();
         let last = last_lines(dir.path(), 2).unwrap();
         assert_eq!((last.len(), last[0].len()), (1, LINE + "… ".len()));
+        file.write_all(b"end\n").unwrap();
+        let last = last_lines(dir.path(), 2).unwrap();
+        assert!(last.len() == 1 && last[0].ends_with("yyyend"), "its line break is the last byte");
     }
 }

@@ -266,7 +266,7 @@ fn hostile_text_reaches_no_question() {
                 (*why, *evidence) = (EVIL.into(), vec![hostile_evidence()])
             }
             Question::Paused { evidence, .. } => *evidence = hostile_evidence(),
-            Question::Begin { .. } | Question::Interrupted { .. } => {}
+            Question::Begin { .. } | Question::Undo { .. } | Question::Interrupted { .. } => {}
         }
     }
     for width in [20, 40, 80] {

@@ -69,7 +69,7 @@ impl PlainReporter {
                 text = inner.valve.take(&output, None, now);
             }
             other => {
-                if let Some(words) = notice_words(other, &self.view, false) {
+                if let Some(words) = notice_words(other, &self.view, true) {
                     text = inner.valve.flush();
                     let at = if let Notice::Journal(line) = other { line.at.wall } else { wall };
                     text.push_str(&words::render(&words, Some(at), &self.style, false));

@@ -75,7 +75,9 @@ impl Operator for TerminalOperator {
             console.show(&page);
             console.show(&ask::choices(&question, &snapshot, &console.style()));
             let answer = converse(&question, &mut console);
-            let _ = Term::stderr().show_cursor();
+            if console.style().live {
+                let _ = Term::stderr().show_cursor();
+            }
             answer
         });
         let answer = asked.await.unwrap_or(Answer::Quit);

@@ -5,11 +5,16 @@
 
 use std::ops::Range;
 
-use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use crate::base::text::{count, neutral};
 use crate::problem::{Problem, Severity};
 use crate::runbook::source::Source;
+
+/// No more than this many problems are drawn; the rest is counted.
+pub const MAX_DRAWN: usize = 100;
+/// Places closer than this, in bytes, are drawn together.
+const NEAR: usize = 16 << 10;
 
 /// Draws problems of a source, and ends with a line that counts them. `width` is the terminal's, in columns.
 ///
@@ -22,10 +27,13 @@ pub fn render(problems: &[Problem], source: &Source, colour: bool, width: usize)
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     let renderer = renderer.term_width(width);
     let mut out = String::new();
-    for problem in problems {
+    for problem in problems.iter().take(MAX_DRAWN) {
         let drawing = Drawing::new(problem, source, width);
         out.push_str(&renderer.render(&[drawing.group(problem)]));
         out.push_str("\n\n");
+    }
+    if let rest @ 1.. = problems.len().saturating_sub(MAX_DRAWN) {
+        out.push_str(&format!("and {} that are not shown\n\n", count(rest as u64, "problem", "problems")));
     }
     out.push_str(&summary(problems));
     out.push('\n');
@@ -47,50 +55,40 @@ struct Drawing {
     name: String,
     title: String,
     help: Option<String>,
+    windows: Vec<Window>,
+}
+
+/// Lines that are next to each other, with places in them.
+struct Window {
     lines: String,
     first_line: usize,
-    places: Vec<(Range<usize>, String)>,
+    /// Primary or not, range in `lines`, label.
+    places: Vec<(bool, Range<usize>, String)>,
 }
 
 impl Drawing {
     fn new(problem: &Problem, source: &Source, width: usize) -> Self {
         let prefix = "warning[HP000]: ".len();
-        let mut drawing = Drawing {
+        let text = &*source.text;
+        // Places that are near each other share a window; what is far away gets one of its own.
+        let mut groups: Vec<Vec<(bool, Range<usize>, String)>> = Vec::new();
+        for (at, place) in problem.places.iter().enumerate() {
+            let range = within(text, &place.range);
+            let one = (at == 0, range.clone(), one_line(&place.label));
+            let near = |group: &&mut Vec<(bool, Range<usize>, String)>| {
+                group.iter().all(|(_, other, _)| other.start.abs_diff(range.start) < NEAR)
+            };
+            match groups.iter_mut().find(near) {
+                Some(group) => group.push(one),
+                None => groups.push(vec![one]),
+            }
+        }
+        Drawing {
             name: one_line(&source.name),
             title: wrapped(&one_line(&problem.message), width.saturating_sub(prefix)),
             help: problem.help.as_deref().map(|help| wrapped(&one_line(help), width.saturating_sub(14))),
-            lines: String::new(),
-            first_line: 1,
-            places: Vec::new(),
-        };
-        let text = &*source.text;
-        let ranges: Vec<Range<usize>> = problem.places.iter().map(|place| within(text, &place.range)).collect();
-        let (Some(from), Some(to)) = (ranges.iter().map(|r| r.start).min(), ranges.iter().map(|r| r.end).max()) else {
-            return drawing;
-        };
-        let from = text[..from].rfind('\n').map_or(0, |at| at + 1);
-        let to = text[to..].find('\n').map_or(text.len(), |at| to + at);
-        drawing.first_line = text[..from].matches('\n').count() + 1;
-        // Every range is moved to where its text stands in the neutralised lines.
-        let mut moved = ranges.clone();
-        let mut chars = text[from..to].char_indices().peekable();
-        while let Some((at, c)) = chars.next() {
-            let here = drawing.lines.len();
-            for (range, new) in ranges.iter().zip(&mut moved) {
-                new.start = if range.start == from + at { here } else { new.start };
-                new.end = if range.end == from + at { here } else { new.end };
-            }
-            if !(c == '\r' && chars.peek().is_some_and(|(_, next)| *next == '\n')) {
-                drawing.lines.push_str(&neutral(c.encode_utf8(&mut [0; 4])));
-            }
+            windows: groups.into_iter().map(|places| Window::new(text, places)).collect(),
         }
-        for (range, new) in ranges.iter().zip(&mut moved) {
-            new.start = if range.start == to { drawing.lines.len() } else { new.start };
-            new.end = if range.end == to { drawing.lines.len() } else { new.end };
-        }
-        let labels = problem.places.iter().map(|place| one_line(&place.label));
-        drawing.places = moved.into_iter().zip(labels).collect();
-        drawing
     }
 
     fn group<'a>(&'a self, problem: &'a Problem) -> Group<'a> {
@@ -99,22 +97,52 @@ impl Drawing {
             Severity::Warning => Level::WARNING,
         };
         let title = level.primary_title(&*self.title).id(problem.code);
-        let mut group = if self.places.is_empty() {
+        let mut group = if self.windows.is_empty() {
             title.element(Origin::path(&*self.name))
         } else {
-            let annotations = self.places.iter().enumerate().map(|(at, (range, label))| {
-                let kind = if at == 0 { AnnotationKind::Primary } else { AnnotationKind::Context };
-                let label = (!label.is_empty()).then_some(&**label);
-                kind.span(range.clone()).label(label)
-            });
-            title.element(
-                Snippet::source(&*self.lines).line_start(self.first_line).path(&*self.name).annotations(annotations),
-            )
+            title.elements(self.windows.iter().map(|window| window.snippet(&self.name)))
         };
         if let Some(help) = &self.help {
             group = group.element(Level::HELP.message(&**help));
         }
         group
+    }
+}
+
+impl Window {
+    fn new(text: &str, places: Vec<(bool, Range<usize>, String)>) -> Self {
+        let from = places.iter().map(|(_, range, _)| range.start).min().unwrap_or(0);
+        let to = places.iter().map(|(_, range, _)| range.end).max().unwrap_or(0);
+        let from = text[..from].rfind('\n').map_or(0, |at| at + 1);
+        let to = text[to..].find('\n').map_or(text.len(), |at| to + at);
+        let first_line = text[..from].matches('\n').count() + 1;
+        let mut window =
+            Window { lines: String::with_capacity(to - from), first_line, places: places.clone() };
+        // Every range is moved to where its text stands in the neutralised lines.
+        let mut chars = text[from..to].char_indices().peekable();
+        while let Some((at, c)) = chars.next() {
+            window.mark(&places, from + at);
+            if !(c == '\r' && chars.peek().is_none_or(|(_, next)| *next == '\n')) {
+                window.lines.push_str(&neutral(c.encode_utf8(&mut [0; 4])));
+            }
+        }
+        window.mark(&places, to);
+        window
+    }
+
+    fn mark(&mut self, places: &[(bool, Range<usize>, String)], at: usize) {
+        for ((_, range, _), (_, moved, _)) in places.iter().zip(&mut self.places) {
+            moved.start = if range.start == at { self.lines.len() } else { moved.start };
+            moved.end = if range.end == at { self.lines.len() } else { moved.end };
+        }
+    }
+
+    fn snippet<'a>(&'a self, name: &'a str) -> Snippet<'a, Annotation<'a>> {
+        let annotations = self.places.iter().map(|(primary, range, label)| {
+            let kind = if *primary { AnnotationKind::Primary } else { AnnotationKind::Context };
+            kind.span(range.clone()).label((!label.is_empty()).then_some(&**label))
+        });
+        Snippet::source(&*self.lines).line_start(self.first_line).path(name).annotations(annotations)
     }
 }
 
@@ -125,8 +153,15 @@ fn within(text: &str, range: &Range<usize>) -> Range<usize> {
     start..floor(range.end).max(start)
 }
 
+/// One line of safe text; a message that quotes a whole file is cut.
 fn one_line(text: &str) -> String {
-    neutral(&text.replace(['\n', '\r'], " "))
+    const MOST: usize = 1_000;
+    let mut line = neutral(&text.replace(['\n', '\r'], " "));
+    if let Some((cut, _)) = line.char_indices().nth(MOST) {
+        line.truncate(cut);
+        line.push('…');
+    }
+    line
 }
 
 /// Breaks a line between words.
@@ -155,7 +190,8 @@ mod tests {
     #[test]
     fn draws_place_cause_and_help() {
         let source = Source::new("a.yaml", "name: x\nsteps:\n  - presonditions: []\n");
-        let problem = Problem::error("HP010", "a step has no key `presonditions`", 19..32).help("did you mean `preconditions`?");
+        let problem = Problem::error("HP010", "a step has no key `presonditions`", 19..32)
+            .help("did you mean `preconditions`?");
         let drawn = render(&[problem], &source, false, 80);
         assert_eq!(
             drawn,
@@ -169,8 +205,25 @@ mod tests {
         let source = Source::new("a\x1b[2J.yaml", "key: \x1b[31m\u{202e}x\u{85}y\r\n");
         let problem = Problem::error("HP003", "bad \x1b]0;x\x07", 5..6).label("\x1b[0m").help("a\nb\rc");
         let drawn = render(&[problem], &source, false, 80);
-        assert!(drawn.chars().all(|c| c == '\n' || !c.is_control()) && !drawn.contains('\u{202e}'), "{drawn:?}");
+        assert!(
+            drawn.chars().all(|c| c == '\n' || !c.is_control()) && !drawn.contains('\u{202e}'),
+            "{drawn:?}"
+        );
         assert!(drawn.contains(":1:6"), "{drawn}");
+    }
+
+    #[test]
+    fn what_is_far_away_is_drawn_apart() {
+        let source = Source::new("a", format!("first\n{}last\n", "x: y\n".repeat(100_000)));
+        let problem = Problem::error("HP006", "twice", 500_006..500_010).also(0..5, "first here");
+        let drawn = render(&[problem], &source, false, 80);
+        assert!(
+            drawn.contains("1 | first") && drawn.contains("100002 | last") && drawn.lines().count() < 15,
+            "{drawn}"
+        );
+        let many = vec![Problem::error("HP006", "twice", 0..1); 150];
+        let drawn = render(&many, &source, false, 80);
+        assert!(drawn.ends_with("and 50 problems that are not shown\n\n150 errors\n"));
     }
 
     #[test]

@@ -78,8 +78,8 @@ pub trait Files: Send + Sync {
     async fn read_link(&self, path: &Path) -> Result<Option<PathBuf>, String> {
         Err(format!("{}: links cannot be read here", path.display()))
     }
-    /// Replaces a small file of our own, so that a reader sees the old or the new contents, never half of them. For
-    /// Holdpoint's own samples only: a check changes nothing else.
+    /// Replaces a small file of our own, so that a reader sees the old or the new contents, never half of them; makes
+    /// its folder when only that is missing. For Holdpoint's own samples only: a check changes nothing else.
     async fn replace(&self, path: &Path, _contents: &[u8]) -> Result<(), String> {
         Err(format!("{}: nothing can be written here", path.display()))
     }

@@ -80,7 +80,9 @@ impl Reader {
 
 fn words(error: rusqlite::Error) -> String {
     match error {
-        rusqlite::Error::SqliteFailure(code, Some(message)) => format!("{message} (SQLite error {})", code.extended_code),
+        rusqlite::Error::SqliteFailure(code, Some(message)) => {
+            format!("{message} (SQLite error {})", code.extended_code)
+        }
         other => other.to_string(),
     }
 }
@@ -108,7 +110,12 @@ pub fn identity(file: &str) -> Result<FileIdentity, String> {
     if !meta.is_file() {
         return Err(format!("{file} is not a file"));
     }
-    Ok(FileIdentity { path: path.display().to_string(), device: meta.dev(), inode: meta.ino(), host: host::machine_id() })
+    Ok(FileIdentity {
+        path: path.display().to_string(),
+        device: meta.dev(),
+        inode: meta.ino(),
+        host: host::machine_id(),
+    })
 }
 
 /// Runs `work` on a database inside one read transaction. Dropping the future interrupts it.
@@ -150,10 +157,17 @@ fn open(path: &Path) -> Result<(Connection, Watch), String> {
         .as_os_str()
         .as_encoded_bytes()
         .iter()
-        .map(|b| if b.is_ascii_alphanumeric() || b"/._-~".contains(b) { char::from(*b).to_string() } else { format!("%{b:02X}") })
+        .map(|b| {
+            if b.is_ascii_alphanumeric() || b"/._-~".contains(b) {
+                char::from(*b).to_string()
+            } else {
+                format!("%{b:02X}")
+            }
+        })
         .collect();
     let uri = format!("file:{encoded}?mode=ro{}", if quiet { "&immutable=1" } else { "" });
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(uri, flags).map_err(words)?;
     connection.busy_timeout(BUSY).map_err(words)?;
     connection.execute_batch("pragma query_only = on; pragma cell_size_check = on").map_err(words)?;
@@ -179,7 +193,12 @@ fn header(path: &Path) -> Result<Header, String> {
         return Err(format!("{} is not an SQLite database", path.display()));
     }
     let counter = [bytes[24], bytes[25], bytes[26], bytes[27]];
-    Ok(Header { wal: bytes[18] == 2 || bytes[19] == 2, counter, size: meta.len(), modified: meta.modified().ok() })
+    Ok(Header {
+        wal: bytes[18] == 2 || bytes[19] == 2,
+        counter,
+        size: meta.len(),
+        modified: meta.modified().ok(),
+    })
 }
 
 /// Notices when a file that was read as immutable was written to.

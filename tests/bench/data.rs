@@ -2,7 +2,9 @@
 //! the physical floor (counting rows by heap scans) and against `pgcopydb compare data`, in turn on the same clusters.
 //!
 //! `cargo bench --bench data`; `HOLDPOINT_BENCH_MB` sets the size of one side (default 150), `HOLDPOINT_BENCH_ROUNDS` how
-//! often each is run (default 3; the median counts). Only ratios mean anything on a shared machine.
+//! often each is run (default 3; the median counts). Only ratios mean anything on a shared machine. The peer must know
+//! `compare data`: Debian 12's 0.10 does not, Debian 13's 0.17 does; `HOLDPOINT_BENCH_PGCOPYDB` names another program
+//! than the one on the PATH.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, missing_docs, dead_code)]
 
@@ -22,7 +24,8 @@ use holdpoint::world::World;
 use indexmap::IndexMap;
 use serde_json::json;
 
-const CONF: &str = "shared_buffers = 512MB\nmax_wal_size = 8GB\nwal_level = minimal\nmax_wal_senders = 0\nautovacuum = off";
+const CONF: &str =
+    "shared_buffers = 512MB\nmax_wal_size = 8GB\nwal_level = minimal\nmax_wal_senders = 0\nautovacuum = off";
 
 /// Like Synapse's: wide events with JSON, narrow state and membership, texts and numbers. Some 1 kB in all per unit.
 const SQL: &str = "
@@ -94,7 +97,9 @@ fn number(name: &str, default: u64) -> u64 {
 
 fn floor(old: &Cluster, new: &Cluster) {
     let tables = old.psql_in("bench", "select string_agg(format('select count(*) from only %I', relname), ';') from pg_class where relkind = 'r' and oid >= 16384");
-    let sql = format!("set enable_indexscan = off; set enable_indexonlyscan = off; set enable_bitmapscan = off; {tables}");
+    let sql = format!(
+        "set enable_indexscan = off; set enable_indexonlyscan = off; set enable_bitmapscan = off; {tables}"
+    );
     let mut running: Vec<_> = [old, new]
         .map(|cluster| {
             let mut command = Command::new("psql");
@@ -106,19 +111,41 @@ fn floor(old: &Cluster, new: &Cluster) {
 }
 
 fn ours(cx: &Context, kind: &str) {
-    let spec: CheckSpec = serde_json::from_value(json!({ kind: { "source": "old", "target": "new", "databases": ["bench"] } })).unwrap();
+    let spec: CheckSpec =
+        serde_json::from_value(json!({ kind: { "source": "old", "target": "new", "databases": ["bench"] } }))
+            .unwrap();
     let evidence = block_on(measure::measure(CheckId::from("bench"), &spec, cx));
     assert_eq!(evidence.verdict(), Verdict::Pass, "{evidence:?}");
+}
+
+fn pgcopydb() -> Command {
+    Command::new(std::env::var_os("HOLDPOINT_BENCH_PGCOPYDB").unwrap_or_else(|| "pgcopydb".into()))
+}
+
+/// Why the peer cannot be measured, if so.
+fn peer_missing() -> Option<String> {
+    match pgcopydb().args(["compare", "data", "--help"]).output() {
+        Err(_) => Some("pgcopydb is not installed".to_owned()),
+        Ok(output) => {
+            let text = [output.stdout, output.stderr].concat();
+            let text = String::from_utf8_lossy(&text);
+            text.contains("unknown command")
+                .then(|| "this pgcopydb has no `compare data`; 0.17 has".to_owned())
+        }
+    }
 }
 
 fn peer(old: &Cluster, new: &Cluster) -> bool {
     let work = tempfile::tempdir().unwrap();
     let uri = |c: &Cluster| format!("postgresql://postgres@127.0.0.1:{}/bench", c.port());
-    let mut command = Command::new("pgcopydb");
+    let mut command = pgcopydb();
     command.args(["compare", "data", "--source", &uri(old), "--target", &uri(new), "--dir"]).arg(work.path());
     let output = command.stdin(Stdio::null()).output().unwrap();
     if !output.status.success() {
-        println!("pgcopydb failed: {}", String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default());
+        println!(
+            "pgcopydb failed: {}",
+            String::from_utf8_lossy(&output.stderr).lines().last().unwrap_or_default()
+        );
     }
     output.status.success()
 }
@@ -128,9 +155,10 @@ fn main() {
         println!("NOT MEASURED: PostgreSQL 15 is not installed (Debian 12: postgresql-15)");
         return;
     }
-    let has_peer = Command::new("pgcopydb").arg("--version").output().is_ok_and(|o| o.status.success());
-    if !has_peer {
-        println!("PEER MISSING: pgcopydb is not installed (Debian 12: pgcopydb); only the floor is compared with");
+    let missing = peer_missing();
+    let has_peer = missing.is_none();
+    if let Some(why) = missing {
+        println!("PEER MISSING: {why}; only the floor is compared with");
     }
     let units = number("HOLDPOINT_BENCH_MB", 150) * 700;
     let rounds = number("HOLDPOINT_BENCH_ROUNDS", 3).max(1);
@@ -142,20 +170,36 @@ fn main() {
         cluster.psql_in("bench", "vacuum analyze");
     }
     let size = old.psql_in("bench", "select pg_size_pretty(pg_database_size('bench')) || ', ' || count(*) || ' tables' from pg_class where relkind = 'r' and oid >= 16384");
-    println!("two sides of {size}; seconds, median of {rounds}; processor time is client and servers together");
-    let targets: IndexMap<_, _> = [("old".to_owned(), old.target("bench")), ("new".to_owned(), new.target("bench"))].into();
+    println!(
+        "two sides of {size}; seconds, median of {rounds}; processor time is client and servers together"
+    );
+    let targets: IndexMap<_, _> =
+        [("old".to_owned(), old.target("bench")), ("new".to_owned(), new.target("bench"))].into();
     let cx = Context { targets: Arc::new(targets), ..Context::local(World::local()) };
-    let names: &[&'static str] = &["count(*), heap scans (floor)", "rows_match", "data_matches", "pgcopydb compare data"];
-    let mut methods: Vec<Method> =
-        names.iter().take(if has_peer { 4 } else { 3 }).map(|name| Method { name, cpu: vec![], wall: vec![] }).collect();
+    let names: &[&'static str] =
+        &["count(*), heap scans (floor)", "rows_match", "data_matches", "pgcopydb compare data"];
+    let mut methods: Vec<Method> = names
+        .iter()
+        .take(if has_peer { 4 } else { 3 })
+        .map(|name| Method { name, cpu: vec![], wall: vec![] })
+        .collect();
     floor(&old, &new);
     for _ in 0..rounds {
         for (i, method) in methods.iter_mut().enumerate() {
             let (before, began) = (cpu(&[&old, &new]), Instant::now());
             let worked = match i {
-                0 => { floor(&old, &new); true }
-                1 => { ours(&cx, "rows_match"); true }
-                2 => { ours(&cx, "data_matches"); true }
+                0 => {
+                    floor(&old, &new);
+                    true
+                }
+                1 => {
+                    ours(&cx, "rows_match");
+                    true
+                }
+                2 => {
+                    ours(&cx, "data_matches");
+                    true
+                }
                 _ => peer(&old, &new),
             };
             // Backends that have just ended are counted once their parent has waited for them.
@@ -183,7 +227,10 @@ fn report(methods: &[Method]) {
     let ours = median(&methods[2].cpu);
     println!("data_matches costs {:.1} times the floor (goal: at most 2.5)", ours / floor);
     match methods.get(3).filter(|m| !m.cpu.is_empty()) {
-        Some(peer) => println!("pgcopydb compare data costs {:.1} times as much as data_matches (goal: at least 3)", median(&peer.cpu) / ours),
+        Some(peer) => println!(
+            "pgcopydb compare data costs {:.1} times as much as data_matches (goal: at least 3)",
+            median(&peer.cpu) / ours
+        ),
         None => println!("PEER NOT MEASURED: nothing is claimed about pgcopydb"),
     }
 }

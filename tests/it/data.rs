@@ -1,10 +1,10 @@
 //! `data_matches` and `rows_match` on real servers and files: identical data in another order passes, and every fault
 //! that has ever slipped through an upgrade is found and named.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use holdpoint::base::CheckId;
-use holdpoint::check::context::{NoRecords, Records};
+use holdpoint::check::context::{NoRecords, Progress, Records};
 use holdpoint::check::data::manifest::Manifest;
 use holdpoint::check::{Context, Evidence, Verdict, data, measure};
 use holdpoint::runbook::{CheckSpec, Target};
@@ -12,11 +12,14 @@ use holdpoint::world::World;
 use indexmap::IndexMap;
 use serde_json::{Value, json};
 
+use super::data_faults::FAULTS;
 use crate::harness::{Cluster, Major, Need, Registry, block_on};
 
 pub fn register(r: &mut Registry) {
     r.add("data::faults_from_15_to_15", &[Need::Pg15], || faults(Major::V15));
     r.add("data::faults_from_13_to_15", &[Need::Pg15, Need::Pg13], || faults(Major::V13));
+    r.add("data::every_type_has_a_hash", &[Need::Pg15], || types(Major::V15));
+    r.add("data::every_type_has_a_hash_from_13", &[Need::Pg15, Need::Pg13], || types(Major::V13));
     r.add("data::what_was_not_measured_is_unknown", &[Need::Pg15], unknowns);
     r.add("data::sqlite_faults", &[], super::data_sqlite::faults);
     r.add("data::sqlite_unknowns", &[], super::data_sqlite::unknowns);
@@ -29,7 +32,8 @@ pub fn context(targets: &[(&str, Target)]) -> Context {
 
 /// A context with these targets and records.
 pub fn context_with(targets: &[(&str, Target)], records: Arc<dyn Records>) -> Context {
-    let targets: IndexMap<String, Target> = targets.iter().map(|(name, t)| ((*name).to_owned(), t.clone())).collect();
+    let targets: IndexMap<String, Target> =
+        targets.iter().map(|(name, t)| ((*name).to_owned(), t.clone())).collect();
     Context { targets: Arc::new(targets), records, ..Context::local(World::local()) }
 }
 
@@ -41,7 +45,8 @@ pub fn check(cx: &Context, kind: &str, params: Value) -> Evidence {
 
 /// What was seen, for a failing assertion.
 pub fn told(e: &Evidence) -> String {
-    let mut text = format!("{} | saw: {} | wanted: {}", e.verdict().word(), e.outcome.observed, e.outcome.expected);
+    let mut text =
+        format!("{} | saw: {} | wanted: {}", e.verdict().word(), e.outcome.observed, e.outcome.expected);
     for line in &e.outcome.details {
         text.push_str("\n      ");
         text.push_str(line);
@@ -62,78 +67,6 @@ fn sql(order: &str) -> String {
     include_str!("data.sql").replace("ORDER", order)
 }
 
-/// Faults that are made together, one by one where it matters what the headline says.
-///
-/// A fault: its name, the SQL that makes it, and what the evidence must say.
-type Fault = (&'static str, &'static str, &'static [&'static str]);
-
-const FAULTS: &[&[Fault]] = &[
-    &[("missing row", "delete from events where stream_ordering = 77", &["2,999 rows in synapse.public.events", "1 row is missing: stream_ordering=77"])],
-    &[("all rows missing", "truncate events", &["0 rows in synapse.public.events", "3,000 rows, as in `old`"])],
-    &[("changed byte", "update events set body = overlay(body placing 'Z' from 5) where stream_ordering = 100", &["other contents in synapse.public.events", "stream_ordering=100"])],
-    &[("changed toast", "update media set body = overlay(body placing 'Z' from 12000) where media_id = 'm7'", &["public.media", "media_id=m7"])],
-    &[("swapped between rows", "update events e set body = f.body from events f where (e.stream_ordering, f.stream_ordering) in ((101, 102), (102, 101))", &["2 rows differ: stream_ordering=101; stream_ordering=102"])],
-    &[("duplicate without a key", "insert into stats (select * from stats limit 1)", &["601 rows in synapse.public.stats"])],
-    &[("a duplicate instead of a row", "delete from stats where ctid = (select ctid from stats where n = 1 limit 1); insert into stats (select * from stats where n = 2 limit 1)", &["public.stats", "only in the source"])],
-    &[("last bit of a float", "update events set score = score * (1 + 2.3e-16::float8) where stream_ordering = 200", &["stream_ordering=200"])],
-    &[("scale of a numeric", "update events set price = 1.0 where stream_ordering = 4", &["stream_ordering=4"])],
-    &[("a microsecond", "update events set received_ts = received_ts + interval '1 microsecond' where stream_ordering = 300", &["stream_ordering=300"])],
-    &[("row replaced", "delete from members where user_id = '@u5'; insert into members values ('@u5', '!other', 5, 1005)", &["1 row is missing: user_id=@u5, room_id=!r5", "1 row is extra: user_id=@u5, room_id=!other"])],
-    &[("columns swapped", "alter table members rename joined to tmp; alter table members rename left_at to joined; alter table members rename tmp to left_at", &["other contents in synapse.public.members"])],
-    &[("missing table", "drop table members", &["no table synapse.public.members", "a table with 500 rows"])],
-    &[("extra table", "create table leftover (id int)", &["an extra table synapse.public.leftover"])],
-    &[("sequence behind", "select setval('events_stream_seq', 2999)", &["sequence synapse.public.events_stream_seq is behind, at 2,999", "3,000 or further"])],
-    &[("sequence missing", "alter table events alter stream_ordering drop default; drop sequence events_stream_seq", &["no sequence synapse.public.events_stream_seq"])],
-    &[("index missing", "drop index events_room", &["no index public.events_room"])],
-    &[("index invalid", "update pg_index set indisvalid = false where indexrelid = 'events_room'::regclass", &["index public.events_room", "not valid"])],
-    &[("column narrowed", "alter table members alter left_at type integer", &["column left_at of synapse.public.members: type integer", "type bigint"])],
-    &[
-        ("changed byte in bytea", "update events set raw = set_byte(raw, 15, 1) where stream_ordering = 100", &["rows differ: stream_ordering=100"]),
-        ("sign of zero", "update events set score = '-0' where stream_ordering = 200; update events set score = 0 where false", &["stream_ordering=200"]),
-        ("sign of a numeric", "update events set price = -price where stream_ordering = 9", &["stream_ordering=9"]),
-        ("json number's scale", "update events set content = '{\"n\": 5.0, \"body\": \"hello 5\"}' where stream_ordering = 5", &["stream_ordering=5"]),
-        ("array", "update events set nums = array[[6,7]] where stream_ordering = 6", &["stream_ordering=6"]),
-    ],
-    &[
-        ("enum", "update events set feel = 'busy' where stream_ordering = 8", &["stream_ordering=8"]),
-        ("interval", "update events set span = interval '1 month' - interval '30 days' + span where stream_ordering = 18", &["stream_ordering=18"]),
-        ("null for empty", "update events set body = null where stream_ordering = 11", &["stream_ordering=11"]),
-        ("weird name", "delete from \"We\"\"ird; Schema\".\"Ta.ble\" where \"Se'lect\" = 3", &["49 rows", "Se'lect=3"]),
-        ("grant lost", "revoke select on events from synapse_user", &["grants of synapse.public.events"]),
-    ],
-    &[
-        ("composite", "update events set at.label = 'q' where stream_ordering = 28", &["stream_ordering=28"]),
-        ("missing empty table", "drop table emptied", &["no table synapse.public.emptied"]),
-        ("row of a partition", "delete from parted where id = 600", &["400 rows in synapse.public.parted_2; wanted 401 rows"]),
-        ("unlogged emptied", "truncate presence", &["0 rows in synapse.public.presence"]),
-        ("owner changed", "alter table members owner to synapse_user", &["owner of synapse.public.members: synapse_user"]),
-        ("large object missing", "select lo_unlink(70001)", &["0 large objects"]),
-    ],
-    &[
-        ("null for empty without a key", "update stats set note = '' where ctid = (select ctid from stats where note is null limit 1)", &["public.stats"]),
-        ("partition detached", "alter table parted detach partition parted_2", &["parents of synapse.public.parted_2"]),
-        ("other index", "drop index events_room; create index events_room on events (room_id)", &["index public.events_room", "is another"]),
-        ("column missing", "alter table members drop left_at", &["no column left_at"]),
-        ("not null lost", "alter table events alter room_id drop not null", &["column room_id", "may be NULL"]),
-        ("function changed", "create or replace function shout(t text) returns text language sql immutable as $$ select lower(t) $$", &["function public.shout(text)", "is another"]),
-        ("enum grown", "alter type mood add value 'quiet'", &["type public.mood"]),
-    ],
-    &[
-        ("large object changed", "select lo_put(70001, 101, '\\x77')", &["large object"]),
-        ("default lost", "alter table events alter stream_ordering drop default", &["no default"]),
-        ("constraint missing", "alter table members drop constraint members_joined", &["no constraint members_joined"]),
-        ("primary key missing", "alter table members drop constraint members_pkey", &["members_pkey"]),
-        ("foreign key not enforced", "alter table emptied disable trigger all", &["constraint emptied_id_fkey"]),
-        ("trigger disabled", "alter table members disable trigger members_touched", &["trigger members_touched"]),
-        ("view missing", "drop view recent", &["no view synapse.public.recent"]),
-        ("view emptied", "refresh materialized view rooms with no data", &["unpopulated materialized view"]),
-    ],
-    &[
-        ("varchar narrowed", "alter table events alter type type varchar(20)", &["character varying(20)", "character varying(40)"]),
-        ("collation", "alter table members alter room_id type text collate \"C\"", &["collation"]),
-    ],
-];
-
 fn faults(from: Major) {
     let (old, new) = (Cluster::start(from), Cluster::start(Major::V15));
     old.psql("create database synapse");
@@ -141,7 +74,10 @@ fn faults(from: Major) {
     new.psql("create database base");
     new.psql_in("base", &sql("order by md5(g::text)"));
     // Rows in another place than where they were written first.
-    new.psql_in("base", "update events set depth = depth where stream_ordering % 3 = 0; update members set left_at = left_at");
+    new.psql_in(
+        "base",
+        "update events set depth = depth where stream_ordering % 3 = 0; update members set left_at = left_at",
+    );
     let fresh = || {
         new.psql("drop database if exists synapse");
         new.psql("create database synapse template base");
@@ -151,7 +87,12 @@ fn faults(from: Major) {
     let cx = context(&[("old", old.target("synapse")), ("new", new.target("synapse"))]);
     let params = json!({ "source": "old", "target": "new", "databases": ["synapse"] });
 
-    let same = check(&cx, "data_matches", params.clone());
+    let told_so_far: Arc<Mutex<Vec<Progress>>> = Arc::default();
+    let told_here = Arc::clone(&told_so_far);
+    let watched = Context { progress: Arc::new(move |p| told_here.lock().unwrap().push(p)), ..cx.clone() };
+    let same = check(&watched, "data_matches", params.clone());
+    let last = told_so_far.lock().unwrap().last().cloned().unwrap();
+    assert!(last.total >= Some(last.done) && last.done > 0, "{last:?}");
     assert_eq!(same.verdict(), Verdict::Pass, "identical data in another order: {}", told(&same));
     assert_eq!(same.outcome.seen.len(), 2);
     let same = check(&cx, "rows_match", params.clone());
@@ -174,7 +115,12 @@ fn faults(from: Major) {
             wrong.push(format!("{}: no help", together[0].0));
         }
     }
-    assert!(wrong.is_empty(), "{} faults were not found as they should be:\n{}", wrong.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} faults were not found as they should be:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
 
     whole_cluster(&old, &new, &cx);
     records(&new, &cx);
@@ -195,7 +141,12 @@ fn whole_cluster(old: &Cluster, new: &Cluster, cx: &Context) {
         assert_eq!(found.verdict(), Verdict::Fail, "{what}: {}", told(&found));
         assert!(told(&found).contains(words), "{what}: {}", told(&found));
     };
-    expect("role", &|| drop(old.psql("create role lost createdb")), &|| drop(old.psql("drop role lost")), "no role lost");
+    expect(
+        "role",
+        &|| drop(old.psql("create role lost createdb")),
+        &|| drop(old.psql("drop role lost")),
+        "no role lost",
+    );
     expect(
         "password",
         &|| drop(new.psql("alter role synapse_user password null")),
@@ -222,7 +173,11 @@ fn whole_cluster(old: &Cluster, new: &Cluster, cx: &Context) {
     new.psql_in("synapse", "delete from members where user_id = '@u1'");
     let fewer = check(cx, "rows_match", floor);
     assert_eq!(fewer.verdict(), Verdict::Fail, "{}", told(&fewer));
-    assert!(told(&fewer).contains("499 rows in synapse.public.members | wanted: at least 500 rows, as in `old`"), "{}", told(&fewer));
+    assert!(
+        told(&fewer).contains("499 rows in synapse.public.members | wanted: at least 500 rows, as in `old`"),
+        "{}",
+        told(&fewer)
+    );
 }
 
 /// A manifest survives its JSON, and a later change is found against it.
@@ -241,14 +196,42 @@ fn records(new: &Cluster, cx: &Context) {
     assert!(told(&changed).contains("as in the record `before`"), "{}", told(&changed));
 }
 
+fn types(from: Major) {
+    let (old, new) = (Cluster::start(from), Cluster::start(Major::V15));
+    for cluster in [&old, &new] {
+        cluster.psql(include_str!("data_types.sql"));
+    }
+    let cx = context(&[("old", old.target("postgres")), ("new", new.target("postgres"))]);
+    let params = json!({ "source": "old", "target": "new" });
+    let same = check(&cx, "data_matches", params.clone());
+    assert_eq!(same.verdict(), Verdict::Pass, "{}", told(&same));
+    new.psql(
+        "do $$ declare c record; begin for c in select attname from pg_attribute where attrelid = 'types'::regclass and attnum > 0 \
+         loop execute format('update %I set %I = null', 'only ' || c.attname, c.attname); end loop; end $$",
+    );
+    let columns =
+        new.psql("select count(*) from pg_attribute where attrelid = 'types'::regclass and attnum > 0");
+    let found = check(&cx, "data_matches", params);
+    assert_eq!(found.outcome.facts["differences"].to_string(), columns, "{}", told(&found));
+}
+
 fn unknowns() {
     let (old, new) = (Cluster::start(Major::V15), Cluster::start(Major::V15));
     let cx = context(&[
         ("old", old.target("postgres")),
         ("new", new.target("postgres")),
         ("alias", Target { postgres: Some(old.conninfo_tcp("postgres")), ..Target::default() }),
-        ("limited", Target { postgres: Some(new.conninfo("postgres").replace("user=postgres", "user=nobody_special")), ..Target::default() }),
-        ("file", Target { sqlite: Some(old.data().join("PG_VERSION").display().to_string()), ..Target::default() }),
+        (
+            "limited",
+            Target {
+                postgres: Some(new.conninfo("postgres").replace("user=postgres", "user=nobody_special")),
+                ..Target::default()
+            },
+        ),
+        (
+            "file",
+            Target { sqlite: Some(old.data().join("PG_VERSION").display().to_string()), ..Target::default() },
+        ),
     ]);
     let all = json!({ "source": "old", "target": "new" });
     let unknown = |kind: &str, params: &Value, word: &str| {
@@ -277,7 +260,11 @@ fn unknowns() {
         assert!(told(&same).contains("are one"), "{}", told(&same));
     }
     unknown("data_matches", &json!({ "source": "old", "target": "file" }), "PostgreSQL with SQLite");
-    unknown("data_matches", &json!({ "source": "old", "target": "new", "databases": ["nowhere"] }), "nowhere");
+    unknown(
+        "data_matches",
+        &json!({ "source": "old", "target": "new", "databases": ["nowhere"] }),
+        "nowhere",
+    );
     unknown("data_matches", &json!({ "source": "old", "target": "new", "tables": ["nowhere"] }), "nowhere");
     unknown("data_matches", &json!({ "recorded": "before", "target": "new" }), "before");
 
@@ -309,7 +296,17 @@ fn unknowns() {
 /// Holds an exclusive lock on `empty` until it is killed.
 fn block_until_locked(cluster: &Cluster) -> std::process::Child {
     let child = std::process::Command::new("psql")
-        .args(["-XAtq", "-d", &cluster.conninfo("postgres"), "-c", "begin", "-c", "lock table empty in access exclusive mode", "-c", "select pg_sleep(60)"])
+        .args([
+            "-XAtq",
+            "-d",
+            &cluster.conninfo("postgres"),
+            "-c",
+            "begin",
+            "-c",
+            "lock table empty in access exclusive mode",
+            "-c",
+            "select pg_sleep(60)",
+        ])
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
         .spawn()

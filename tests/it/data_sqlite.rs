@@ -40,17 +40,29 @@ fn build(path: &Path, order: &str) {
 const FAULTS: &[(&str, &str, &[&str])] = &[
     ("missing row", "delete from events where id = 7", &["999 rows in events", "1 row is missing: id=7"]),
     ("all rows", "delete from events", &["0 rows in events", "1,000 rows, as in `old`"]),
-    ("changed byte", "update events set room = 'R' || substr(room, 2) where id = 9", &["other contents in events", "1 row differs: id=9"]),
+    (
+        "changed byte",
+        "update events set room = 'R' || substr(room, 2) where id = 9",
+        &["other contents in events", "1 row differs: id=9"],
+    ),
     ("null for empty", "update events set body = null where body = '' and id = 10", &["id=10"]),
     ("text for a number", "update events set body = cast(body as text) where id = 11", &["id=11"]),
     ("last bit", "update events set score = score * (1 + 2.3e-16) where id = 20", &["id=20"]),
     ("blob for text", "update events set raw = cast(raw as blob) where id = 21", &["id=21"]),
     ("swapped", "update events set body = 13 - body where id in (5, 8)", &["2 rows differ: id=5; id=8"]),
-    ("duplicate", "insert into \"We\"\"ird; Ta.ble\" select * from \"We\"\"ird; Ta.ble\" limit 1", &["1,001 rows"]),
+    (
+        "duplicate",
+        "insert into \"We\"\"ird; Ta.ble\" select * from \"We\"\"ird; Ta.ble\" limit 1",
+        &["1,001 rows"],
+    ),
     ("missing table", "drop table rooms", &["no table rooms"]),
     ("extra table", "create table leftover (id)", &["an extra table leftover"]),
     ("missing index", "drop index events_room", &["no index events_room"]),
-    ("other index", "drop index rooms_n; create unique index rooms_n on rooms (n, room) where n > 6", &["index rooms_n is another"]),
+    (
+        "other index",
+        "drop index rooms_n; create unique index rooms_n on rooms (n, room) where n > 6",
+        &["index rooms_n is another"],
+    ),
     ("missing view", "drop view recent", &["no view recent"]),
     ("missing trigger", "drop trigger touched", &["no trigger touched"]),
     ("missing column", "alter table rooms rename column n to m", &["no column n in rooms"]),
@@ -118,7 +130,8 @@ fn leaves_no_trace(base: &Path, new: &Path, cx: &Context, params: &Value) {
     connection.execute_batch("pragma journal_mode = wal").unwrap();
     drop(connection);
     let names = || -> Vec<PathBuf> {
-        let mut names: Vec<_> = std::fs::read_dir(new.parent().unwrap()).unwrap().map(|e| e.unwrap().path()).collect();
+        let mut names: Vec<_> =
+            std::fs::read_dir(new.parent().unwrap()).unwrap().map(|e| e.unwrap().path()).collect();
         names.sort();
         names
     };
@@ -130,6 +143,11 @@ fn leaves_no_trace(base: &Path, new: &Path, cx: &Context, params: &Value) {
     writer.execute_batch("delete from events where id = 500").unwrap();
     let found = check(cx, "rows_match", params.clone());
     assert!(told(&found).contains("999 rows in events"), "{}", told(&found));
+    let extent = block_on(holdpoint::world::sqlite::extent(&new.display().to_string())).unwrap();
+    let suffixes: Vec<_> = extent.files.iter().map(|(path, _)| path.extension().unwrap().to_owned()).collect();
+    assert_eq!(suffixes, ["db", "db-wal", "db-shm"]);
+    assert!(extent.files.iter().all(|(_, bytes)| *bytes > 0));
+    assert!(extent.tables.contains(&("events".to_owned(), 999)) && extent.tables.len() == 4, "{extent:?}");
     drop(writer);
 }
 
@@ -144,9 +162,15 @@ pub fn unknowns() {
     std::fs::hard_link(path("a.db"), path("hard.db")).unwrap();
     std::os::unix::fs::symlink(path("a.db"), path("soft.db")).unwrap();
     let names = ["a", "b", "text", "empty", "hard", "soft", "gone"];
-    let targets: Vec<(&str, Target)> = names.iter().map(|n| (*n, target(&path(&format!("{n}.db"))))).collect();
+    let targets: Vec<(&str, Target)> =
+        names.iter().map(|n| (*n, target(&path(&format!("{n}.db"))))).collect();
     let cx = context(&targets);
-    for (other, words) in [("b", "nothing was compared"), ("text", "not an SQLite"), ("empty", "not an SQLite"), ("gone", "there is no file")] {
+    for (other, words) in [
+        ("b", "nothing was compared"),
+        ("text", "not an SQLite"),
+        ("empty", "not an SQLite"),
+        ("gone", "there is no file"),
+    ] {
         let evidence = check(&cx, "data_matches", json!({ "source": "a", "target": other }));
         assert_eq!(evidence.verdict(), Verdict::Unknown, "{}", told(&evidence));
         assert!(told(&evidence).contains(words), "{other}: {}", told(&evidence));

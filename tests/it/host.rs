@@ -352,6 +352,13 @@ fn command() {
         "\"v\"",
         run(json!("echo \"$X\""), json!({ "env": { "X": "v" }, "stdout": { "equals": "v" } })),
     );
+    let mut cx = Context::local(World::local());
+    cx.script_env = Arc::new(|script| {
+        assert!(script.contains("$data"), "the script is asked which secrets it names");
+        [("data".to_owned(), "/srv/a b; rm x".to_owned())].into()
+    });
+    let script = run(json!("echo \"$data\""), json!({ "stdout": { "equals": "/srv/a b; rm x" } }));
+    assert_eq!(measured_in(&cx, script).verdict(), Verdict::Pass, "variables are no code");
     // Standard input is empty, so nothing waits for an answer.
     expect(
         Verdict::Pass,

@@ -3,6 +3,16 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
+mod data;
+mod data_faults;
+mod data_sqlite;
+mod harness;
+mod host;
+mod pg;
+mod ui;
+mod journal;
+mod runbook;
+mod supervise;
 mod harness;
 mod night;
 
@@ -10,6 +20,13 @@ use harness::Registry;
 
 fn main() -> std::process::ExitCode {
     let mut registry = Registry::default();
+    data::register(&mut registry);
+    host::register(&mut registry);
+    pg::register(&mut registry);
+    ui::register(&mut registry);
+    journal::register(&mut registry);
+    runbook::register(&mut registry);
+    supervise::register(&mut registry);
     night::register(&mut registry);
     registry.run()
 }

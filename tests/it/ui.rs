@@ -235,9 +235,12 @@ fn ctrl_c() {
 
 fn type_ahead() {
     let mut person = Person::new("confirm slow", &[]);
+    std::thread::sleep(Duration::from_millis(300));
     person.types("cluster 13/main\r");
     person.sees("Anything else destroys nothing");
     person.sees("Enter.\r\n> ");
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(!person.answer.exists(), "what was typed before the question answered it");
     person.types("cluster 13\r");
     person.sees("That is not the text. Nothing is destroyed.");
     person.sees("> ");
@@ -282,6 +285,8 @@ fn dumb() {
     person.types("x\n");
     person.sees("none of the choices");
     person.types("g\n");
+    let after = person.session.expect(expectrl::Eof).unwrap();
+    assert!(!after.as_bytes().contains(&0x1b), "{after:?}");
     assert_eq!(person.answered(), "Go");
 }
 

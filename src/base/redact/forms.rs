@@ -43,9 +43,7 @@ pub(super) fn forms(value: &[u8]) -> Vec<Form> {
     }
     add(each(value, |b, out| out.extend(format!("{b:02x}").bytes())), false, false);
     add(each(value, |b, out| out.extend(format!("{b:02X}").bytes())), false, false);
-    for (spared, plus) in
-        [("-._~", false), ("-._~", true), ("-_.!~*'()", false), ("-_.!~*'();/?:@&=+$,#", false)]
-    {
+    for (spared, plus) in SPARED {
         add(joined(&percent(value, spared, plus, true)), false, false);
         add(joined(&percent(value, spared, plus, false)), false, false);
     }
@@ -74,6 +72,17 @@ pub(super) fn forms(value: &[u8]) -> Vec<Form> {
     }
     forms
 }
+
+/// What percent-encoders leave as it is besides letters and digits, and whether a blank becomes a plus: the strict ones
+/// and HTML forms, Python's `quote`, JavaScript's `encodeURIComponent` and `encodeURI`.
+const SPARED: [(&str, bool); 6] = [
+    ("-._~", false),
+    ("-._~", true),
+    ("-._*", true),
+    ("-._~/", false),
+    ("-_.!~*'()", false),
+    ("-_.!~*'();/?:@&=+$,#", false),
+];
 
 const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const URL_SAFE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";

@@ -72,10 +72,10 @@ pub(super) struct Found {
 
 /// Looks at a file, a backup directory, or a directory of backups.
 pub(super) async fn find(cx: &Context, place: &Stat, pattern: Option<&str>) -> Result<Found, String> {
-    if let Some(candidate) = look(cx, place.clone()).await? {
-        if place.kind == "file" || candidate.kind != Kind::Foreign {
-            return Ok(Found { candidates: vec![candidate], ignored: Vec::new(), single: true });
-        }
+    if let Some(candidate) = look(cx, place.clone()).await?
+        && (place.kind == "file" || candidate.kind != Kind::Foreign)
+    {
+        return Ok(Found { candidates: vec![candidate], ignored: Vec::new(), single: true });
     }
     let mut found = Found { candidates: Vec::new(), ignored: Vec::new(), single: false };
     let entries = cx.world.files.list(&place.path).await?;

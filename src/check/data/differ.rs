@@ -56,10 +56,8 @@ pub async fn look(db: &str, table: &str, source: Half<'_>, target: Half<'_>) -> 
         return Err("looked at again, the rows are the same".to_owned());
     }
     let these: Vec<u32> = differing.iter().copied().take(LOOK_INTO).collect();
-    let (was, is) = futures::try_join!(
-        source.0.rows(db, table, a, n, &these),
-        target.0.rows(db, table, b, n, &these)
-    )?;
+    let (was, is) =
+        futures::try_join!(source.0.rows(db, table, a, n, &these), target.0.rows(db, table, b, n, &these))?;
     Ok(words(&was, &is, differing.len().saturating_sub(these.len())))
 }
 
@@ -93,7 +91,8 @@ fn words(was: &[Keyed], is: &[Keyed], more: usize) -> Vec<String> {
     let mut lines = Vec::new();
     let mut say = |named: Vec<&str>, rows: u64, one: &str, many: &str| {
         if rows > 0 {
-            let shown = named.iter().take(KEYS).copied().filter(|k| !k.is_empty()).collect::<Vec<_>>().join("; ");
+            let shown =
+                named.iter().take(KEYS).copied().filter(|k| !k.is_empty()).collect::<Vec<_>>().join("; ");
             let rest = named.len().saturating_sub(KEYS);
             let tail = if rest > 0 { format!(" and {rest} more") } else { String::new() };
             let colon = if shown.is_empty() { "" } else { ": " };
@@ -112,8 +111,18 @@ fn words(was: &[Keyed], is: &[Keyed], more: usize) -> Vec<String> {
     say(lost, n_lost, "is missing", "are missing");
     say(extra, n_extra, "is extra", "are extra");
     if let Some((only_was, only_is)) = keys.get("") {
-        say(Vec::new(), *only_was, "is only in the source (no key to name it by)", "are only in the source (no key to name them by)");
-        say(Vec::new(), *only_is, "is only in the target (no key to name it by)", "are only in the target (no key to name them by)");
+        say(
+            Vec::new(),
+            *only_was,
+            "is only in the source (no key to name it by)",
+            "are only in the source (no key to name them by)",
+        );
+        say(
+            Vec::new(),
+            *only_is,
+            "is only in the target (no key to name it by)",
+            "are only in the target (no key to name them by)",
+        );
     }
     lines
 }
@@ -130,9 +139,16 @@ mod tests {
     fn says_what_happened_to_which_row() {
         let was = rows(&[("id=1", "a"), ("id=2", "b"), ("id=3", "c")]);
         let is = rows(&[("id=1", "a"), ("id=2", "x"), ("id=4", "d")]);
-        assert_eq!(words(&was, &is, 0), ["1 row differs: id=2", "1 row is missing: id=3", "1 row is extra: id=4"]);
-        let many: Vec<Keyed> = (0..9).map(|i| Keyed { key: format!("id={i}"), hash: String::new() }).collect();
-        assert_eq!(words(&many, &[], 3), ["at least 9 rows are missing: id=0; id=1; id=2; id=3; id=4 and 4 more"]);
+        assert_eq!(
+            words(&was, &is, 0),
+            ["1 row differs: id=2", "1 row is missing: id=3", "1 row is extra: id=4"]
+        );
+        let many: Vec<Keyed> =
+            (0..9).map(|i| Keyed { key: format!("id={i}"), hash: String::new() }).collect();
+        assert_eq!(
+            words(&many, &[], 3),
+            ["at least 9 rows are missing: id=0; id=1; id=2; id=3; id=4 and 4 more"]
+        );
     }
 
     #[test]

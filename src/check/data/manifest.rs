@@ -255,7 +255,11 @@ impl Manifest {
     /// Everything that stores rows: database, name, relation.
     pub fn stored(&self) -> impl Iterator<Item = (&str, &str, &Relation)> {
         self.databases.iter().flat_map(|(db, database)| {
-            database.relations.iter().filter(|(_, r)| r.kind.stores_rows()).map(move |(name, r)| (db.as_str(), name.as_str(), r))
+            database
+                .relations
+                .iter()
+                .filter(|(_, r)| r.kind.stores_rows())
+                .map(move |(name, r)| (db.as_str(), name.as_str(), r))
         })
     }
 

@@ -29,7 +29,8 @@ const TIMEOUT: Span = Span::secs(86_400);
 
 /// Measures what a target holds, for a `record` step.
 pub async fn record(target_name: &str, target: &Target, cx: &Context) -> Result<Manifest, String> {
-    let ask = side::Ask { purpose: "record", level: Level::Contents, databases: Vec::new(), tables: Vec::new() };
+    let ask =
+        side::Ask { purpose: "record", level: Level::Contents, databases: Vec::new(), tables: Vec::new() };
     let side = side::of(target_name, target, &ask, cx, &progress::Tally::new(cx)).await?;
     Ok(side.manifest)
 }
@@ -39,7 +40,10 @@ fn source(source: Option<&String>, recorded: Option<&String>) -> Result<ProofSou
     match (source, recorded) {
         (Some(name), None) => Ok(ProofSource::Target(name.clone())),
         (None, Some(name)) => Ok(ProofSource::Recorded(name.clone())),
-        (None, None) => Err("`source` (a target) or `recorded` (the name of a record) must say what to compare with".into()),
+        (None, None) => {
+            Err("`source` (a target) or `recorded` (the name of a record) must say what to compare with"
+                .into())
+        }
         (Some(_), Some(_)) => Err("`source` and `recorded` cannot both be given".into()),
     }
 }
@@ -50,4 +54,45 @@ fn proof(of: Result<ProofSource, String>, target: &str) -> Option<DataProof> {
 
 fn targets(source: Option<&String>, target: &str) -> Vec<String> {
     source.cloned().into_iter().chain([target.to_owned()]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::runbook::CheckSpec;
+
+    fn build(kind: &str, params: serde_json::Value) -> Result<Box<dyn crate::check::Check>, String> {
+        let spec: CheckSpec = serde_json::from_value(json!({ kind: params })).map_err(|e| e.to_string())?;
+        crate::check::registry::build(&spec)
+    }
+
+    #[test]
+    fn says_what_it_proves_and_refuses_what_it_cannot_compare() {
+        for kind in ["data_matches", "rows_match"] {
+            let live = build(kind, json!({ "source": "old", "target": "new" })).unwrap();
+            assert_eq!(live.targets(), ["old", "new"]);
+            let held_by = "new".to_owned();
+            assert_eq!(
+                live.proves(),
+                Some(DataProof { of: ProofSource::Target("old".into()), held_by: held_by.clone() })
+            );
+            let recorded = build(kind, json!({ "recorded": "before", "target": "new" })).unwrap();
+            assert_eq!((recorded.targets(), recorded.recorded()), (vec![held_by.clone()], Some("before")));
+            assert_eq!(
+                recorded.proves(),
+                Some(DataProof { of: ProofSource::Recorded("before".into()), held_by })
+            );
+            assert!(build(kind, json!({ "target": "new" })).unwrap_err().contains("`source`"));
+            assert!(build(kind, json!({ "source": "a", "recorded": "b", "target": "new" })).is_err());
+            assert!(
+                build(kind, json!({ "source": "a", "target": "new", "tolerance": 5 }))
+                    .unwrap_err()
+                    .contains("tolerance")
+            );
+        }
+        let except = json!({ "source": "a", "target": "b", "except": [{ "table": "t", "reason": " " }] });
+        assert!(build("data_matches", except).unwrap_err().contains("needs a reason"));
+    }
 }

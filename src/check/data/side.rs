@@ -41,7 +41,13 @@ pub enum Reader {
 
 impl Reader {
     /// Count and sum of each bucket of a table.
-    pub async fn buckets(&self, db: &str, table: &str, relation: &Relation, n: u32) -> Result<BTreeMap<u32, Bucket>, String> {
+    pub async fn buckets(
+        &self,
+        db: &str,
+        table: &str,
+        relation: &Relation,
+        n: u32,
+    ) -> Result<BTreeMap<u32, Bucket>, String> {
         match self {
             Reader::Postgres(reader) => reader.buckets(db, table, relation, n).await,
             Reader::Sqlite(reader) => reader.buckets(table, relation, n).await,
@@ -49,7 +55,14 @@ impl Reader {
     }
 
     /// The rows of some buckets.
-    pub async fn rows(&self, db: &str, table: &str, relation: &Relation, n: u32, these: &[u32]) -> Result<Vec<Keyed>, String> {
+    pub async fn rows(
+        &self,
+        db: &str,
+        table: &str,
+        relation: &Relation,
+        n: u32,
+        these: &[u32],
+    ) -> Result<Vec<Keyed>, String> {
         match self {
             Reader::Postgres(reader) => reader.rows(db, table, relation, n, these).await,
             Reader::Sqlite(reader) => reader.rows(table, relation, n, these).await,
@@ -101,7 +114,9 @@ fn engine(target: &Target) -> Result<Engine<'_>, String> {
         (Some(_), None, None) => Ok(Engine::Postgres),
         (None, Some(file), None) => Ok(Engine::Sqlite(file)),
         (None, None, None) => Err("it is neither `postgres` nor `sqlite`".to_owned()),
-        (Some(_), Some(_), None) => Err("it is both `postgres` and `sqlite`; it must be one of them".to_owned()),
+        (Some(_), Some(_), None) => {
+            Err("it is both `postgres` and `sqlite`; it must be one of them".to_owned())
+        }
     }
 }
 

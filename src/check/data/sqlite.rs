@@ -17,7 +17,13 @@ use crate::world::sqlite::{self, Cell, identifier};
 pub const MAIN: &str = "main";
 
 /// Takes a manifest; the reader looks at the same file again.
-pub async fn take(name: &str, file: &str, ask: &Ask, cx: &Context, tally: &Tally) -> Result<(Manifest, Reader), String> {
+pub async fn take(
+    name: &str,
+    file: &str,
+    ask: &Ask,
+    cx: &Context,
+    tally: &Tally,
+) -> Result<(Manifest, Reader), String> {
     let identity = Identity::Sqlite(sqlite::identity(file)?);
     let (asked, told) = (ask.clone(), tally.clone());
     let database = sqlite::read(file, move |reader| describe(reader, &asked, &told)).await?;
@@ -58,7 +64,9 @@ fn describe(reader: &sqlite::Reader, ask: &Ask, tally: &Tally) -> Result<Databas
         let relation = relation(reader, &name, kind, ask.level)?;
         database.relations.insert(name, relation);
     }
-    for (name, relation) in database.relations.iter_mut().filter(|(name, r)| r.kind.stores_rows() && ask.wants(MAIN, name)) {
+    for (name, relation) in
+        database.relations.iter_mut().filter(|(name, r)| r.kind.stores_rows() && ask.wants(MAIN, name))
+    {
         let (rows, digest) = match ask.level {
             Level::Rows => (count(reader, name)?, None),
             Level::Contents => contents(reader, name, relation).map(|(rows, digest)| (rows, Some(digest)))?,
@@ -93,7 +101,12 @@ fn even(sql: &str) -> String {
     sql.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn relation(reader: &sqlite::Reader, name: &str, kind: RelationKind, level: Level) -> Result<Relation, String> {
+fn relation(
+    reader: &sqlite::Reader,
+    name: &str,
+    kind: RelationKind,
+    level: Level,
+) -> Result<Relation, String> {
     let mut relation = Relation {
         kind,
         rows: None,
@@ -110,7 +123,10 @@ fn relation(reader: &sqlite::Reader, name: &str, kind: RelationKind, level: Leve
         return Ok(relation);
     }
     let mut key = BTreeMap::new();
-    let columns = format!("select name, type, \"notnull\", dflt_value, pk, hidden from pragma_table_xinfo({})", quoted(name));
+    let columns = format!(
+        "select name, type, \"notnull\", dflt_value, pk, hidden from pragma_table_xinfo({})",
+        quoted(name)
+    );
     for row in reader.query(&columns)? {
         let column = text(&row, 0);
         if let Ok(place @ 1..) = text(&row, 4).parse::<u32>() {
@@ -122,18 +138,27 @@ fn relation(reader: &sqlite::Reader, name: &str, kind: RelationKind, level: Leve
             "3" => "stored",
             _ => "",
         };
-        relation.columns.insert(column, Column {
-            type_: text(&row, 1),
-            not_null: text(&row, 2) == "1",
-            generated: generated.to_owned(),
-            default: if expression.is_some() { "has a default" } else { "" }.to_owned(),
-            expression,
-            collation: None,
-        });
+        relation.columns.insert(
+            column,
+            Column {
+                type_: text(&row, 1),
+                not_null: text(&row, 2) == "1",
+                generated: generated.to_owned(),
+                default: if expression.is_some() { "has a default" } else { "" }.to_owned(),
+                expression,
+                collation: None,
+            },
+        );
     }
     relation.key = key.into_values().collect();
     if level == Level::Contents {
-        let sql = single(reader, &format!("select coalesce(sql, '') from sqlite_schema where name = {} and type in ('table','view')", quoted(name)))?;
+        let sql = single(
+            reader,
+            &format!(
+                "select coalesce(sql, '') from sqlite_schema where name = {} and type in ('table','view')",
+                quoted(name)
+            ),
+        )?;
         // A table's own text also says how its columns are ordered, which does not matter; only a view's text counts.
         if kind == RelationKind::View {
             relation.definition.insert("query".to_owned(), even(&sql));
@@ -145,11 +170,17 @@ fn relation(reader: &sqlite::Reader, name: &str, kind: RelationKind, level: Leve
 fn objects(reader: &sqlite::Reader, database: &mut Database) -> Result<(), String> {
     let sql = "select type, name, tbl_name, sql from sqlite_schema where type in ('index','trigger') and sql is not null";
     for row in reader.query(sql)? {
-        let object = Object { table: Some(text(&row, 2)), core: even(&text(&row, 3)), sound: true, ..Object::default() };
+        let object = Object {
+            table: Some(text(&row, 2)),
+            core: even(&text(&row, 3)),
+            sound: true,
+            ..Object::default()
+        };
         database.objects.insert(format!("{} {}", text(&row, 0), text(&row, 1)), object);
     }
     // Indexes without a text of their own stand for PRIMARY KEY and UNIQUE.
-    for name in database.relations.iter().filter(|(_, r)| r.kind == RelationKind::Table).map(|(name, _)| name) {
+    for name in database.relations.iter().filter(|(_, r)| r.kind == RelationKind::Table).map(|(name, _)| name)
+    {
         let sql = format!(
             "select i.origin, (select group_concat(c.name, ', ') from pragma_index_info(i.name) c) \
              from pragma_index_list({}) i where i.origin <> 'c'",
@@ -171,13 +202,20 @@ fn objects(reader: &sqlite::Reader, database: &mut Database) -> Result<(), Strin
                 sound: true,
                 ..Object::default()
             };
-            database.objects.insert(format!("foreign key {name}.{} to {}.{}", text(&row, 1), text(&row, 0), text(&row, 2)), object);
+            database.objects.insert(
+                format!("foreign key {name}.{} to {}.{}", text(&row, 1), text(&row, 0), text(&row, 2)),
+                object,
+            );
         }
     }
     if !reader.query("select 1 from sqlite_schema where name = 'sqlite_sequence'")?.is_empty() {
         for row in reader.query("select name, seq from sqlite_sequence where name is not null")? {
-            let last_value = text(&row, 1).parse().map_err(|_| "sqlite_sequence holds something that is no number".to_owned())?;
-            database.sequences.insert(text(&row, 0), Sequence { last_value, is_called: true, increment: 1, cycles: false });
+            let last_value = text(&row, 1)
+                .parse()
+                .map_err(|_| "sqlite_sequence holds something that is no number".to_owned())?;
+            database
+                .sequences
+                .insert(text(&row, 0), Sequence { last_value, is_called: true, increment: 1, cycles: false });
         }
     }
     Ok(())
@@ -232,11 +270,12 @@ fn contents(reader: &sqlite::Reader, table: &str, relation: &Relation) -> Result
     let columns = stored(relation);
     let names = named(&columns);
     let (mut rows, mut sum) = (0u64, 0u128);
-    reader.scan(&select(table, &columns), |cells| {
-        rows += 1;
-        sum = sum.wrapping_add(hash(&names, cells));
-    })
-    .map_err(|e| format!("table {table}: {e}"))?;
+    reader
+        .scan(&select(table, &columns), |cells| {
+            rows += 1;
+            sum = sum.wrapping_add(hash(&names, cells));
+        })
+        .map_err(|e| format!("table {table}: {e}"))?;
     Ok((rows, format!("sqlite1:{sum:032x}")))
 }
 
@@ -259,14 +298,20 @@ impl Reader {
         sqlite::read(&self.file, move |reader| {
             let columns = stored(&relation);
             let names = named(&columns);
-            let places: Vec<usize> = relation.key.iter().filter_map(|k| columns.iter().position(|c| *c == k)).collect();
+            let places: Vec<usize> =
+                relation.key.iter().filter_map(|k| columns.iter().position(|c| *c == k)).collect();
             let mut state = start;
             reader.scan(&select(&table, &columns), |cells| {
                 let row = hash(&names, cells);
                 let key: Vec<Cell<'_>> = places.iter().filter_map(|at| cells.get(*at).copied()).collect();
                 let of_key = if key.is_empty() { row } else { hash(&Sha256::new(), &key) };
                 let show = || {
-                    let parts: Vec<String> = relation.key.iter().zip(&key).map(|(name, cell)| format!("{name}={}", cell.show())).collect();
+                    let parts: Vec<String> = relation
+                        .key
+                        .iter()
+                        .zip(&key)
+                        .map(|(name, cell)| format!("{name}={}", cell.show()))
+                        .collect();
                     parts.join(", ").chars().take(200).collect()
                 };
                 each(&mut state, (of_key as u32) & (n - 1), &show, row);
@@ -277,17 +322,33 @@ impl Reader {
     }
 
     /// Count and sum of each of `n` buckets (a power of two).
-    pub async fn buckets(&self, table: &str, relation: &Relation, n: u32) -> Result<BTreeMap<u32, Bucket>, String> {
-        let sums = self.each(table, relation, n, BTreeMap::<u32, (u64, u128)>::new(), |sums, bucket, _, row| {
-            let entry = sums.entry(bucket).or_default();
-            entry.0 += 1;
-            entry.1 = entry.1.wrapping_add(row);
-        });
-        Ok(sums.await?.into_iter().map(|(n, (rows, sum))| (n, Bucket { rows, sum: format!("{sum:x}") })).collect())
+    pub async fn buckets(
+        &self,
+        table: &str,
+        relation: &Relation,
+        n: u32,
+    ) -> Result<BTreeMap<u32, Bucket>, String> {
+        let sums =
+            self.each(table, relation, n, BTreeMap::<u32, (u64, u128)>::new(), |sums, bucket, _, row| {
+                let entry = sums.entry(bucket).or_default();
+                entry.0 += 1;
+                entry.1 = entry.1.wrapping_add(row);
+            });
+        Ok(sums
+            .await?
+            .into_iter()
+            .map(|(n, (rows, sum))| (n, Bucket { rows, sum: format!("{sum:x}") }))
+            .collect())
     }
 
     /// The rows of some buckets.
-    pub async fn rows(&self, table: &str, relation: &Relation, n: u32, these: &[u32]) -> Result<Vec<Keyed>, String> {
+    pub async fn rows(
+        &self,
+        table: &str,
+        relation: &Relation,
+        n: u32,
+        these: &[u32],
+    ) -> Result<Vec<Keyed>, String> {
         let these = these.to_vec();
         let found = self
             .each(table, relation, n, Vec::new(), move |found, bucket, key, row| {

@@ -20,7 +20,13 @@ const LOOKS: usize = 5;
 const LOOK: Duration = Duration::from_secs(600);
 
 /// Measures both sides and judges.
-pub async fn reach(purpose: &'static str, of: &ProofSource, target: &str, rules: &Rules, cx: &Context) -> Outcome {
+pub async fn reach(
+    purpose: &'static str,
+    of: &ProofSource,
+    target: &str,
+    rules: &Rules,
+    cx: &Context,
+) -> Outcome {
     let wanted = wanted(of, rules);
     match sides(purpose, of, target, rules, cx).await {
         Err(Stop::Unknown(why)) => Outcome::unknown(why, wanted)
@@ -108,7 +114,14 @@ fn both<T>(a: Result<T, String>, b: Result<T, String>) -> Result<(T, T), String>
     }
 }
 
-async fn judge(of: &ProofSource, target: &str, was: &Side, is: &Side, rules: &Rules, wanted: &str) -> Outcome {
+async fn judge(
+    of: &ProofSource,
+    target: &str,
+    was: &Side,
+    is: &Side,
+    rules: &Rules,
+    wanted: &str,
+) -> Outcome {
     let outcome = match compare(&was.manifest, &is.manifest, rules) {
         Err(why) => Outcome::unknown(why, wanted).help("check that the targets are the right ones"),
         Ok(mut seen) => {
@@ -126,7 +139,11 @@ async fn judge(of: &ProofSource, target: &str, was: &Side, is: &Side, rules: &Ru
     if let ProofSource::Target(name) = of {
         outcome = outcome.on(name, was.manifest.identity.clone());
     } else {
-        outcome = outcome.detail(format!("recorded at {} from {}", was.manifest.at.wall, was.manifest.identity.describe()));
+        outcome = outcome.detail(format!(
+            "recorded at {} from {}",
+            was.manifest.at.wall,
+            was.manifest.identity.describe()
+        ));
     }
     was.manifest.notes.iter().chain(&is.manifest.notes).fold(outcome, |outcome, note| outcome.detail(note))
 }
@@ -137,7 +154,8 @@ async fn closer(seen: &mut Comparison, was: &Side, is: &Side) {
     let worth = seen.findings.iter_mut().filter(|finding| finding.rows_of.is_some()).take(LOOKS);
     for finding in worth {
         let Some((db, table)) = &finding.rows_of else { continue };
-        let relation = |side: &Side| side.manifest.databases.get(db).and_then(|d| d.relations.get(table)).cloned();
+        let relation =
+            |side: &Side| side.manifest.databases.get(db).and_then(|d| d.relations.get(table)).cloned();
         let (Some(a), Some(b)) = (relation(was), relation(is)) else { continue };
         if a.rows == Some(0) || b.rows == Some(0) {
             continue;
@@ -160,8 +178,14 @@ fn words(of: &ProofSource, seen: &Comparison, rules: &Rules, wanted: &str) -> Ou
                 n => format!(", and {} more", text::thousands(n as u64)),
             };
             let rows = worst.more.first().map(|line| format!(": {line}")).unwrap_or_default();
-            Outcome::fail(format!("{}{rows}{more}", worst.observed), format!("{}, as in {}", worst.expected, label(of)))
-                .help(format!("do not remove {}; find out why they differ, copy again, then measure again", label(of)))
+            Outcome::fail(
+                format!("{}{rows}{more}", worst.observed),
+                format!("{}, as in {}", worst.expected, label(of)),
+            )
+            .help(format!(
+                "do not remove {}; find out why they differ, copy again, then measure again",
+                label(of)
+            ))
         }
     };
     let lines = seen.findings.iter().flat_map(|f: &Finding| {

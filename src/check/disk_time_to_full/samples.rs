@@ -195,7 +195,7 @@ mod tests {
         let (seen, trouble) = add(&cx, 77, sample(80_000, 400), window).await;
         assert_eq!(seen.len(), 1);
         assert!(trouble.unwrap().contains("could not be read"));
-        cx.samples = Some(dir.path().join("gone"));
+        cx.samples = Some(dir.path().join("gone/for/good"));
         let (seen, trouble) = add(&cx, 77, sample(90_000, 400), window).await;
         assert_eq!(seen.len(), 1);
         assert!(trouble.unwrap().contains("could not be kept"));

@@ -81,7 +81,10 @@ impl Machine {
             .filter(|(_, _, step)| self.state.status(step) == Status::Done)
             .map(|(id, spec, _)| (id, spec))
             .collect();
-        if checks.is_empty() || self.mode != Mode::Forward {
+        let next = self.plan.runbook.steps.get(position).map(|s| s.key());
+        let deferred = next.filter(|step| self.destructive(step) && self.state.status(step) == Status::Pending);
+        if checks.is_empty() || self.mode != Mode::Forward || deferred.is_some() {
+            // What guards a destructive step is measured for its permit in a moment, and reopened then.
             return self.choose();
         }
         self.phase = Phase::WalkDown;
@@ -91,10 +94,16 @@ impl Machine {
     }
 
     pub(super) fn walked_down(&mut self, measured: &Measured) {
-        let blockers = self.blockers(&measured.evidence, |e| self.is_advisory(e));
+        self.reopen(&measured.evidence);
+        self.choose();
+    }
+
+    /// Finished steps whose postconditions do not pass any more are finished no longer.
+    fn reopen(&mut self, evidence: &[crate::check::Evidence]) {
+        let blockers = self.blockers(evidence, |e| self.is_advisory(e));
         let owners = |check: &str| {
             let mut all = self.plan.runbook.steps.iter().map(|s| s.key());
-            all.find(|s| check.starts_with(&format!("{s}.post.")))
+            all.find(|s| check.starts_with(&format!("{s}.post.")) && self.state.status(s) == Status::Done)
         };
         let mut events: Vec<Event> = Vec::new();
         for blocker in &blockers {
@@ -108,7 +117,6 @@ impl Machine {
         if !events.is_empty() {
             self.append(events);
         }
-        self.choose();
     }
 
     /// Index of the first step that is not done.
@@ -187,11 +195,8 @@ impl Machine {
         if blockers.is_empty() { self.begin_work(step) } else { self.hold(step, blockers) }
     }
 
-    pub(super) fn held_answer(&mut self, step: &StepId, answer: &Answer) {
+    pub(super) fn held_answer(&mut self, answer: &Answer) {
         match answer {
-            Answer::Measure | Answer::Go if self.state.status(step) == Status::Pending => {
-                self.measure_before(step)
-            }
             Answer::Measure | Answer::Go => self.choose(),
             _ => self.leave(Exit::Held, "held"),
         }
@@ -211,6 +216,8 @@ impl Machine {
         }
         let blockers = self.with_request(step, gate::survey);
         if !blockers.is_empty() {
+            let guards: Vec<_> = self.plan.guards(step).into_iter().filter_map(|(id, _)| self.fresh.get(&id).cloned()).collect();
+            self.reopen(&guards);
             return self.hold(step, blockers);
         }
         let Some((text, blast)) = self.wanted_text(step).zip(self.blast.clone()) else { return };

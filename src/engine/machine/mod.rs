@@ -421,7 +421,7 @@ impl Machine {
             Asked::Begin(step) => self.begin_answer(&step, &answer),
             Asked::Manual(step) => self.manual_answer(&step, answer),
             Asked::Confirm(step) => self.confirm_answer(&step, answer),
-            Asked::Held(step) => self.held_answer(&step, &answer),
+            Asked::Held(_) => self.held_answer(&answer),
             Asked::Failed(step) | Asked::Doubt(step) => self.review_answer(&step, answer),
             Asked::Undo(step) => self.undo_answer(&step, &answer),
         }

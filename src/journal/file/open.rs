@@ -12,7 +12,7 @@ use crate::journal::lease::Held;
 use crate::journal::read;
 use crate::journal::record::{Event, Line};
 use crate::journal::store::RunDir;
-use crate::journal::verify::{Damage, Lines};
+use crate::journal::verify::{Damage, Lines, Parsed, spread};
 
 impl Journal {
     /// Opens a journal to go on with it, and reads all of it. A torn tail is cut off and kept beside it; damage anywhere
@@ -113,12 +113,15 @@ impl Journal {
 
     /// Takes in lines that follow those we know, and mends a tear behind them.
     fn take_in(&mut self, bytes: &[u8]) -> Result<(), Foreign> {
-        let mut lines = Lines::new(bytes, self.cursor.byte);
-        for line in lines.by_ref() {
+        let mut walk = Lines::new(bytes, self.cursor.byte);
+        let lines: Vec<&[u8]> = walk.by_ref().collect();
+        let read = spread(&lines, |line| (Parsed::of(line), chain::decode(line)));
+        self.unseen.reserve(lines.len());
+        for (line, (parsed, decoded)) in lines.into_iter().zip(read) {
             let byte = self.cursor.byte;
-            self.cursor.step(line).map_err(Foreign::Damaged)?;
+            self.cursor.step_parsed(line, parsed).map_err(Foreign::Damaged)?;
             let number = self.cursor.lines;
-            let line = chain::decode(line).map_err(|why| match why {
+            let line = decoded.map_err(|why| match why {
                 DecodeError::UnknownEvent { .. } | DecodeError::NewerFormat { .. } => {
                     Foreign::Newer(number, why.to_string())
                 }
@@ -127,7 +130,7 @@ impl Journal {
             self.know(&line);
             self.unseen.push(line);
         }
-        match lines.torn() {
+        match walk.torn() {
             // A first line that never got to disk is no run; it is left as evidence.
             Some(_) if self.cursor.lines == 0 => Ok(()),
             Some(torn) => self

@@ -26,6 +26,7 @@ pub fn opened(run: &RunId) -> Event {
         environment: None,
         vars: [("to".to_owned(), "15".to_owned())].into(),
         secrets: vec!["password".into()],
+        targets: "".into(),
         engine: "0.1.0".into(),
         host: "db1".into(),
         machine: "3d1219c7c4c5404aaa1f6d2a48adfda4".into(),

@@ -142,3 +142,17 @@ fn one_edit_is_one_problem() {
     assert_eq!(report.problems.len(), 1, "{:?}", report.problems);
     assert_eq!(report.problems[0].line, 6);
 }
+
+#[test]
+fn a_long_journal_is_read_by_several_cores_in_the_same_order() {
+    let mut all = vec![("x@y", 0, opened(&run()))];
+    all.extend((0..5000).map(|n| ("x@y", 0, Event::Note { text: format!("note {n}") })));
+    let text = String::from_utf8(bytes(&link(&run(), all))).unwrap();
+    let report = verify(text.as_bytes(), &run());
+    assert!(report.whole() && report.lines == 5001, "{:?}", report.problems);
+    let edited = text.replace("note 3210\"", "note 3211\"").replace("note 42\"", "note 43\"");
+    let report = verify(edited.as_bytes(), &run());
+    assert_eq!(report.problems.iter().map(|damage| damage.line).collect::<Vec<_>>(), [45, 3213]);
+    let doubled: Vec<&[u8]> = text.as_bytes().split(|b| *b == b'\n').collect();
+    assert_eq!(spread(&doubled, <[u8]>::len), doubled.iter().map(|line| line.len()).collect::<Vec<_>>());
+}

@@ -3,7 +3,9 @@
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{
+    DirBuilderExt as _, FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _,
+};
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
@@ -138,6 +140,10 @@ impl Files for LocalFiles {
             aside.push(format!(".{}.new", std::process::id()));
             let aside = PathBuf::from(aside);
             let write = || {
+                // One folder may be missing; more than one is a wrong path.
+                if let Some(folder) = path.parent().filter(|folder| !folder.exists()) {
+                    std::fs::DirBuilder::new().mode(0o770).create(folder)?;
+                }
                 let mut file =
                     OpenOptions::new().write(true).create(true).truncate(true).mode(0o660).open(&aside)?;
                 file.write_all(&contents)?;

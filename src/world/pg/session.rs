@@ -361,6 +361,12 @@ async fn run(
             None => break,
             Some(Err(error)) => {
                 running.finished();
+                if error.as_db_error().is_none() {
+                    // The two sides no longer agree on where they are (`copy from stdin` wants data): hang up, so
+                    // that the server does not wait for us.
+                    line.reader.abort();
+                    return Err(QueryError::of(&error, true));
+                }
                 return Err(broken(&error));
             }
             Some(Ok(SimpleQueryMessage::RowDescription(_))) => sink(Part::Begin),

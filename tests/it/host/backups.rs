@@ -18,6 +18,7 @@ pub fn register(r: &mut Registry) {
     r.add("host::backup_june_2021", &[Need::Pg15], june_2021);
     r.add("host::backup_tiny_among_large", &[], tiny);
     r.add("host::backup_unfinished_is_not_the_newest", &[], unfinished);
+    r.add("host::backup_of_sqlite", &[], sqlite);
     r.add("host::backup_nothing_there", &[], nothing);
 }
 
@@ -294,17 +295,16 @@ fn tiny() {
         must(Command::new("touch").args(["-d", &format!("{hours} hours ago")]).arg(&path));
         path
     };
-    place(26, 10_000_000);
-    place(50, 10_500_000);
-    let newest = place(2, 10_200_000);
+    place(26, 1_000_000);
+    place(50, 1_050_000);
+    let newest = place(2, 1_020_000);
     expect(Verdict::Unknown, "only 2 predecessors", check(dir.path(), json!({})));
     expect(Verdict::Pass, "read to its end", check(dir.path(), json!({ "predecessors": "0" })));
-    place(74, 9_800_000);
+    place(74, 980_000);
     expect(Verdict::Pass, "% of its predecessors' size", check(dir.path(), json!({})));
     sql(&newest, 1_500);
     must(Command::new("touch").args(["-d", "2 hours ago"]).arg(&newest));
-    let seen =
-        expect(Verdict::Fail, "the median of 3 predecessors is 9.54 MiB", check(dir.path(), json!({})));
+    let seen = expect(Verdict::Fail, "the median of 3 predecessors is 977 KiB", check(dir.path(), json!({})));
     assert!(seen.outcome.expected.contains("0.7 to 1.5 times"), "{seen:#?}");
     // The newest is broken: an older one does not stand in for it.
     std::fs::write(&newest, "").unwrap();
@@ -346,6 +346,32 @@ fn unfinished() {
     let _ = writer.wait();
     assert_eq!(seen.verdict(), Verdict::Pass, "{seen:#?}");
     assert!(details(&seen).contains("db-3.sql: still"), "{seen:#?}");
+}
+
+fn sqlite() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("homeserver.db");
+    let database = rusqlite::Connection::open(&path).unwrap();
+    let rows = "create table t (id integer primary key, x text); create index i on t (x);
+                with recursive n (i) as (select 1 union all select i + 1 from n where i < 20000)
+                insert into t (x) select 'row ' || i from n;";
+    database.execute_batch(rows).unwrap();
+    drop(database);
+    settle(&path);
+    let only = || json!({ "format": "sqlite" });
+    expect(Verdict::Pass, "SQLite's integrity check", check(&path, only()));
+    let whole = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+    settle(&path);
+    expect(Verdict::Fail, "homeserver.db is broken", check(&path, only()));
+    let mut changed = whole.clone();
+    let middle = whole.len() / 2 / 4096 * 4096;
+    changed[middle..middle + 64].fill(0xff);
+    std::fs::write(&path, &changed).unwrap();
+    settle(&path);
+    expect(Verdict::Fail, "homeserver.db is broken", check(&path, only()));
+    expect(Verdict::Fail, "is an SQLite file", check(&path, json!({ "format": "plain", "read": false })));
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "nothing was left beside it");
 }
 
 fn nothing() {

@@ -34,11 +34,8 @@ fn kills() {
         // Spread over the first milliseconds of work, in steps that share no factor with a flush's length.
         std::thread::sleep(Duration::from_micros(300 + round * 7_919 % 4_001));
         actor.process.kill().unwrap();
-        loop {
-            match actor.answer().strip_prefix("ok ").and_then(|seq| seq.parse::<u64>().ok()) {
-                Some(seq) => acknowledged = seq,
-                None => break,
-            }
+        while let Some(seq) = actor.answer().strip_prefix("ok ").and_then(|seq| seq.parse::<u64>().ok()) {
+            acknowledged = seq;
         }
         let (journal, lines) = Journal::open(&dir).unwrap();
         assert!(lines.len() as u64 >= acknowledged, "{} lines, {acknowledged} acknowledged", lines.len());

@@ -7,7 +7,12 @@ use crate::base::text;
 use crate::check::data::manifest::{Object, Role, Sequence};
 
 impl Pair<'_> {
-    pub(super) fn sequences(&mut self, db: &str, was: &BTreeMap<String, Sequence>, is: &BTreeMap<String, Sequence>) {
+    pub(super) fn sequences(
+        &mut self,
+        db: &str,
+        was: &BTreeMap<String, Sequence>,
+        is: &BTreeMap<String, Sequence>,
+    ) {
         for (name, a) in was {
             let full = self.engine.full(db, name);
             let finding = match is.get(name) {
@@ -17,21 +22,33 @@ impl Pair<'_> {
                 Some(b) if b.behind(a) => Finding::new(Class::Sequence, 1, &full)
                     .saw(format!("sequence {full} is behind, at {}", position(b)))
                     .wanted(format!("{} or further", position(a))),
-                Some(b) if (a.increment, a.cycles) != (b.increment, b.cycles) => Finding::new(Class::Sequence, 0, &full)
-                    .saw(format!("sequence {full} {}", habits(b)))
-                    .wanted(habits(a)),
+                Some(b) if (a.increment, a.cycles) != (b.increment, b.cycles) => {
+                    Finding::new(Class::Sequence, 0, &full)
+                        .saw(format!("sequence {full} {}", habits(b)))
+                        .wanted(habits(a))
+                }
                 Some(_) => continue,
             };
             self.found(db, Some(name), finding);
         }
         for name in is.keys().filter(|name| !was.contains_key(*name)) {
             let full = self.engine.full(db, name);
-            self.found(db, Some(name), Finding::new(Class::Extra, 0, &full)
-                .saw(format!("an extra sequence {full}")).wanted("no such sequence"));
+            self.found(
+                db,
+                Some(name),
+                Finding::new(Class::Extra, 0, &full)
+                    .saw(format!("an extra sequence {full}"))
+                    .wanted("no such sequence"),
+            );
         }
     }
 
-    pub(super) fn objects(&mut self, db: &str, was: &BTreeMap<String, Object>, is: &BTreeMap<String, Object>) {
+    pub(super) fn objects(
+        &mut self,
+        db: &str,
+        was: &BTreeMap<String, Object>,
+        is: &BTreeMap<String, Object>,
+    ) {
         let names: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
         for name in names {
             let (a, b) = (was.get(name), is.get(name));
@@ -82,7 +99,10 @@ impl Pair<'_> {
                     && old != new
                 {
                     if older(new, old) {
-                        return finding(format!("{place} has version {new}"), format!("version {old} or newer"));
+                        return finding(
+                            format!("{place} has version {new}"),
+                            format!("version {old} or newer"),
+                        );
                     }
                     self.note(format!("{place} has version {new}, and {old} in the source"));
                 }
@@ -99,23 +119,33 @@ impl Pair<'_> {
             };
             let Some(b) = is.get(name) else {
                 let attributes = if a.attributes.is_empty() { "no attributes" } else { &a.attributes };
-                self.seen.findings.push(finding(format!("no role {name}"), format!("a role with {attributes}")));
+                self.seen
+                    .findings
+                    .push(finding(format!("no role {name}"), format!("a role with {attributes}")));
                 continue;
             };
             if a.attributes != b.attributes {
-                self.seen.findings.push(finding(format!("role {name}: {}", b.attributes), a.attributes.clone()));
+                self.seen
+                    .findings
+                    .push(finding(format!("role {name}: {}", b.attributes), a.attributes.clone()));
             }
             if a.password == Some(true) && b.password == Some(false) {
-                self.seen.findings.push(finding(format!("role {name} has no password"), "a password".to_owned()));
+                self.seen
+                    .findings
+                    .push(finding(format!("role {name} has no password"), "a password".to_owned()));
             }
             let lost: Vec<&str> =
                 a.member_of.iter().filter(|role| !b.member_of.contains(role)).map(String::as_str).collect();
             if !lost.is_empty() {
                 let lost = lost.join(", ");
-                self.seen.findings.push(finding(format!("role {name} is not a member of {lost}"), format!("a member of {lost}")));
+                self.seen.findings.push(finding(
+                    format!("role {name} is not a member of {lost}"),
+                    format!("a member of {lost}"),
+                ));
             }
         }
-        let extra: Vec<&str> = is.keys().filter(|name| !was.contains_key(*name)).map(String::as_str).collect();
+        let extra: Vec<&str> =
+            is.keys().filter(|name| !was.contains_key(*name)).map(String::as_str).collect();
         if !extra.is_empty() {
             self.note(format!("roles only in the target: {}", extra.join(", ")));
         }

@@ -14,12 +14,16 @@ impl Pair<'_> {
                 Finding::new(class, 0, format!("{full}.{column}")).saw(observed).wanted(expected)
             };
             let found = match (was.columns.get(column), is.columns.get(column)) {
-                (Some(a), None) => {
-                    finding(Class::Missing, format!("no column {column} in {full}"), format!("a column of type {}", a.type_))
-                }
-                (None, Some(b)) => {
-                    finding(Class::Extra, format!("an extra column {column} ({}) in {full}", b.type_), "no such column".into())
-                }
+                (Some(a), None) => finding(
+                    Class::Missing,
+                    format!("no column {column} in {full}"),
+                    format!("a column of type {}", a.type_),
+                ),
+                (None, Some(b)) => finding(
+                    Class::Extra,
+                    format!("an extra column {column} ({}) in {full}", b.type_),
+                    "no such column".into(),
+                ),
                 (Some(a), Some(b)) => match self.differing(a, b) {
                     Some((observed, expected)) => {
                         finding(Class::Column, format!("column {column} of {full}: {observed}"), expected)
@@ -46,7 +50,8 @@ impl Pair<'_> {
         } else if was.default != is.default {
             Some((or(&is.default, "no default"), or(&was.default, "no default")))
         } else if was.collation != is.collation {
-            let say = |c: &Column| format!("collation {}", c.collation.as_deref().unwrap_or("of the database"));
+            let say =
+                |c: &Column| format!("collation {}", c.collation.as_deref().unwrap_or("of the database"));
             Some((say(is), say(was)))
         } else if self.same_major && was.expression != is.expression {
             let say = |c: &Column| c.expression.clone().unwrap_or_else(|| "no expression".to_owned());

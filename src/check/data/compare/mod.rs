@@ -36,7 +36,12 @@ pub struct Comparison {
 /// Compares; an error says why the two cannot be compared at all, or that there was nothing to compare.
 pub fn compare(source: &Manifest, target: &Manifest, rules: &Rules) -> Result<Comparison, String> {
     comparable(source, target, rules)?;
-    let mut it = Pair { rules, same_major: source.major() == target.major(), engine: Engine::of(source), seen: Comparison::default() };
+    let mut it = Pair {
+        rules,
+        same_major: source.major() == target.major(),
+        engine: Engine::of(source),
+        seen: Comparison::default(),
+    };
     for name in rules.chosen(source, target)? {
         match (source.databases.get(&name), target.databases.get(&name)) {
             (Some(was), Some(is)) => it.database(&name, was, is),
@@ -48,13 +53,16 @@ pub fn compare(source: &Manifest, target: &Manifest, rules: &Rules) -> Result<Co
     if rules.contents && rules.tables.is_empty() {
         match (&source.roles, &target.roles) {
             (Some(was), Some(is)) => it.roles(was, is),
-            _ if it.engine == Engine::Postgres => it.note("roles were not compared: only the listed databases were"),
+            _ if it.engine == Engine::Postgres => {
+                it.note("roles were not compared: only the listed databases were")
+            }
             _ => {}
         }
     }
     rules.check_used(source, target, &mut it.seen)?;
     let Pair { mut seen, .. } = it;
-    seen.findings.sort_by(|a, b| a.class.cmp(&b.class).then(b.weight.cmp(&a.weight)).then(a.subject.cmp(&b.subject)));
+    seen.findings
+        .sort_by(|a, b| a.class.cmp(&b.class).then(b.weight.cmp(&a.weight)).then(a.subject.cmp(&b.subject)));
     something(&seen, rules)?;
     Ok(seen)
 }
@@ -86,7 +94,9 @@ fn comparable(source: &Manifest, target: &Manifest, rules: &Rules) -> Result<(),
         if rules.contents && side.level < Level::Contents {
             return Err(format!("only the rows of `{}` were counted, not their contents", side.target));
         }
-        if let Some((db, name, _)) = side.stored().find(|(db, name, r)| rules.covers(db, name) && r.rows.is_none()) {
+        if let Some((db, name, _)) =
+            side.stored().find(|(db, name, r)| rules.covers(db, name) && r.rows.is_none())
+        {
             return Err(format!("the rows of {db}.{name} in `{}` were not counted", side.target));
         }
     }
@@ -145,8 +155,13 @@ impl Pair<'_> {
         }
         self.objects(db, &was.objects, &is.objects);
         if let Some(said) = [&was.integrity, &is.integrity].into_iter().flatten().find(|said| *said != "ok") {
-            self.found(db, None, Finding::new(Class::Contents, u64::MAX, "the file is damaged")
-                .saw(format!("the integrity check says: {said}")).wanted("ok"));
+            self.found(
+                db,
+                None,
+                Finding::new(Class::Contents, u64::MAX, "the file is damaged")
+                    .saw(format!("the integrity check says: {said}"))
+                    .wanted("ok"),
+            );
         }
         if !self.rules.tables.is_empty() {
             return;
@@ -158,8 +173,13 @@ impl Pair<'_> {
             let (a, b) = (was.facts.get(name), is.facts.get(name));
             if a != b {
                 let show = |v: Option<&String>| v.cloned().unwrap_or_else(|| "not set".to_owned());
-                self.found(db, None, Finding::new(Class::Other, 0, format!("{name} of database {db}"))
-                    .saw(format!("{name} of database {db}: {}", show(b))).wanted(show(a)));
+                self.found(
+                    db,
+                    None,
+                    Finding::new(Class::Other, 0, format!("{name} of database {db}"))
+                        .saw(format!("{name} of database {db}: {}", show(b)))
+                        .wanted(show(a)),
+                );
             }
         }
     }
@@ -167,9 +187,15 @@ impl Pair<'_> {
     fn missing_database(&mut self, db: &str, was: &Database) {
         let rows: u64 = was.relations.values().filter_map(|r| r.rows).sum();
         let tables = was.relations.values().filter(|r| r.kind.stores_rows()).count() as u64;
-        self.seen.findings.push(Finding::new(Class::Missing, rows.saturating_add(1), format!("database {db}"))
-            .saw(format!("no database {db}"))
-            .wanted(format!("{}, {}", text::count(tables, "table", "tables"), text::count(rows, "row", "rows"))));
+        self.seen.findings.push(
+            Finding::new(Class::Missing, rows.saturating_add(1), format!("database {db}"))
+                .saw(format!("no database {db}"))
+                .wanted(format!(
+                    "{}, {}",
+                    text::count(tables, "table", "tables"),
+                    text::count(rows, "row", "rows")
+                )),
+        );
     }
 
     fn extra_database(&mut self, db: &str, is: &Database) {
@@ -177,8 +203,11 @@ impl Pair<'_> {
         if self.rules.at_least {
             self.note(format!("database {db} is only in the target"));
         } else {
-            self.seen.findings.push(Finding::new(Class::Extra, rows, format!("database {db}"))
-                .saw(format!("a database {db} with {}", text::count(rows, "row", "rows"))).wanted("no such database"));
+            self.seen.findings.push(
+                Finding::new(Class::Extra, rows, format!("database {db}"))
+                    .saw(format!("a database {db} with {}", text::count(rows, "row", "rows")))
+                    .wanted("no such database"),
+            );
         }
     }
 }

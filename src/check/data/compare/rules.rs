@@ -58,11 +58,20 @@ impl Rules {
     }
 
     /// A name in `tables` that no table has is an error: what was asked for was not compared. In `except` it is a note.
-    pub(super) fn check_used(&self, source: &Manifest, target: &Manifest, seen: &mut Comparison) -> Result<(), String> {
+    pub(super) fn check_used(
+        &self,
+        source: &Manifest,
+        target: &Manifest,
+        seen: &mut Comparison,
+    ) -> Result<(), String> {
         let known = |wanted: &str| {
             [source, target].iter().any(|side| {
                 side.databases.iter().any(|(db, database)| {
-                    database.relations.keys().chain(database.sequences.keys()).any(|name| is_called(db, name, wanted))
+                    database
+                        .relations
+                        .keys()
+                        .chain(database.sequences.keys())
+                        .any(|name| is_called(db, name, wanted))
                 })
             })
         };

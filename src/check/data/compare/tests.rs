@@ -67,14 +67,23 @@ fn db(manifest: &mut Manifest) -> &mut Database {
 
 #[test]
 fn the_worst_comes_first() {
-    let was = manifest(15, &[("public.a", table(5, "x")), ("public.b", table(1_000_000, "y")), ("public.c", table(7, "z"))]);
-    let is = manifest(15, &[("public.a", table(5, "other")), ("public.b", table(0, "y")), ("public.d", table(1, "w"))]);
-    assert_eq!(lines(&was, &is, &full()), [
-        "0 rows in db.public.b; wanted 1,000,000 rows",
-        "no table db.public.c; wanted a table with 7 rows",
-        "other contents in db.public.a (5 rows); wanted the same contents",
-        "an extra table db.public.d with 1 row; wanted no table",
-    ]);
+    let was = manifest(
+        15,
+        &[("public.a", table(5, "x")), ("public.b", table(1_000_000, "y")), ("public.c", table(7, "z"))],
+    );
+    let is = manifest(
+        15,
+        &[("public.a", table(5, "other")), ("public.b", table(0, "y")), ("public.d", table(1, "w"))],
+    );
+    assert_eq!(
+        lines(&was, &is, &full()),
+        [
+            "0 rows in db.public.b; wanted 1,000,000 rows",
+            "no table db.public.c; wanted a table with 7 rows",
+            "other contents in db.public.a (5 rows); wanted the same contents",
+            "an extra table db.public.d with 1 row; wanted no table",
+        ]
+    );
 }
 
 #[test]
@@ -121,7 +130,9 @@ fn the_wording_of_another_major_version_is_no_difference() {
     assert_eq!(lines(&was, &is, &full()), [""; 0]);
     is.identity = was.identity.clone();
     assert_eq!(lines(&was, &is, &full()).len(), 1, "within one major version it is");
-    db(&mut is).objects.insert("index public.i".into(), Object { sound: false, ..object("btree", "date_part('day', t)") });
+    db(&mut is)
+        .objects
+        .insert("index public.i".into(), Object { sound: false, ..object("btree", "date_part('day', t)") });
     assert!(lines(&was, &is, &full())[0].contains("not valid"));
     assert_eq!(lines(&is, &was, &full()), [""; 0], "what did not work before may work now");
 }
@@ -136,15 +147,19 @@ fn sequences_extensions_and_roles() {
     let extension = |v: &str| Object { version: Some(v.into()), sound: true, ..Object::default() };
     db(&mut was).objects.insert("extension pg_trgm".into(), extension("1.9"));
     db(&mut is).objects.insert("extension pg_trgm".into(), extension("1.10"));
-    let role = |attributes: &str| Role { attributes: attributes.into(), password: Some(true), member_of: vec![] };
+    let role =
+        |attributes: &str| Role { attributes: attributes.into(), password: Some(true), member_of: vec![] };
     was.roles = Some(BTreeMap::from([("app".to_owned(), role("login"))]));
     is.roles = Some(BTreeMap::from([("app".to_owned(), role("login")), ("more".to_owned(), role(""))]));
     assert_eq!(lines(&was, &is, &full()), [""; 0]);
-    assert_eq!(lines(&is, &was, &full()), [
-        "sequence db.public.s is behind, at 10; wanted 12 or further",
-        "extension pg_trgm in database db has version 1.9; wanted version 1.10 or newer",
-        "no role more; wanted a role with no attributes",
-    ]);
+    assert_eq!(
+        lines(&is, &was, &full()),
+        [
+            "sequence db.public.s is behind, at 10; wanted 12 or further",
+            "extension pg_trgm in database db has version 1.9; wanted version 1.10 or newer",
+            "no role more; wanted a role with no attributes",
+        ]
+    );
 }
 
 #[test]

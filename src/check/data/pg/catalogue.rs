@@ -1,11 +1,14 @@
-//! The catalogue queries. They work on every major version from 11 to 18 and word facts so that versions agree: no
+//! The catalogue queries. They work on every major version from 13 to 18 and word facts so that versions agree: no
 //! counts over system schemas, no `text || "char"`, no names that depend on `search_path`.
 
 /// Not a member of an extension: those come with CREATE EXTENSION.
 macro_rules! own {
     ($catalogue:literal, $oid:literal) => {
         concat!(
-            " not exists (select from pg_depend e where e.classid = '", $catalogue, "'::regclass and e.objid = ", $oid,
+            " not exists (select from pg_depend e where e.classid = '",
+            $catalogue,
+            "'::regclass and e.objid = ",
+            $oid,
             " and e.deptype = 'e')"
         )
     };
@@ -19,8 +22,10 @@ pub const DATABASES: &str = "select datname, datallowconn, datistemplate, has_da
 /// Whether the database holds anything that a user made.
 pub const HOLDS_ANYTHING: &str = concat!(
     "select exists (select from pg_class where oid >= 16384 and relpersistence <> 't' and relkind in ('r','p','v','m','f','S') and",
-    own!("pg_class", "pg_class.oid"), ") or exists (select from pg_proc where oid >= 16384 and",
-    own!("pg_proc", "pg_proc.oid"), ") or exists (select from pg_largeobject_metadata)"
+    own!("pg_class", "pg_class.oid"),
+    ") or exists (select from pg_proc where oid >= 16384 and",
+    own!("pg_proc", "pg_proc.oid"),
+    ") or exists (select from pg_largeobject_metadata)"
 );
 
 /// Facts of the database: name and value.
@@ -63,9 +68,11 @@ pub const COLUMNS: &str = "select a.attrelid, a.attname, format_type(a.atttypid,
     left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum \
     where a.attrelid >= 16384 and a.attnum > 0 and not a.attisdropped and c.relkind in ('r','p','v','m','f')";
 
-/// Types: oid, builtin name, kind, is an array, base type of a domain.
+/// Types: oid, builtin name, kind, is an array, base type of a domain, name for a cast. (`format_type` would give
+/// `bit` and `character`, which mean a length of one.)
 pub const TYPES: &str = "select oid, case when typnamespace = 'pg_catalog'::regnamespace then typname end, typtype::text, \
-    typcategory = 'A' and typelem <> 0, typbasetype from pg_type";
+    typcategory = 'A' and typelem <> 0, typbasetype, \
+    format('%s.%I', typnamespace::regnamespace, typname) from pg_type";
 
 /// Keys, best first: relation's oid and the names of the columns as JSON.
 pub const KEYS: &str = "select i.indrelid, (select json_agg(a.attname order by k.place) \
@@ -82,7 +89,8 @@ pub const SEQUENCES: &str = concat!(
     "select format('%I.%I', n.nspname, c.relname), s.seqincrement, s.seqcycle from pg_sequence s \
     join pg_class c on c.oid = s.seqrelid join pg_namespace n on n.oid = c.relnamespace \
     where c.oid >= 16384 and c.relpersistence <> 't' and",
-    own!("pg_class", "c.oid"), " order by 1"
+    own!("pg_class", "c.oid"),
+    " order by 1"
 );
 
 /// Large objects: how many there are. Their bytes need rights of their own.
@@ -121,7 +129,9 @@ pub const OBJECTS: &[&str] = &[
         join pg_namespace n on n.oid = coalesce(t.relnamespace, k.connamespace) \
         where k.oid >= 16384 and k.contype in ('c','f','p','u','x') and k.conparentid = 0 \
         and (t.oid is null or t.relpersistence <> 't') and n.nspname !~ '^pg_' and",
-        own!("pg_class", "k.conrelid"), " and", own!("pg_type", "k.contypid")
+        own!("pg_class", "k.conrelid"),
+        " and",
+        own!("pg_type", "k.contypid")
     ),
     // Triggers of people; the clones on partitions come with their parents.
     concat!(
@@ -132,7 +142,9 @@ pub const OBJECTS: &[&str] = &[
         where g.oid >= 16384 and not g.tgisinternal and c.relpersistence <> 't' and (c.relkind <> 'r' or not c.relispartition \
         or not exists (select from pg_inherits h join pg_trigger p on p.tgrelid = h.inhparent and p.tgname = g.tgname \
             where h.inhrelid = c.oid)) and",
-        own!("pg_class", "c.oid"), " and", own!("pg_trigger", "g.oid")
+        own!("pg_class", "c.oid"),
+        " and",
+        own!("pg_trigger", "g.oid")
     ),
     concat!(
         "select case p.prokind when 'p' then 'procedure' when 'a' then 'aggregate' else 'function' end, \
@@ -199,4 +211,5 @@ pub const ROLES: &str = "select r.rolname, concat_ws(', ', case when r.rolbypass
 pub const PASSWORDS: &str = "select rolname from pg_authid where rolpassword is not null";
 
 /// Transactions begun so far: when it moves, somebody writes.
-pub const WRITES: &str = "select case when pg_is_in_recovery() then null else txid_snapshot_xmax(txid_current_snapshot()) end";
+pub const WRITES: &str =
+    "select case when pg_is_in_recovery() then null else txid_snapshot_xmax(txid_current_snapshot()) end";

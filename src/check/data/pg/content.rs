@@ -16,6 +16,11 @@ use crate::world::pg::Session;
 /// A second session is worth its connection from this size of a database on.
 const SECOND_SESSION: u64 = 64 << 20;
 
+/// The settings for reading rows: no damaged index can hide one. Set after the catalogue was read, which needs its
+/// indexes.
+const SCANS: &str =
+    "set enable_indexscan = off; set enable_indexonlyscan = off; set enable_bitmapscan = off; set jit = on";
+
 /// What a second session needs.
 pub struct Helpers<'a> {
     /// Where.
@@ -40,16 +45,13 @@ struct Job {
     bytes: u64,
 }
 
-fn job(table: &str, relation: &Relation, hashed: Option<&Vec<Hashed>>, level: Level) -> Job {
-    let expression = match level {
-        Level::Contents => hashed.and_then(|columns| hash::row(columns)),
-        Level::Rows => None,
-    };
+fn job(table: &str, relation: &Relation, columns: &[Hashed], level: Level) -> Job {
+    let expression = hash::row(columns).filter(|_| level == Level::Contents);
     let sum = expression.as_ref().map(|e| format!(", coalesce(sum({e}), 0)")).unwrap_or_default();
     Job {
         table: table.to_owned(),
         sql: format!("select count(*){sum} {}", from(table, relation)),
-        shape: expression.as_deref().map(hash::shape),
+        shape: expression.map(|_| hash::shape(columns)),
         bytes: relation.bytes,
     }
 }
@@ -66,7 +68,9 @@ pub async fn measure(
         .relations
         .iter()
         .filter(|(name, relation)| relation.kind.stores_rows() && helpers.ask.wants(helpers.database, name))
-        .map(|(name, relation)| job(name, relation, hashed.get(name), helpers.ask.level))
+        .map(|(name, relation)| {
+            job(name, relation, hashed.get(name).map_or(&[], Vec::as_slice), helpers.ask.level)
+        })
         .collect();
     jobs.sort_by_key(|job| job.bytes);
     let bytes: u64 = jobs.iter().map(|job| job.bytes).sum();
@@ -98,14 +102,21 @@ struct Counted {
     digest: Option<String>,
 }
 
-async fn work(session: &Session, queue: &Mutex<Vec<Job>>, database: &str, tally: &Tally) -> Result<Vec<Counted>, String> {
+async fn work(
+    session: &Session,
+    queue: &Mutex<Vec<Job>>,
+    database: &str,
+    tally: &Tally,
+) -> Result<Vec<Counted>, String> {
+    session.query(SCANS).await.map_err(|e| e.to_string())?;
     let mut done = Vec::new();
     loop {
         let Some(job) = queue.lock().unwrap_or_else(PoisonError::into_inner).pop() else { return Ok(done) };
         let at = |e: String| format!("table {}: {e}", job.table);
         let rows = session.query(&job.sql).await.map_err(|e| at(e.to_string()))?;
         let [row] = rows.as_slice() else { return Err(at("the server gave no count".to_owned())) };
-        let count = cell(row, 0).map_err(at)?.parse().map_err(|_| at("the count is not a number".to_owned()))?;
+        let count =
+            cell(row, 0).map_err(at)?.parse().map_err(|_| at("the count is not a number".to_owned()))?;
         let digest = match &job.shape {
             Some(shape) => Some(format!("pg1:{shape}:{}", cell(row, 1).map_err(at)?)),
             None => None,

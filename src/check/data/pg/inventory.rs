@@ -29,7 +29,9 @@ async fn query(session: &Session, what: &str, sql: &str) -> Result<Rows, String>
 
 /// A JSON list of names; NULL is the empty list.
 pub fn names(json: Option<&str>) -> Result<Vec<String>, String> {
-    json.map_or(Ok(Vec::new()), |text| serde_json::from_str(text).map_err(|e| format!("a list of names is damaged: {e}")))
+    json.map_or(Ok(Vec::new()), |text| {
+        serde_json::from_str(text).map_err(|e| format!("a list of names is damaged: {e}"))
+    })
 }
 
 fn number<T: std::str::FromStr>(row: &[Option<String>], column: usize) -> Result<T, String> {
@@ -51,7 +53,8 @@ pub async fn read(session: &Session, level: Level) -> Result<Described, String> 
         database.relations.insert(name, relation(&row)?);
     }
     for row in query(session, "keys", catalogue::KEYS).await? {
-        if let Some(relation) = by_oid.get(&number(&row, 0)?).and_then(|name| database.relations.get_mut(name))
+        if let Some(relation) =
+            by_oid.get(&number(&row, 0)?).and_then(|name| database.relations.get_mut(name))
             && relation.key.is_empty()
         {
             relation.key = names(row.get(1).and_then(|v| v.as_deref()))?;
@@ -93,7 +96,10 @@ fn relation(row: &[Option<String>]) -> Result<Relation, String> {
         (other, _) => return Err(format!("relation kind `{other}` is not known")),
     };
     let facts = |columns: &[(usize, &str)]| -> BTreeMap<String, String> {
-        columns.iter().filter_map(|(at, name)| optional(row, *at).map(|value| ((*name).to_owned(), value))).collect()
+        columns
+            .iter()
+            .filter_map(|(at, name)| optional(row, *at).map(|value| ((*name).to_owned(), value)))
+            .collect()
     };
     Ok(Relation {
         kind,
@@ -103,7 +109,13 @@ fn relation(row: &[Option<String>]) -> Result<Relation, String> {
         columns: BTreeMap::new(),
         key: Vec::new(),
         only_where: optional(row, 13).filter(|condition| !condition.trim().is_empty()),
-        core: facts(&[(6, "owner"), (7, "row security"), (8, "parents"), (9, "partition key"), (10, "grants")]),
+        core: facts(&[
+            (6, "owner"),
+            (7, "row security"),
+            (8, "parents"),
+            (9, "partition key"),
+            (10, "grants"),
+        ]),
         definition: facts(&[(11, "partition bound"), (12, "query")]),
     })
 }
@@ -113,6 +125,7 @@ struct Type {
     kind: char,
     array: bool,
     base: u32,
+    name: String,
 }
 
 async fn columns(
@@ -123,7 +136,13 @@ async fn columns(
     let mut types = HashMap::new();
     for row in query(session, "types", catalogue::TYPES).await? {
         let kind = cell(&row, 2)?.chars().next().unwrap_or('b');
-        let of = Type { builtin: optional(&row, 1), kind, array: cell(&row, 3)? == "t", base: number(&row, 4)? };
+        let of = Type {
+            builtin: optional(&row, 1),
+            kind,
+            array: cell(&row, 3)? == "t",
+            base: number(&row, 4)?,
+            name: cell(&row, 5)?.to_owned(),
+        };
         types.insert(number::<u32>(&row, 0)?, of);
     }
     let mut hashed: BTreeMap<String, Vec<Hashed>> = BTreeMap::new();
@@ -143,22 +162,35 @@ async fn columns(
             (_, true) if generated.is_empty() => "has a default",
             _ => "",
         };
-        relation.columns.insert(name.clone(), Column {
-            type_: cell(&row, 2)?.to_owned(),
-            not_null,
-            generated: generated.to_owned(),
-            default: default.to_owned(),
-            expression: optional(&row, 7),
-            collation: optional(&row, 8),
-        });
-        let mut of = types.get(&number::<u32>(&row, 9)?).ok_or_else(|| format!("the type of {table}.{name} is not known"))?;
+        relation.columns.insert(
+            name.clone(),
+            Column {
+                type_: cell(&row, 2)?.to_owned(),
+                not_null,
+                generated: generated.to_owned(),
+                default: default.to_owned(),
+                expression: optional(&row, 7),
+                collation: optional(&row, 8),
+            },
+        );
+        let mut of = types
+            .get(&number::<u32>(&row, 9)?)
+            .ok_or_else(|| format!("the type of {table}.{name} is not known"))?;
         let domain = of.kind == 'd';
         while of.kind == 'd' {
             of = types.get(&of.base).ok_or_else(|| format!("the type of {table}.{name} is not known"))?;
         }
         if generated.is_empty() {
             let (builtin, kind, array) = (of.builtin.clone(), of.kind, of.array);
-            hashed.entry(table.clone()).or_default().push(Hashed { name, builtin, kind, array, domain, not_null });
+            let below = domain.then(|| of.name.clone());
+            hashed.entry(table.clone()).or_default().push(Hashed {
+                name,
+                builtin,
+                kind,
+                array,
+                below,
+                not_null,
+            });
         }
     }
     Ok(hashed)
@@ -172,16 +204,21 @@ async fn sequences(session: &Session, database: &mut Database) -> Result<(), Str
             let name = cell(row, 0)?;
             parts.push(format!(
                 "select {}, last_value, is_called, {}::int8, {} from {name}",
-                literal(name), number::<i64>(row, 1).map(|n| format!("'{n}'"))?, if cell(row, 2)? == "t" { "true" } else { "false" }
+                literal(name),
+                number::<i64>(row, 1).map(|n| format!("'{n}'"))?,
+                if cell(row, 2)? == "t" { "true" } else { "false" }
             ));
         }
         for row in query(session, "sequences", &parts.join(" union all ")).await? {
-            database.sequences.insert(cell(&row, 0)?.to_owned(), Sequence {
-                last_value: number(&row, 1)?,
-                is_called: cell(&row, 2)? == "t",
-                increment: number(&row, 3)?,
-                cycles: cell(&row, 4)? == "t",
-            });
+            database.sequences.insert(
+                cell(&row, 0)?.to_owned(),
+                Sequence {
+                    last_value: number(&row, 1)?,
+                    is_called: cell(&row, 2)? == "t",
+                    increment: number(&row, 3)?,
+                    cycles: cell(&row, 4)? == "t",
+                },
+            );
         }
     }
     Ok(())

@@ -30,7 +30,9 @@ const KEPT: usize = 16;
 
 /// What a cell holds; absent is an error of ours or the server's, never a default.
 fn cell(row: &[Option<String>], column: usize) -> Result<&str, String> {
-    row.get(column).and_then(|v| v.as_deref()).ok_or_else(|| format!("the server left out column {column} of an answer"))
+    row.get(column)
+        .and_then(|v| v.as_deref())
+        .ok_or_else(|| format!("the server left out column {column} of an answer"))
 }
 
 fn options(ask: &Ask, database: Option<&str>) -> Options {
@@ -42,12 +44,10 @@ fn options(ask: &Ask, database: Option<&str>) -> Options {
     }
 }
 
-/// Opens a session as this work needs it: no index can hide a row, no policy can filter one.
+/// Opens a session as this work needs it: a row that a policy would hide is an error instead.
 async fn open(target: &Target, ask: &Ask, database: Option<&str>) -> Result<Session, String> {
     let session = connect(target, &options(ask, database)).await.map_err(|e| e.to_string())?;
-    let mut settings = "set enable_indexscan = off; set enable_indexonlyscan = off; set enable_bitmapscan = off; \
-         set row_security = off; set jit = on"
-        .to_owned();
+    let mut settings = "set row_security = off; set jit = off".to_owned();
     if session.identity().version >= 140_000 {
         settings.push_str("; set client_connection_check_interval = '10s'");
     }
@@ -64,11 +64,20 @@ pub struct Taken {
 }
 
 /// Takes a manifest. The error is a sentence about this side, without the side's name.
-pub async fn take(name: &str, target: &Target, ask: &Ask, cx: &Context, tally: &Tally) -> Result<Taken, String> {
+pub async fn take(
+    name: &str,
+    target: &Target,
+    ask: &Ask,
+    cx: &Context,
+    tally: &Tally,
+) -> Result<Taken, String> {
     let main = open(target, ask, None).await?;
     let probed = value(&main, hash::PROBE).await?;
     if probed.as_deref() != Some(hash::PROBED) {
-        return Err("this server's hash functions give other values than expected, so contents cannot be compared".into());
+        return Err(
+            "this server's hash functions give other values than expected, so contents cannot be compared"
+                .into(),
+        );
     }
     let before = value(&main, catalogue::WRITES).await?;
     let mut notes = Vec::new();
@@ -92,7 +101,7 @@ pub async fn take(name: &str, target: &Target, ask: &Ask, cx: &Context, tally: &
         tally.settle(bytes, counted);
         databases.insert(database.clone(), described.database);
         if sessions.len() < KEPT {
-            sessions.insert(database, session);
+            sessions.insert(database, rows::Kept { session, hashed: described.hashed });
         }
     }
     let roles = match ask.databases.is_empty() && ask.level == Level::Contents {
@@ -103,7 +112,9 @@ pub async fn take(name: &str, target: &Target, ask: &Ask, cx: &Context, tally: &
     if let (Some(before), Some(after)) = (&before, &after)
         && before != after
     {
-        notes.push(format!("`{name}` was written to during the measurement; the figures are those of its beginning"));
+        notes.push(format!(
+            "`{name}` was written to during the measurement; the figures are those of its beginning"
+        ));
     }
     let identity = main.identity().clone();
     let engine = format!("{}.{}", identity.version / 10_000, identity.version % 10_000);
@@ -134,7 +145,9 @@ async fn value(session: &Session, sql: &str) -> Result<Option<String>, String> {
 /// A failover in the middle must not give half of one server and half of another.
 fn same_server(main: &Session, other: &Session) -> Result<(), String> {
     let (a, b) = (main.identity(), other.identity());
-    if (&a.system_identifier, &a.data_directory, &a.server_start) != (&b.system_identifier, &b.data_directory, &b.server_start) {
+    if (&a.system_identifier, &a.data_directory, &a.server_start)
+        != (&b.system_identifier, &b.data_directory, &b.server_start)
+    {
         return Err("another server answered than for the first connection".to_owned());
     }
     Ok(())
@@ -164,7 +177,8 @@ async fn chosen(main: &Session, ask: &Ask, notes: &mut Vec<String>) -> Result<Ve
         if !asked.is_empty() && !asked.contains(name) {
             continue;
         }
-        let (enterable, template, allowed) = (cell(row, 1)? == "t", cell(row, 2)? == "t", cell(row, 3)? == "t");
+        let (enterable, template, allowed) =
+            (cell(row, 1)? == "t", cell(row, 2)? == "t", cell(row, 3)? == "t");
         if asked.is_empty() && name == "template1" && template && !(enterable && allowed) {
             notes.push("template1 cannot be entered, and was left out".to_owned());
             continue;

@@ -5,15 +5,20 @@ use std::ops::ControlFlow;
 
 use super::content::from;
 use super::hash::{self, Hashed};
-use super::inventory;
 use crate::check::data::differ::{Bucket, Keyed, MOST_ROWS};
-use crate::check::data::manifest::{Level, Relation};
+use crate::check::data::manifest::Relation;
 use crate::world::pg::Session;
 use crate::world::pg::session::identifier;
 
 /// The sessions that still see what a manifest describes, by database.
 pub struct Reader {
-    pub(super) sessions: BTreeMap<String, Session>,
+    pub(super) sessions: BTreeMap<String, Kept>,
+}
+
+/// A session in its snapshot, set to read rows, and how the rows of each table are hashed.
+pub(super) struct Kept {
+    pub session: Session,
+    pub hashed: BTreeMap<String, Vec<Hashed>>,
 }
 
 /// How the rows of a table are hashed, and its keys.
@@ -25,15 +30,15 @@ struct Expressions {
 }
 
 impl Reader {
-    fn session(&self, db: &str) -> Result<&Session, String> {
+    fn kept(&self, db: &str) -> Result<&Kept, String> {
         self.sessions.get(db).ok_or_else(|| "its session is no longer open".to_owned())
     }
 
-    async fn expressions(&self, db: &str, table: &str, relation: &Relation) -> Result<Expressions, String> {
-        let described = inventory::read(self.session(db)?, Level::Rows).await?;
-        let columns = described.hashed.get(table).ok_or("it has no columns to tell rows apart")?;
+    fn expressions(&self, db: &str, table: &str, relation: &Relation) -> Result<Expressions, String> {
+        let columns = self.kept(db)?.hashed.get(table).ok_or("it has no columns to tell rows apart")?;
         let row = hash::row(columns).ok_or("it has no columns to tell rows apart")?;
-        let in_key: Vec<Hashed> = columns.iter().filter(|c| relation.key.contains(&c.name)).cloned().collect();
+        let in_key: Vec<Hashed> =
+            columns.iter().filter(|c| relation.key.contains(&c.name)).cloned().collect();
         let key = match in_key.is_empty() {
             true => row.clone(),
             false => hash::row(&in_key).unwrap_or_else(|| row.clone()),
@@ -42,14 +47,24 @@ impl Reader {
     }
 
     /// Count and sum of each of `buckets` buckets (a power of two).
-    pub async fn buckets(&self, db: &str, table: &str, relation: &Relation, buckets: u32) -> Result<BTreeMap<u32, Bucket>, String> {
-        let e = self.expressions(db, table, relation).await?;
+    pub async fn buckets(
+        &self,
+        db: &str,
+        table: &str,
+        relation: &Relation,
+        buckets: u32,
+    ) -> Result<BTreeMap<u32, Bucket>, String> {
+        let e = self.expressions(db, table, relation)?;
         let sql = format!(
             "select b, count(*), sum(h) from (select (({}) & {}::int8) as b, ({}) as h {}) x group by b",
-            e.key, buckets - 1, e.row, e.from
+            e.key,
+            buckets - 1,
+            e.row,
+            e.from
         );
         let mut found = BTreeMap::new();
-        self.session(db)?
+        self.kept(db)?
+            .session
             .query_each(&sql, |row| {
                 if let [Some(b), Some(rows), Some(sum)] = row.as_slice()
                     && let (Ok(b), Ok(rows)) = (b.parse(), rows.parse())
@@ -72,17 +87,27 @@ impl Reader {
         buckets: u32,
         these: &[u32],
     ) -> Result<Vec<Keyed>, String> {
-        let e = self.expressions(db, table, relation).await?;
+        let e = self.expressions(db, table, relation)?;
         let list: Vec<String> = these.iter().map(u32::to_string).collect();
-        let keys: String =
-            e.key_columns.iter().enumerate().map(|(i, c)| format!(", left({}::text, 100) as k{i}", identifier(c))).collect();
+        let keys: String = e
+            .key_columns
+            .iter()
+            .enumerate()
+            .map(|(i, c)| format!(", left({}::text, 100) as k{i}", identifier(c)))
+            .collect();
         let shown: String = (0..e.key_columns.len()).map(|i| format!(", k{i}")).collect();
         let sql = format!(
             "select h{shown} from (select ({}) as h, (({}) & {}::int8) as b{keys} {}) x where b in ({}) limit {}",
-            e.row, e.key, buckets - 1, e.from, list.join(", "), MOST_ROWS + 1
+            e.row,
+            e.key,
+            buckets - 1,
+            e.from,
+            list.join(", "),
+            MOST_ROWS + 1
         );
         let mut found = Vec::new();
-        self.session(db)?
+        self.kept(db)?
+            .session
             .query_each(&sql, |row| {
                 let mut values = row.into_iter();
                 let hash = values.next().flatten().unwrap_or_default();
