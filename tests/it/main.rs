@@ -8,17 +8,19 @@ mod data_faults;
 mod data_sqlite;
 mod harness;
 mod host;
-mod pg;
-mod ui;
 mod journal;
+mod night;
+mod pg;
 mod runbook;
 mod supervise;
-mod harness;
-mod night;
+mod ui;
 
 use harness::Registry;
 
 fn main() -> std::process::ExitCode {
+    if let Some(job) = std::env::var_os("HOLDPOINT_TEST_CHILD") {
+        return journal::child(&job);
+    }
     let mut registry = Registry::default();
     data::register(&mut registry);
     host::register(&mut registry);
