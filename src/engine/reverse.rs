@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::state::{RunState, Status};
+use super::state::RunState;
 use crate::runbook::{Runbook, Step};
 
 /// The answer, for one moment of a run.
@@ -56,7 +56,7 @@ pub fn horizon(runbook: &Runbook, touched: impl Fn(&Step) -> bool) -> Horizon {
 
 /// How far one can go back now.
 pub fn now(runbook: &Runbook, state: &RunState) -> Horizon {
-    horizon(runbook, |step| !matches!(state.status(&step.key()), Status::Pending | Status::RolledBack))
+    horizon(runbook, |step| state.touched(&step.key()))
 }
 
 /// How far one could go back after this step and all before it: for `plan`.

@@ -381,6 +381,20 @@ impl RunState {
         }
     }
 
+    /// True when a step may have left something that has to be undone: also one that waits to be run again, since what
+    /// its earlier attempt did is still there.
+    pub fn touched(&self, id: &StepId) -> bool {
+        let step = self.step(id);
+        match step.status {
+            Status::RolledBack => false,
+            Status::Pending => match step.ending {
+                Some(Ending::NotStarted { .. }) => step.attempts > 1,
+                _ => step.attempts > 0,
+            },
+            _ => true,
+        }
+    }
+
     /// A step's state; a default one when it was never touched.
     pub fn step(&self, id: &StepId) -> StepState {
         self.steps.get(id).cloned().unwrap_or_default()

@@ -8,9 +8,14 @@ pub fn resume(run: &RunId) -> String {
     format!("holdpoint resume {run}")
 }
 
-/// Take an offered or deserted run.
+/// Take an offered run.
 pub fn accept(run: &RunId) -> String {
     format!("holdpoint accept {run}")
+}
+
+/// Take a run whose holder has left without offering it.
+pub fn take_over(run: &RunId) -> String {
+    format!("holdpoint accept {run} --take-over --reason TEXT")
 }
 
 /// See where it stands.
@@ -26,11 +31,6 @@ pub fn log(run: &RunId) -> String {
 /// Undo steps, newest first.
 pub fn rollback(run: &RunId) -> String {
     format!("holdpoint rollback {run}")
-}
-
-/// Make the report of a finished run.
-pub fn report(run: &RunId) -> String {
-    format!("holdpoint report {run} -o {run}.html")
 }
 
 /// A word as a shell reads it back: quoted only where it must be.

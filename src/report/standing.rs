@@ -241,7 +241,7 @@ pub fn next(state: &RunState, around: &Around) -> Next {
     let act = |why: String, command: String| Next { why, command: Some(command) };
     match &state.end {
         Some(End::Completed) => {
-            return act("The run is complete. Make its report:".to_owned(), commands::report(&state.run));
+            return act("The run is complete. Read what happened:".to_owned(), commands::log(&state.run));
         }
         Some(End::Abandoned(_)) => {
             return act(
@@ -267,14 +267,14 @@ pub fn next(state: &RunState, around: &Around) -> Next {
     match (holder.released, around.holder_alive) {
         (true, _) if mine => act(blocked.to_owned(), commands::resume(&state.run)),
         (true, _) => {
-            act(format!("{} has left the run. Take it with:", holder.by), commands::accept(&state.run))
+            act(format!("{} has left the run. Take it over with:", holder.by), commands::take_over(&state.run))
         }
         (false, Some(false)) if mine => {
             act("The session that held the run is gone. Go on with:".to_owned(), commands::resume(&state.run))
         }
         (false, Some(false)) => act(
-            format!("{} held the run, and their session is gone. Take it with:", holder.by),
-            commands::accept(&state.run),
+            format!("{} held the run, and their session is gone. Take it over with:", holder.by),
+            commands::take_over(&state.run),
         ),
         (false, _) => act(
             format!("{} drives the run now. Watch it with:", holder.by),

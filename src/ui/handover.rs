@@ -60,10 +60,10 @@ pub fn unacknowledged(points: &[OpenPoint], given: &[String], run: &RunId, take_
     let open = points.iter().filter(|point| !given.contains(&point.id)).count();
     page.item(0, (Tone::Doubt, "NOT TAKEN"), 11, &format!("{open} open points are not acknowledged."));
     page.item(0, (Tone::Plain, ""), 11, "Read each above. Then, at a terminal:");
-    page.block(11, " ", &commands::accept(run));
+    let command = if take_over { commands::take_over(run) } else { commands::accept(run) };
+    page.block(11, " ", &command);
     page.item(0, (Tone::Plain, ""), 11, "or without one, naming each point that was read:");
-    let over = if take_over { " --take-over --reason TEXT" } else { "" };
-    page.block(11, " ", &format!("{}{over} --acknowledge ID …", commands::accept(run)));
+    page.block(11, " ", &format!("{command} --acknowledge ID …"));
     page.finish()
 }
 

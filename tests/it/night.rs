@@ -142,8 +142,8 @@ impl Night {
     }
 
     fn run(&self) -> String {
-        let runs = self.debian.sh("ls /srv/store/runs 2>/dev/null || ls /srv/store");
-        runs.split_whitespace().find(|name| name.starts_with("postgres-major-upgrade")).unwrap().to_owned()
+        let newest = self.debian.sh("ls --sort=time $(dirname $(ls -d /srv/store/postgres-major-upgrade-* /srv/store/*/postgres-major-upgrade-* 2>/dev/null | head -1))");
+        newest.split_whitespace().find(|name| name.starts_with("postgres-major-upgrade")).unwrap().to_owned()
     }
 
     /// Every way to the drop that an operator in a hurry would try.
@@ -234,6 +234,8 @@ fn a_copy_that_failed_unseen() {
 
     // The first face: he undoes the copy and tries again, while the disk is as full as it was.
     let run = night.run();
+    let again = ["resume", "--decide", "copy=again", "--reason", "the disk is being seen to"];
+    night.holdpoint("bob", &again).exits(3).says("there is no cluster 15/main yet");
     night.holdpoint("bob", &["rollback", &run, "--to", "copy"]).exits(0);
     assert_eq!(debian.clusters(), ["13/main online"]);
     assert_eq!(night.rows("13/main", "events"), rows);
@@ -279,6 +281,12 @@ fn duplicate_keys_behind_a_success() {
         "synapse",
         "update pg_index set indisready = true where indexrelid = 'state_groups_pkey'::regclass",
     );
+    // A protected environment is not begun by leaving its question and resuming.
+    let start = night.start();
+    let start: Vec<&str> = start.iter().map(String::as_str).collect();
+    night.holdpoint("ann", &start).exits(4);
+    night.holdpoint("ann", &["resume"]).exits(4).says("protected environment");
+    night.holdpoint("ann", &["abandon", &night.run(), "--reason", "better at a terminal"]).exits(0);
     let mut ann = night.starts_at_a_terminal("ann");
     ann.answers(r"copy[\s\S]*state_groups", "q");
     drop(ann);

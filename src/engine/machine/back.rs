@@ -14,12 +14,11 @@ impl Machine {
     pub(super) fn choose_back(&mut self) {
         let Mode::Back { to } = self.mode.clone() else { return };
         let first = to.map_or(0, |step| self.plan.position(&step));
-        let touched = |status: Status| !matches!(status, Status::Pending | Status::RolledBack);
         let steps = &self.plan.runbook.steps;
         let newest = (first..steps.len())
             .rev()
             .map(|i| steps[i].clone())
-            .find(|s| touched(self.state.status(&s.key())));
+            .find(|s| self.state.touched(&s.key()));
         let Some(step) = newest else {
             return self.leave(Exit::Done, "undone");
         };

@@ -18,7 +18,8 @@ impl Machine {
         if rebooted {
             self.doubt_unproved_effects();
         }
-        if let Some(name) = self.protected.clone().filter(|_| !resumed) {
+        // Leaving the question and resuming is no way round it: until a step has begun, nobody has answered it.
+        if let Some(name) = self.protected.clone().filter(|_| !resumed || self.state.steps.is_empty()) {
             let given = self.given.confirm.get(&StepId::from("environment")).cloned();
             return match given {
                 Some(text) => self.environment_answer(&Answer::Typed(text)),
