@@ -63,7 +63,7 @@ impl fmt::Display for Span {
         };
         match s {
             0 => write!(f, "{ms}ms"),
-            1..60 if ms % 1000 != 0 && s < 10 => write!(f, "{:.1}s", ms as f64 / 1000.0),
+            1..60 if !ms.is_multiple_of(1000) && s < 10 => write!(f, "{:.1}s", ms as f64 / 1000.0),
             1..60 => write!(f, "{s}s"),
             60..3600 => pair(f, s / 60, "min", s % 60, "s"),
             3600..86400 => pair(f, s / 3600, "h", s % 3600 / 60, "min"),

@@ -8,6 +8,9 @@ use super::Check;
 use crate::base::Span;
 use crate::runbook::CheckSpec;
 
+/// A check made from its parameters, or the parameter that is wrong.
+pub type Built = Result<Box<dyn Check>, String>;
+
 /// A kind of check.
 pub struct CheckKind {
     /// The name that runbooks use.
@@ -21,7 +24,7 @@ pub struct CheckKind {
     /// The JSON Schema of its parameters.
     pub schema: fn() -> Schema,
     /// Makes the check from its parameters.
-    pub build: fn(Map<String, Value>) -> Result<Box<dyn Check>, String>,
+    pub build: fn(Map<String, Value>) -> Built,
 }
 
 /// Every check, by family and name.

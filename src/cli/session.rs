@@ -146,7 +146,7 @@ impl Session<'_> {
 fn people(cmd: &Cmd, view: &View, present: bool) -> (Arc<dyn Operator>, Arc<dyn Reporter>) {
     let clock = cmd.world.clock.clone();
     if present {
-        let live = Live::stderr(cmd.err_style.clone());
+        let live = Live::stderr(cmd.err_style);
         let operator = TerminalOperator::new(live.clone(), view.clone(), clock);
         return (Arc::new(operator), Arc::new(TerminalReporter::new(live, view.clone())));
     }

@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, missing_docs, dead_code)]
 
 #[path = "../it/harness/mod.rs"]
+#[allow(clippy::print_stderr)]
 mod harness;
 
 use std::path::Path;

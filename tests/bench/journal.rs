@@ -130,6 +130,7 @@ fn opened(dir: &RunDir) -> Event {
         environment: None,
         vars: [].into(),
         secrets: vec![],
+        targets: "".into(),
         engine: "0.1.0".into(),
         host: "here".into(),
         machine: Seat::here().unwrap().machine,

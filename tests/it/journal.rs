@@ -52,6 +52,7 @@ fn opened(dir: &RunDir) -> Event {
         environment: None,
         vars: [].into(),
         secrets: vec![],
+        targets: "".into(),
         engine: "0.1.0".into(),
         host: "db1".into(),
         machine: Seat::here().unwrap().machine,

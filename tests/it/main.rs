@@ -18,17 +18,18 @@ mod ui;
 use harness::Registry;
 
 fn main() -> std::process::ExitCode {
+    // Some tests start this program again to play a part; those that do so when they register come first.
     if let Some(job) = std::env::var_os("HOLDPOINT_TEST_CHILD") {
         return journal::child(&job);
     }
     let mut registry = Registry::default();
-    data::register(&mut registry);
-    host::register(&mut registry);
-    pg::register(&mut registry);
     ui::register(&mut registry);
-    journal::register(&mut registry);
-    runbook::register(&mut registry);
     supervise::register(&mut registry);
+    host::register(&mut registry);
+    data::register(&mut registry);
+    journal::register(&mut registry);
     night::register(&mut registry);
+    pg::register(&mut registry);
+    runbook::register(&mut registry);
     registry.run()
 }

@@ -62,6 +62,7 @@ fn snapshot(clock: &dyn Clock) -> (Snapshot, Moment) {
             environment: None,
             vars: [].into(),
             secrets: vec![],
+            targets: "".into(),
             engine: "0".into(),
             host: "db1".into(),
             machine: "m".into(),

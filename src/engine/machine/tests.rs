@@ -375,7 +375,8 @@ fn a_calm_world_completes() {
 
 #[test]
 fn each_single_trouble_stops_the_destruction() {
-    let trouble: [(&str, fn(&mut Turn)); 7] = [
+    type Spoil = fn(&mut Turn);
+    let trouble: [(&str, Spoil); 7] = [
         ("a failing check", |t| t.verdict = 0),
         ("an unknown check", |t| t.verdict = 1),
         ("another target measured", |t| t.instance = 0),
