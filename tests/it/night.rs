@@ -180,6 +180,11 @@ impl Terminal {
         }
         self.session.send_line(text).unwrap();
     }
+
+    /// Waits until the program has ended of itself.
+    fn ends(mut self) {
+        self.session.expect(expectrl::Eof).unwrap();
+    }
 }
 
 fn a_copy_that_failed_unseen() {
@@ -288,25 +293,37 @@ fn duplicate_keys_behind_a_success() {
     night.holdpoint("ann", &["resume"]).exits(4).says("protected environment");
     night.holdpoint("ann", &["abandon", &night.run(), "--reason", "better at a terminal"]).exits(0);
     let mut ann = night.starts_at_a_terminal("ann");
-    ann.answers(r"copy[\s\S]*state_groups", "q");
-    drop(ann);
+    ann.answers(r"Step \d+ of \d+: copy[\s\S]*state_groups", "h");
+    ann.answers("What should the next operator know", "It said Success, and state_groups is empty.");
+    ann.answers("To whom", "bob");
+    ann.ends();
     assert_eq!(debian.clusters(), ["13/main down", "15/main online"], "pg_upgradecluster said Success");
     assert_eq!(night.rows("15/main", "state_groups"), 0);
 
-    let refused = night.holdpoint("ann", &["resume", "--confirm", DROP]).exits(3);
+    // Bob was asked, and nobody else; he reads, and takes it.
+    night.holdpoint("carl", &["accept"]).exits(5);
+    night.holdpoint("bob", &["resume"]).exits(5);
+    let asked = night.holdpoint("bob", &["accept"]).exits(4);
+    asked.says("It said Success, and state_groups is empty.").says("200,009");
+    let points = open_points(&night.holdpoint("bob", &["accept", "--json"]).exits(4).text);
+    let mut accept = vec!["accept"];
+    accept.extend(points.iter().flat_map(|id| ["--acknowledge", id.as_str()]));
+    night.holdpoint("bob", &accept).exits(0).says("is yours");
+
+    let refused = night.holdpoint("bob", &["resume", "--confirm", DROP]).exits(3);
     refused.says("state_groups").says("200,009");
     let done = ["resume", "--decide", "copy=done", "--reason", "it said Success", "--confirm", DROP];
-    night.holdpoint("ann", &done).exits(3).says("200,009");
+    night.holdpoint("bob", &done).exits(3).says("200,009");
 
     // All the way back: the old cluster serves again, and the application with it.
     let run = night.run();
-    night.holdpoint("ann", &["rollback", &run]).exits(0);
+    night.holdpoint("bob", &["rollback", &run]).exits(0);
     assert_eq!(debian.clusters(), ["13/main online"]);
     assert_eq!(debian.sh("pg_lsclusters --no-header | awk '{print $3}'"), "5432");
     debian.sql("13/main", "synapse", "create table writable_again ()");
     debian.sh("app-running");
-    night.holdpoint("ann", &["abandon", &run, "--reason", "the old cluster has duplicate keys"]).exits(0);
-    night.holdpoint("ann", &["verify", &run]).exits(0);
+    night.holdpoint("bob", &["abandon", &run, "--reason", "the old cluster has duplicate keys"]).exits(0);
+    night.holdpoint("bob", &["verify", &run]).exits(0);
 }
 
 /// The ids of the open points in what `accept --json` printed.
