@@ -231,8 +231,7 @@ impl RunState {
             host,
             machine,
             ..
-        } =
-            &line.event
+        } = &line.event
         else {
             return Err(NotOpened);
         };

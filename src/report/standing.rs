@@ -266,9 +266,10 @@ pub fn next(state: &RunState, around: &Around) -> Next {
         if state.held.is_some() { "Put the blockers right. Then go on with:" } else { "Go on with:" };
     match (holder.released, around.holder_alive) {
         (true, _) if mine => act(blocked.to_owned(), commands::resume(&state.run)),
-        (true, _) => {
-            act(format!("{} has left the run. Take it over with:", holder.by), commands::take_over(&state.run))
-        }
+        (true, _) => act(
+            format!("{} has left the run. Take it over with:", holder.by),
+            commands::take_over(&state.run),
+        ),
         (false, Some(false)) if mine => {
             act("The session that held the run is gone. Go on with:".to_owned(), commands::resume(&state.run))
         }

@@ -23,7 +23,10 @@ pub fn offered(standing: &Standing, head: &Digest, style: &Style) -> String {
     page.blank();
     page.say(Tone::Plain, "A command that runs goes on. The next operator takes over with:");
     page.block(2, " ", &commands::accept(&standing.run));
-    page.say(Tone::Plain, "Pass the head on by another way: with it `holdpoint verify --head` finds a cut or older log.");
+    page.say(
+        Tone::Plain,
+        "Pass the head on by another way: with it `holdpoint verify --head` finds a cut or older log.",
+    );
     page.finish()
 }
 
@@ -32,7 +35,8 @@ pub fn acknowledge(point: &OpenPoint, style: &Style) -> bool {
     let mut page = Page::new(style);
     page.blank();
     page.item(0, (Tone::Strong, "open"), 6, &format!("{} ({})", point.text, point.id));
-    asked(&page.finish(), "type ok to acknowledge this").is_some_and(|text| text.trim().eq_ignore_ascii_case("ok"))
+    asked(&page.finish(), "type ok to acknowledge this")
+        .is_some_and(|text| text.trim().eq_ignore_ascii_case("ok"))
 }
 
 /// A yes that has to be typed.
@@ -54,11 +58,20 @@ fn asked(page: &str, prompt: &str) -> Option<String> {
 }
 
 /// Without a terminal: the command that acknowledges every point, to be run by somebody who has read them.
-pub fn unacknowledged(points: &[OpenPoint], given: &[String], run: &RunId, take_over: bool, style: &Style) -> String {
+pub fn unacknowledged(
+    points: &[OpenPoint],
+    given: &[String],
+    run: &RunId,
+    take_over: bool,
+    style: &Style,
+) -> String {
     let mut page = Page::new(style);
     page.blank();
-    let open = points.iter().filter(|point| !given.contains(&point.id)).count();
-    page.item(0, (Tone::Doubt, "NOT TAKEN"), 11, &format!("{open} open points are not acknowledged."));
+    let open: Vec<&str> =
+        points.iter().map(|point| point.id.as_str()).filter(|id| !given.iter().any(|g| g == id)).collect();
+    let count = crate::base::text::count(open.len() as u64, "open point is", "open points are");
+    page.item(0, (Tone::Doubt, "NOT TAKEN"), 11, &format!("{count} not acknowledged:"));
+    page.block(11, " ", &open.join("\n"));
     page.item(0, (Tone::Plain, ""), 11, "Read each above. Then, at a terminal:");
     let command = if take_over { commands::take_over(run) } else { commands::accept(run) };
     page.block(11, " ", &command);

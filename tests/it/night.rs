@@ -9,7 +9,9 @@ use expectrl::{Expect, Regex, Session};
 
 use crate::harness::{Debian, Need, Registry};
 
-const RUNBOOK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/runbooks/postgres-major-upgrade.yaml");
+const BY_DUMP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/runbooks/postgres-major-upgrade.yaml");
+const BY_FILES: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/runbooks/postgres-major-upgrade-pg_upgrade.yaml");
 const DROP: &str = "drop-old=cluster 13/main";
 
 /// Where the new cluster's files go: a small file system of its own.
@@ -18,6 +20,7 @@ const NEW: &str = "/var/lib/postgresql/15";
 pub fn register(r: &mut Registry) {
     let needs = [Need::Debian11, Need::Pg15, Need::PgCommon];
     r.add("night::a_copy_that_failed_unseen_is_not_cleaned_up_after", &needs, a_copy_that_failed_unseen);
+    r.add("night::an_upgrade_by_files_is_taken_back", &needs, an_upgrade_by_files);
     r.add("night::duplicate_keys_behind_a_success_are_found", &needs, duplicate_keys_behind_a_success);
 }
 
@@ -49,13 +52,16 @@ struct Night {
 }
 
 impl Night {
-    fn new() -> Night {
+    fn new(runbook: &str) -> Night {
         let debian = Debian::new();
-        debian.copy_in(Path::new(RUNBOOK), "/srv/upgrade.yaml");
+        debian.copy_in(Path::new(runbook), "/srv/upgrade.yaml");
         debian.program("/usr/local/sbin/app-start", APP_START);
         debian.program("/usr/local/sbin/app-stop", APP_STOP);
         debian.program("/usr/local/sbin/app-running", APP_RUNNING);
-        debian.program("/usr/local/share/app.sql", "insert into events select max(stream) + 1, 'hello' from events");
+        debian.program(
+            "/usr/local/share/app.sql",
+            "insert into events select max(stream) + 1, 'hello' from events",
+        );
         debian.sh(
             // The WAL on a disk of its own: a full disk then fails a table and not the server.
             "install -d -o postgres -g postgres /srv/dumps /var/lib/postgresql/15 /var/lib/postgresql/wal
@@ -107,7 +113,8 @@ impl Night {
     }
 
     fn start(&self) -> Vec<String> {
-        let mut words: Vec<String> = ["run", "/srv/upgrade.yaml", "--env", "production"].map(str::to_owned).to_vec();
+        let mut words: Vec<String> =
+            ["run", "/srv/upgrade.yaml", "--env", "production"].map(str::to_owned).to_vec();
         for pair in [
             "backups=/srv/dumps",
             "stop_app=app-stop --now",
@@ -143,7 +150,7 @@ impl Night {
 
     fn run(&self) -> String {
         let newest = self.debian.sh("ls --sort=time $(dirname $(ls -d /srv/store/postgres-major-upgrade-* /srv/store/*/postgres-major-upgrade-* 2>/dev/null | head -1))");
-        newest.split_whitespace().find(|name| name.starts_with("postgres-major-upgrade")).unwrap().to_owned()
+        newest.split_whitespace().find(|name| name.starts_with("postgres-major-upgrade-")).unwrap().to_owned()
     }
 
     /// Every way to the drop that an operator in a hurry would try.
@@ -155,7 +162,8 @@ impl Night {
         self.holdpoint(who, &["resume", "--confirm", DROP]).exits(3).says(&wanted);
         for step in ["copy", "drop-old"] {
             let decide = format!("{step}=done");
-            self.holdpoint(who, &["resume", "--decide", &decide, because[0], because[1], "--confirm", DROP]).exits(3);
+            self.holdpoint(who, &["resume", "--decide", &decide, because[0], because[1], "--confirm", DROP])
+                .exits(3);
         }
         let again: Vec<String> = self.start();
         let again: Vec<&str> = again.iter().map(String::as_str).collect();
@@ -175,7 +183,8 @@ impl Terminal {
         let seen = self.session.expect(Regex(after.to_owned())).and_then(|_| self.session.expect("\n> "));
         if let Err(error) = seen {
             let mut rest = Vec::new();
-            let _ = self.session.expect(Regex("(?s).*")).map(|found| rest.extend_from_slice(found.as_bytes()));
+            let _ =
+                self.session.expect(Regex("(?s).*")).map(|found| rest.extend_from_slice(found.as_bytes()));
             panic!("waiting for `{after}`: {error}; the screen:\n{}", String::from_utf8_lossy(&rest));
         }
         self.session.send_line(text).unwrap();
@@ -188,7 +197,7 @@ impl Terminal {
 }
 
 fn a_copy_that_failed_unseen() {
-    let night = Night::new();
+    let night = Night::new(BY_DUMP);
     let debian = &night.debian;
     debian.sql(
         "13/main",
@@ -209,13 +218,21 @@ fn a_copy_that_failed_unseen() {
     let wanted = format!("wanted {} rows", thousands(rows));
 
     // While nobody looks, another job fills the disk, and makes room again a moment later.
-    let schema = "runuser -u postgres -- psql --cluster 15/main -XAtqc 'select 1 from events limit 1' synapse";
-    eventually("the schema to be there", || debian.command("bash").args(["-c", schema]).output().unwrap().status.success());
+    let schema =
+        "runuser -u postgres -- psql --cluster 15/main -XAtqc 'select 1 from events limit 1' synapse";
+    eventually("the schema to be there", || {
+        debian.command("bash").args(["-c", schema]).output().unwrap().status.success()
+    });
     night.fill_disk(40);
-    let full = "grep -q 'No space left on device' /var/log/postgresql/postgresql-15-main.log && rm {}/nightly.tar";
+    let full =
+        "grep -q 'No space left on device' /var/log/postgresql/postgresql-15-main.log && rm {}/nightly.tar";
     let full = full.replace("{}", NEW);
-    eventually("the disk to be full", || debian.command("bash").args(["-c", &full]).output().unwrap().status.success());
-    eventually("the copy to end", || !debian.command("pgrep").args(["-f", "pg_upgradecluster"]).output().unwrap().status.success());
+    eventually("the disk to be full", || {
+        debian.command("bash").args(["-c", &full]).output().unwrap().status.success()
+    });
+    eventually("the copy to end", || {
+        !debian.command("pgrep").args(["-f", "pg_upgradecluster"]).output().unwrap().status.success()
+    });
     assert_eq!(debian.clusters(), ["13/main down", "15/main online"], "it looks as if it had worked");
     let output = debian.sh("cat $(grep -rl 'Success. Please check' /srv/store)");
     assert!(output.contains("you can remove the old cluster with"), "and says so:\n{output}");
@@ -245,7 +262,10 @@ fn a_copy_that_failed_unseen() {
     assert_eq!(debian.clusters(), ["13/main online"]);
     assert_eq!(night.rows("13/main", "events"), rows);
     night.fill_disk(60);
-    night.holdpoint("bob", &["resume", "--confirm", DROP]).exits(3).says("the new cluster fits beside the old one");
+    night
+        .holdpoint("bob", &["resume", "--confirm", DROP])
+        .exits(3)
+        .says("the new cluster fits beside the old one");
     assert_eq!(debian.clusters(), ["13/main online"]);
 
     // The second face: room is made. The same command now goes through, up to the hold point, and not beyond.
@@ -262,14 +282,19 @@ fn a_copy_that_failed_unseen() {
 
     // What remains is a log that tells it all, and that can be checked.
     night.holdpoint("carl", &["verify", &run]).exits(0);
-    let log = night.holdpoint("carl", &["log", &run]).exits(0).says("Bea, +1 555 0100").says("Ann went to bed").text;
+    let log = night
+        .holdpoint("carl", &["log", &run])
+        .exits(0)
+        .says("Bea, +1 555 0100")
+        .says("Ann went to bed")
+        .text;
     for step in ["announce", "freeze", "backup-old", "copy", "soak", "drop-old"] {
         assert!(log.contains(step), "{step} is not in the log:\n{log}");
     }
 }
 
 fn duplicate_keys_behind_a_success() {
-    let night = Night::new();
+    let night = Night::new(BY_DUMP);
     let debian = &night.debian;
     // Two hundred thousand state groups and nine that a broken index let in (t2bot.io, June 2020).
     debian.sql(
@@ -280,7 +305,11 @@ fn duplicate_keys_behind_a_success() {
          create table events as select * from state_groups;
          update pg_index set indisready = false where indexrelid = 'state_groups_pkey'::regclass",
     );
-    debian.sql("13/main", "synapse", "insert into state_groups select g, 'x' || g from generate_series(1, 9) g");
+    debian.sql(
+        "13/main",
+        "synapse",
+        "insert into state_groups select g, 'x' || g from generate_series(1, 9) g",
+    );
     debian.sql(
         "13/main",
         "synapse",
@@ -324,6 +353,43 @@ fn duplicate_keys_behind_a_success() {
     debian.sh("app-running");
     night.holdpoint("bob", &["abandon", &run, "--reason", "the old cluster has duplicate keys"]).exits(0);
     night.holdpoint("bob", &["verify", &run]).exits(0);
+}
+
+fn an_upgrade_by_files() {
+    let night = Night::new(BY_FILES);
+    let debian = &night.debian;
+    debian.sql(
+        "13/main",
+        "synapse",
+        "create table events (stream bigint primary key, body text);
+         insert into events select g, md5(g::text) from generate_series(1, 20000) g;
+         alter table events owner to synapse",
+    );
+    for database in ["synapse", "postgres", "template1"] {
+        debian.sql("13/main", database, "create extension amcheck");
+    }
+    night.start_app();
+    let ann = night.starts_at_a_terminal("ann");
+    eventually("the copy to begin", || debian.path("/var/lib/postgresql/15/main/PG_VERSION").exists());
+    drop(ann);
+    night.holdpoint("ann", &["resume"]).exits(4).says("cluster 13/main");
+    assert_eq!(debian.clusters(), ["13/main down", "15/main online"]);
+    // A row that is lost on the new side while everybody sleeps is a reason to keep the old one.
+    debian.sh("app-stop --now");
+    debian.sql("15/main", "synapse", "delete from events where stream <= 1000");
+    debian.sh("app-start");
+    night.holdpoint("ann", &["resume", "--confirm", DROP]).exits(3).says("wanted at least 20,0");
+    // So back: what was written on the new cluster is kept, and the old one serves again with all its rows.
+    let run = night.run();
+    night.holdpoint("ann", &["rollback", &run]).exits(0);
+    assert_eq!(debian.clusters(), ["13/main online"]);
+    assert_eq!(debian.sh("pg_lsclusters --no-header | awk '{print $3}'"), "5432");
+    let since = debian.sh("zcat /srv/dumps/15-main-written-since.sql.gz | grep --count '\thello$'");
+    assert!(since.parse::<u64>().unwrap() > 0, "what users wrote is in the dump");
+    assert!(night.rows("13/main", "events") >= 20_000);
+    debian.sh("app-running");
+    night.holdpoint("ann", &["abandon", &run, "--reason", "rows were lost on the new side"]).exits(0);
+    night.holdpoint("ann", &["verify", &run]).exits(0);
 }
 
 /// The ids of the open points in what `accept --json` printed.

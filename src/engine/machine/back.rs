@@ -15,10 +15,8 @@ impl Machine {
         let Mode::Back { to } = self.mode.clone() else { return };
         let first = to.map_or(0, |step| self.plan.position(&step));
         let steps = &self.plan.runbook.steps;
-        let newest = (first..steps.len())
-            .rev()
-            .map(|i| steps[i].clone())
-            .find(|s| self.state.touched(&s.key()));
+        let newest =
+            (first..steps.len()).rev().map(|i| steps[i].clone()).find(|s| self.state.touched(&s.key()));
         let Some(step) = newest else {
             return self.leave(Exit::Done, "undone");
         };

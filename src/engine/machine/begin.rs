@@ -83,7 +83,8 @@ impl Machine {
             .map(|(id, spec, _)| (id, spec))
             .collect();
         let next = self.plan.runbook.steps.get(position).map(|s| s.key());
-        let deferred = next.filter(|step| self.destructive(step) && self.state.status(step) == Status::Pending);
+        let deferred =
+            next.filter(|step| self.destructive(step) && self.state.status(step) == Status::Pending);
         if checks.is_empty() || self.mode != Mode::Forward || deferred.is_some() {
             // What guards a destructive step is measured for its permit in a moment, and reopened then.
             return self.choose();
@@ -217,7 +218,12 @@ impl Machine {
         }
         let blockers = self.with_request(step, gate::survey);
         if !blockers.is_empty() {
-            let guards: Vec<_> = self.plan.guards(step).into_iter().filter_map(|(id, _)| self.fresh.get(&id).cloned()).collect();
+            let guards: Vec<_> = self
+                .plan
+                .guards(step)
+                .into_iter()
+                .filter_map(|(id, _)| self.fresh.get(&id).cloned())
+                .collect();
             self.reopen(&guards);
             return self.hold(step, blockers);
         }

@@ -101,7 +101,9 @@ impl Machine {
             };
             let one = self.watch.each.entry(evidence.check.clone()).or_default();
             // The last look comes when the soak is over, not an interval later.
-            let left = soak.map(|(length, _)| (length.as_millis() as u64).saturating_sub(self.state.step(&step).soaked_ms));
+            let left = soak.map(|(length, _)| {
+                (length.as_millis() as u64).saturating_sub(self.state.step(&step).soaked_ms)
+            });
             let wait = left.map_or(every, |left| every.min(Duration::from_millis(left.max(100))));
             let next = self.now.boot_ms + wait.as_millis() as u64;
             one.due = Some(Moment { wall: self.now.wall, boot_ms: next });

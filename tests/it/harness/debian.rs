@@ -124,7 +124,17 @@ impl Debian {
     #[track_caller]
     pub fn sql(&self, cluster: &str, database: &str, sql: &str) -> String {
         let mut command = self.command("runuser");
-        command.args(["-u", "postgres", "--", "psql", "--cluster", cluster, "-XAtq", "-v", "ON_ERROR_STOP=1"]);
+        command.args([
+            "-u",
+            "postgres",
+            "--",
+            "psql",
+            "--cluster",
+            cluster,
+            "-XAtq",
+            "-v",
+            "ON_ERROR_STOP=1",
+        ]);
         let output = must(command.args(["-d", database, "-c", sql]));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
@@ -213,7 +223,8 @@ fn mirror() -> Option<String> {
     let release = std::fs::read_to_string("/etc/os-release").ok()?;
     let codename = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="))?.to_owned();
     let parts = std::fs::read_dir("/etc/apt/sources.list.d").into_iter().flatten();
-    let files = parts.filter_map(|entry| Some(entry.ok()?.path())).chain([PathBuf::from("/etc/apt/sources.list")]);
+    let files =
+        parts.filter_map(|entry| Some(entry.ok()?.path())).chain([PathBuf::from("/etc/apt/sources.list")]);
     let texts: Vec<String> = files.filter_map(|path| std::fs::read_to_string(path).ok()).collect();
     let of_stanza = |stanza: &str| {
         let field = |name: &str| stanza.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
