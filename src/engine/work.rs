@@ -173,7 +173,9 @@ async fn command(run: &Run, step: &Step, job: &Job) -> Ended {
     };
     match supervise::start(&job.dir(), &spec).await {
         Ok(handle) => watch(job, spec.limit, Some(handle)).await,
-        Err(error) => not_started(error.to_string()),
+        Err(error @ supervise::StartError::NotStarted { .. }) => not_started(error.to_string()),
+        // Whether anything runs is read from its folder, not guessed.
+        Err(_) => watch(job, spec.limit, None).await,
     }
 }
 
@@ -229,6 +231,10 @@ async fn watch(job: &Job, limit: Option<Duration>, handle: Option<supervise::Han
     }
     match found {
         supervise::Found::Ended(record) => ended(*record, &dir, captures(job)),
+        supervise::Found::NeverStarted => Ended {
+            ending: Ending::NotStarted { why: "its supervisor never came up; nothing ran".to_owned() },
+            ..finished()
+        },
         supervise::Found::Lost { why } | supervise::Found::Unclear { why } => {
             Ended { ending: Ending::Unknown { why }, ..finished() }
         }

@@ -100,24 +100,22 @@ pub async fn start_with(program: &Path, dir: &Path, spec: &Spec) -> Result<Handl
     let (dir, around) = make(dir)?;
     let order =
         serde_json::to_vec(spec).map_err(|error| not_started(format!("cannot pass it on: {error}")))?;
-    let system = |error: io::Error| not_started(format!("cannot start a supervisor: {error}"));
-    let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(system)?;
-    ours.set_nonblocking(true).map_err(system)?;
-    let mut stream = UnixStream::from_std(ours).map_err(system)?;
+    let (mut stream, theirs) =
+        channel().map_err(|error| not_started(format!("cannot make a socket: {error}")))?;
     // The command is dropped with this statement, and with it our copy of the supervisor's end.
     let child = tokio::process::Command::new(program)
         .arg0("holdpoint")
         .arg(SUBCOMMAND)
         .arg(&dir)
         .env_clear()
-        .stdin(Stdio::from(OwnedFd::from(theirs)))
+        .stdin(Stdio::from(theirs))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .map_err(system)?;
+        .map_err(|error| not_started(format!("cannot start {} as supervisor: {error}", program.display())))?;
     // While it comes up. Without the order it starts nothing.
     if let Some(around) = around {
-        around.sync_all().map_err(system)?;
+        around.sync_all().map_err(|error| not_started(format!("cannot flush {}: {error}", dir.display())))?;
     }
     let redactor = Redactor::new(spec.secrets.iter().cloned());
     let (answer, supervisor) = tokio::time::timeout(ANSWER, async {
@@ -145,6 +143,13 @@ pub async fn start_with(program: &Path, dir: &Path, spec: &Spec) -> Result<Handl
             },
         }),
     }
+}
+
+/// Our end, and the supervisor's.
+fn channel() -> io::Result<(UnixStream, OwnedFd)> {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    Ok((UnixStream::from_std(ours)?, theirs.into()))
 }
 
 /// Every user of the machine can read argument lists.

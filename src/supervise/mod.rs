@@ -15,7 +15,7 @@
 //!
 //! The engine talks to a supervisor over a socket, only at the start: there it hands over the environment, so that no
 //! secret reaches an argument list or the disk. Later anyone with the right to signal it can stop, pause and continue it
-//! ([`client`]), and anyone who may read the folder can see how it stands ([`look`]) and follow the output ([`tail`]).
+//! ([`client`]), and anyone who may read the folder can see how it stands ([`look()`]) and follow the output ([`tail`]).
 //!
 //! # Invariants
 //!

@@ -618,7 +618,8 @@ fn pid_reuse() {
         let path = dir.join("supervisor.json");
         let real = fs::read_to_string(&path).unwrap();
         let mut record: serde_json::Value = serde_json::from_str(&real).unwrap();
-        // The number now belongs to somebody else: to a process that started at another time.
+        // The number now belongs to somebody else: to a process that started at another time, as the kernel counts it.
+        tokio::time::sleep(Duration::from_millis(30)).await;
         let mut stranger = Command::new("sleep").arg("60").spawn().unwrap();
         record["pid"] = stranger.id().into();
         fs::write(&path, record.to_string()).unwrap();
