@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
+mod crash;
 mod data;
 mod data_faults;
 mod data_sqlite;
@@ -11,6 +12,7 @@ mod host;
 mod journal;
 mod night;
 mod pg;
+mod play;
 mod runbook;
 mod supervise;
 mod ui;
@@ -26,6 +28,7 @@ fn main() -> std::process::ExitCode {
     ui::register(&mut registry);
     supervise::register(&mut registry);
     host::register(&mut registry);
+    crash::register(&mut registry);
     data::register(&mut registry);
     journal::register(&mut registry);
     night::register(&mut registry);
