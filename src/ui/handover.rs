@@ -62,8 +62,8 @@ pub fn unacknowledged(points: &[OpenPoint], given: &[String], run: &RunId, take_
     page.item(0, (Tone::Plain, ""), 11, "Read each above. Then, at a terminal:");
     page.block(11, " ", &commands::accept(run));
     page.item(0, (Tone::Plain, ""), 11, "or without one, naming each point that was read:");
-    let over = if take_over { " --take-over --reason TEXT" } else { "" };
-    page.block(11, " ", &format!("{}{over} --acknowledge ID …", commands::accept(run)));
+    let over = if take_over { "--take-over --reason TEXT " } else { "" };
+    page.block(11, " ", &format!("{} \\\n  {over}--acknowledge ID …", commands::accept(run)));
     page.finish()
 }
 
