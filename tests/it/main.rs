@@ -11,6 +11,7 @@ mod harness;
 mod host;
 mod journal;
 mod night;
+mod operators;
 mod pg;
 mod play;
 mod runbook;
@@ -32,6 +33,7 @@ fn main() -> std::process::ExitCode {
     data::register(&mut registry);
     journal::register(&mut registry);
     night::register(&mut registry);
+    operators::register(&mut registry);
     pg::register(&mut registry);
     runbook::register(&mut registry);
     registry.run()
