@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
+mod crash;
 mod data;
 mod data_faults;
 mod data_sqlite;
@@ -10,7 +11,9 @@ mod harness;
 mod host;
 mod journal;
 mod night;
+mod operators;
 mod pg;
+mod play;
 mod runbook;
 mod supervise;
 mod ui;
@@ -26,9 +29,11 @@ fn main() -> std::process::ExitCode {
     ui::register(&mut registry);
     supervise::register(&mut registry);
     host::register(&mut registry);
+    crash::register(&mut registry);
     data::register(&mut registry);
     journal::register(&mut registry);
     night::register(&mut registry);
+    operators::register(&mut registry);
     pg::register(&mut registry);
     runbook::register(&mut registry);
     registry.run()
