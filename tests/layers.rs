@@ -51,7 +51,6 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("granit_parser", &["runbook/source", "runbook/load"]),
     ("dialoguer", &["ui/"]),
     ("console", &["ui/"]),
-    ("indicatif", &["ui/"]),
     ("annotate_snippets", &["ui/"]),
     ("clap", &["cli/"]),
     ("clap_complete", &["cli/"]),

@@ -173,7 +173,9 @@ impl Driver {
     }
 
     fn job(&self, step: StepId, attempt: u32, undo: bool) -> work::Job {
+        let began = self.machine.state().step(&step).began.filter(|_| !undo);
         work::Job {
+            began,
             step,
             attempt,
             undo,
