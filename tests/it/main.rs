@@ -6,6 +6,7 @@
 mod data;
 mod data_faults;
 mod data_sqlite;
+mod docs;
 mod harness;
 mod host;
 mod journal;
@@ -27,6 +28,7 @@ fn main() -> std::process::ExitCode {
     supervise::register(&mut registry);
     host::register(&mut registry);
     data::register(&mut registry);
+    docs::register(&mut registry);
     journal::register(&mut registry);
     night::register(&mut registry);
     pg::register(&mut registry);
