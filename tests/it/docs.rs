@@ -180,7 +180,7 @@ fn judge(name: &str, text: &str) -> Vec<String> {
 
 fn examples_lint() {
     let all = whole_runbooks();
-    assert!(all.len() >= 3, "the examples are found");
+    assert!(!all.is_empty(), "the examples are found");
     for (name, text) in all {
         assert_eq!(judge(&name, &text), Vec::<String>::new(), "{name}:\n{text}");
     }
@@ -368,7 +368,7 @@ fn exit_examples() {
     sandbox.run(&["abandon", "exits", "--reason", "next"]).exits(0);
     run(&[]).exits(3).says("HELD");
     // A second run on the same targets is refused, and names the first.
-    run(&[]).exits(3).says("not finished");
+    run(&[]).exits(3).says("of this runbook on the same targets is not");
     sandbox.write("ready", "");
     sandbox.run(&["--operator", "bob", "accept"]).exits(5).says("not offered it");
     sandbox.run(&["resume"]).exits(4).says("by hand");
