@@ -24,6 +24,7 @@ pub fn register(r: &mut Registry) {
     r.add("docs::examples_lint", &[], examples_lint);
     r.add("docs::examples_of_checks_can_be_set_up", &[], check_examples);
     r.add("docs::command_lines_parse", &[], command_lines);
+    r.add("docs::names_are_plain_to_see_in_the_file", &[], names_are_plain);
     r.add("docs::links_lead_somewhere", &[], links);
     r.add("docs::codes_exist", &[], codes_exist);
     r.add("docs::exit_statuses_are_all_there", &[], exit_table);
@@ -194,7 +195,7 @@ fn examples_lint() {
 
 /// The short examples on the pages of checks are lists of a step: each is put into one and linted.
 fn check_examples() {
-    let mut seen = 0;
+    let (mut seen, mut wrong) = (0, Vec::new());
     for kind in holdpoint::check::registry::CATALOGUE {
         for (word, body) in blocks(kind.docs) {
             assert_eq!(word, "yaml", "{}", kind.name);
@@ -207,10 +208,11 @@ fn check_examples() {
             );
             let (_, problems) = book::judge(&Source::new(kind.name, text.clone()));
             let errors: Vec<_> = problems.iter().filter(|p| p.severity == Severity::Error).collect();
-            assert!(errors.is_empty(), "{}: {errors:?}\n{text}", kind.name);
+            wrong.extend((!errors.is_empty()).then(|| format!("{}: {errors:?}\n{text}", kind.name)));
             seen += 1;
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     assert!(seen >= holdpoint::check::registry::CATALOGUE.len(), "every check has an example");
 }
 
@@ -383,6 +385,14 @@ fn exit_examples() {
     let text = std::fs::read_to_string(&journal).unwrap();
     std::fs::write(&journal, text.replacen("\"enough\"", "\"enougH\"", 1)).unwrap();
     sandbox.run(&["verify", id]).exits(6).says("damaged");
+}
+
+fn names_are_plain() {
+    let text = "holdpoint: 1\nname: x\nvars: { x: { default: abc } }\ntargets: { t: { sqlite: /t.db } }\nsteps:\n\
+                \x20 - { id: \"${x}\", run: [\"true\"], changes: false, timeout: 1s, capture: \"${x}\" }\n\
+                \x20 - { id: r, record: { target: t, as: \"${x}\" }, postconditions: [ { file: { id: \"${x}\", path: / } } ] }\n";
+    let found = judge("x", text);
+    assert_eq!(found.iter().filter(|p| p.starts_with("HP028")).count(), 4, "{found:?}");
 }
 
 /// What README.md says is not there yet: when one of these lands, the page has to change.
