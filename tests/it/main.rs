@@ -7,6 +7,7 @@ mod crash;
 mod data;
 mod data_faults;
 mod data_sqlite;
+mod docs;
 mod harness;
 mod host;
 mod journal;
@@ -31,6 +32,7 @@ fn main() -> std::process::ExitCode {
     host::register(&mut registry);
     crash::register(&mut registry);
     data::register(&mut registry);
+    docs::register(&mut registry);
     journal::register(&mut registry);
     night::register(&mut registry);
     operators::register(&mut registry);
