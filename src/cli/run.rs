@@ -53,7 +53,6 @@ pub fn run(cmd: &Cmd, book: &Book, answers: &Answers) -> Result<Exit, CliError> 
         mode: Mode::Forward,
         given,
         resumed: false,
-        rebooted: false,
     };
     session.drive()
 }

@@ -89,8 +89,6 @@ pub struct Session<'a> {
     pub given: Given,
     /// Not the first session.
     pub resumed: bool,
-    /// The machine was restarted while somebody held the run.
-    pub rebooted: bool,
 }
 
 impl Session<'_> {
@@ -138,7 +136,7 @@ impl Session<'_> {
             reporter,
             rebind: rebinder(self.bound, view),
         };
-        Ok(drive::drive(desk, machine, self.resumed, self.rebooted).await)
+        Ok(drive::drive(desk, machine, self.resumed).await)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Effect, Ended, Exit, Machine, Measured, Phase, Question};
+use super::{Effect, Ended, Exit, Machine, Measured, Number, Phase, Question};
 use crate::base::{CheckId, Moment, StepId};
 use crate::check::{Evidence, Verdict};
 use crate::engine::event::{Answer, action_word};
@@ -33,8 +33,8 @@ struct One {
 pub(super) struct Watch {
     checks: Vec<Placed>,
     each: BTreeMap<CheckId, One>,
-    measuring: bool,
-    paused: Option<CheckId>,
+    measuring: Option<Number>,
+    pub(super) paused: Option<CheckId>,
     stopping: bool,
     good_since: Option<Moment>,
 }
@@ -52,22 +52,39 @@ impl Watch {
         self.checks.iter().filter(|(id, _)| is_due(id)).cloned().collect()
     }
 
+    /// What its violation leads to; one that is advisory is only shown.
     fn policy(&self, id: &CheckId) -> OnViolation {
-        let spec = self.checks.iter().find(|(i, _)| i == id);
-        spec.and_then(|(_, spec)| spec.common.on_violation).unwrap_or_default()
+        let spec = self.checks.iter().find(|(i, _)| i == id).map(|(_, spec)| spec);
+        match spec {
+            Some(spec) if spec.common.advisory => OnViolation::Alert,
+            Some(spec) => spec.common.on_violation.unwrap_or_default(),
+            None => OnViolation::default(),
+        }
+    }
+
+    /// True when every check that counts passed when it was last measured.
+    fn all_hold(&self) -> bool {
+        let counts = self.checks.iter().filter(|(_, spec)| !spec.common.advisory);
+        counts.into_iter().all(|(id, _)| self.each.get(id).is_some_and(|one| one.last == Some(Verdict::Pass)))
+    }
+
+    fn advisory(&self, id: &CheckId) -> bool {
+        self.checks.iter().any(|(i, spec)| i == id && spec.common.advisory)
     }
 }
 
 impl Machine {
     pub(super) fn tick(&mut self) {
         let Phase::Working { step, undo: false } = self.phase.clone() else { return };
-        if self.watch.measuring || self.watch.stopping {
+        if self.watch.measuring.is_some() || self.watch.stopping {
             return;
         }
         let due = self.watch.due(&self.now);
         if !due.is_empty() {
-            self.watch.measuring = true;
-            self.measure(Purpose::Invariant, &step, due, Vec::new(), false);
+            let request = self.request();
+            self.watch.measuring = Some(request);
+            let (purpose, prove) = (Purpose::Invariant, Vec::new());
+            self.out.push(Effect::Measure { request, purpose, step, checks: due, prove, blast: false });
         }
     }
 
@@ -80,13 +97,11 @@ impl Machine {
 
     pub(super) fn invariants_measured(&mut self, measured: Measured) {
         let Phase::Working { step, .. } = self.phase.clone() else { return };
-        if step != measured.step {
+        if self.watch.measuring.take_if(|request| *request == measured.request).is_none() {
             return;
         }
-        self.watch.measuring = false;
         let soak = self.soak(&step);
         let mut bad: Vec<Evidence> = Vec::new();
-        let mut unsure = false;
         for evidence in measured.evidence {
             let spec_every = self.watch.checks.iter().find(|(id, _)| *id == evidence.check);
             let every = spec_every
@@ -117,14 +132,13 @@ impl Machine {
                 let (purpose, step) = (Purpose::Invariant, step.clone());
                 self.append(vec![Event::Measured { purpose, step, evidence: evidence.clone() }]);
             }
-            self.fresh.insert(evidence.check.clone(), evidence.clone());
-            unsure |= verdict == Verdict::Unknown;
-            if verdict == Verdict::Fail || tired || (soak.is_some() && verdict == Verdict::Unknown) {
+            let soaking = soak.is_some() && !self.watch.advisory(&evidence.check);
+            if verdict == Verdict::Fail || tired || (soaking && verdict == Verdict::Unknown) {
                 bad.push(evidence);
             }
         }
         match soak {
-            Some((length, every)) => self.soaked(&step, length, every, bad, unsure),
+            Some((length, every)) => self.soaked(&step, length, every, bad),
             None => self.judge(&step, bad),
         }
     }
@@ -152,10 +166,8 @@ impl Machine {
                     self.watch.paused = Some(id);
                     self.out.push(Effect::Pause);
                     let question = Question::Paused { step: step.clone(), evidence: evidence.clone() };
-                    self.out.push(Effect::Ask(question));
-                    if self.present {
-                        self.overlay = true;
-                    } else {
+                    self.ask_meanwhile(question);
+                    if !self.present {
                         self.leave(Exit::Waiting, "an invariant paused the command");
                     }
                     return;
@@ -163,7 +175,7 @@ impl Machine {
             }
         }
         let over = self.watch.paused.as_ref().is_some_and(|id| !bad.iter().any(|e| e.check == *id));
-        if over && !self.overlay {
+        if over && self.overlay.is_none() {
             self.go_on(step);
         }
     }
@@ -175,10 +187,10 @@ impl Machine {
         }
     }
 
-    fn soaked(&mut self, step: &StepId, length: Duration, every: Duration, bad: Vec<Evidence>, unsure: bool) {
+    fn soaked(&mut self, step: &StepId, length: Duration, every: Duration, bad: Vec<Evidence>) {
         let wanted_ms = length.as_millis() as u64;
         let so_far = self.state.step(step).soaked_ms;
-        if bad.is_empty() && !unsure {
+        if self.watch.all_hold() {
             // Only time that was watched counts: a gap longer than two intervals was not.
             let since = self.watch.good_since.map_or(Duration::ZERO, |good| self.now.since(&good));
             let add = if since > every * 2 + EVERY { Duration::ZERO } else { since };
@@ -189,14 +201,7 @@ impl Machine {
             }
             self.out.push(Effect::Soaking { step: step.clone(), elapsed_ms, wanted_ms });
             if elapsed_ms >= wanted_ms {
-                let ending = Ending::Finished;
-                self.work_ended(Ended {
-                    ending,
-                    output_bytes: 0,
-                    left_running: Vec::new(),
-                    captured: None,
-                    recorded: None,
-                });
+                self.work_ended(Ended::how(Ending::Finished));
             }
             return;
         }
@@ -226,57 +231,50 @@ impl Machine {
         });
         if let Some(evidence) = stop {
             let why = format!("{}: {}", evidence.title, evidence.outcome.observed);
-            let ending = Ending::Stopped { why };
-            self.work_ended(Ended {
-                ending,
-                output_bytes: 0,
-                left_running: Vec::new(),
-                captured: None,
-                recorded: None,
-            });
+            self.work_ended(Ended::how(Ending::Stopped { why }));
         }
     }
 
-    /// Answers to a question that was asked while work goes on.
-    pub(super) fn overlay_answer(&mut self, answer: Answer) {
-        self.overlay = false;
+    /// Answers to a question that was asked while work goes on. An answer means what it says beside that very question:
+    /// "go on watching" does not continue a paused command.
+    pub(super) fn overlay_answer(&mut self, question: Question, answer: Answer) {
         let working = match &self.phase {
             Phase::Working { step, .. } => Some(step.clone()),
             _ => None,
         };
         match answer {
             Answer::Stop => {
-                if let Some(step) = working {
-                    if self.soak(&step).is_some() {
-                        return self.leave(Exit::Interrupted, "interrupted");
-                    }
-                    self.watch.stopping = true;
-                    self.out.push(Effect::Stop { why: format!("stopped by {}", self.me) });
+                let Some(step) = working else { return };
+                if self.soak(&step).is_some() {
+                    return self.leave(Exit::Interrupted, "interrupted");
                 }
+                self.watch.stopping = true;
+                // On record before it happens; and whoever lost the lease meanwhile stops nothing.
+                self.append(vec![Event::Note { text: format!("stops the command of {step}") }]);
+                self.out.push(Effect::Stop { why: format!("stopped by {}", self.me) });
             }
             Answer::Go => {
-                if let Some(step) = working {
+                if let (Some(step), Question::Paused { .. }) = (working, question) {
                     self.go_on(&step);
                 }
             }
-            Answer::Note(text) => self.append(vec![Event::Note { text }]),
+            Answer::Note(text) => {
+                self.append(vec![Event::Note { text }]);
+                self.ask_meanwhile(question);
+            }
             Answer::Handoff { to, note } => {
                 self.append(vec![Event::Offered { to, note }]);
                 self.leave(Exit::Waiting, "offered");
             }
             Answer::Measure => {
+                // What fails again is asked about again.
                 let now = self.now;
-                self.watch.each.values_mut().for_each(|one| one.due = Some(now));
+                for one in self.watch.each.values_mut() {
+                    one.due = Some(now);
+                    one.alerted = false;
+                }
             }
             _ => self.leave(Exit::Interrupted, "interrupted"),
-        }
-        self.reask();
-    }
-
-    /// A question that came up while the overlay was on screen is asked now.
-    fn reask(&mut self) {
-        if let (Phase::Asking(_), Some(question)) = (&self.phase, self.question.clone()) {
-            self.out.push(Effect::Ask(question));
         }
     }
 }
