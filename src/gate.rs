@@ -38,7 +38,7 @@ use crate::journal::record::{Blast, Blocker};
 use crate::runbook::Step;
 use crate::world::Identity;
 
-pub use rules::{identity_changes, objection};
+pub use rules::{COPY, NOT_SHOWN_BY, identity_changes, objection};
 
 /// How long evidence opens a hold point, from the end of its measurement.
 pub const VALIDITY: Duration = Duration::from_secs(60);

@@ -118,7 +118,9 @@ pub fn accept(
         return Ok(Exit::Waiting);
     }
     let how = if take_over { LeaseHow::TakeOver } else { LeaseHow::Accept };
-    let taking = Taking { how, reason: answers.reason.clone().filter(|_| take_over), acknowledged };
+    let secrets = bound.redactor();
+    let reason = answers.reason.as_ref().filter(|_| take_over).map(|reason| secrets.text(reason));
+    let taking = Taking { how, reason, acknowledged };
     if present || !given.confirm.is_empty() || !given.decide.is_empty() {
         return take_and_drive(cmd, dir, journal, state, bound, Mode::Forward, given, taking);
     }
