@@ -38,7 +38,7 @@ pub async fn measure(id: CheckId, spec: &CheckSpec, cx: &Context) -> Evidence {
     Evidence {
         check: id,
         kind: spec.kind.clone(),
-        title: spec.common.title.clone().unwrap_or_else(|| registry::title(spec)),
+        title: cx.secrets.text(&spec.common.title.clone().unwrap_or_else(|| registry::title(spec))),
         outcome: redacted(outcome, cx),
         at,
         took_ms: took.as_millis() as u64,

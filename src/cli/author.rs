@@ -49,7 +49,8 @@ fn finding(source: &crate::runbook::source::Source, problem: &Problem) -> serde_
 pub fn plan(cmd: &Cmd, book: &Book) -> Result<Exit, CliError> {
     let bound = book::bind(cmd, &book.file, book.env.as_deref(), &book.vars)?;
     let plan = plan::plan(&bound.runbook, Vec::new());
-    cmd.print(&if cmd.global.json { json::plan(&plan) } else { ui::plan::plan(&plan, &cmd.style) });
+    let text = if cmd.global.json { json::plan(&plan) } else { ui::plan::plan(&plan, &cmd.style) };
+    cmd.print(&bound.redactor().text(&text));
     Ok(Exit::Done)
 }
 
@@ -76,6 +77,16 @@ pub fn check(cmd: &Cmd, book: &Book, step: Option<&str>) -> Result<Exit, CliErro
 
 /// The catalogue, or all about one check.
 pub fn checks(cmd: &Cmd, name: Option<&str>) -> Result<Exit, CliError> {
+    if cmd.global.json {
+        let wanted = registry::CATALOGUE.iter().filter(|kind| name.is_none_or(|name| kind.name == name));
+        let all: Vec<_> = wanted
+            .map(|kind| serde_json::json!({ "name": kind.name, "summary": kind.summary, "schema": (kind.schema)() }))
+            .collect();
+        if !all.is_empty() {
+            cmd.print(&format!("{:#}\n", serde_json::Value::Array(all)));
+            return Ok(Exit::Done);
+        }
+    }
     let Some(name) = name else {
         let width = registry::CATALOGUE.iter().map(|kind| kind.name.len()).max().unwrap_or(0);
         for kind in registry::CATALOGUE {

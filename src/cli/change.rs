@@ -3,7 +3,7 @@
 use super::error::CliError;
 use super::global::Cmd;
 use super::session;
-use crate::engine::Exit;
+use crate::engine::{Exit, RunState};
 use crate::engine::state::Status;
 use crate::journal::record::{Event, LeaseHow};
 use crate::journal::{Claim, Lease, Seat};
@@ -26,23 +26,41 @@ pub fn abandon(cmd: &Cmd, run: &str, reason: &str) -> Result<Exit, CliError> {
         return Err(CliError::usage("the reason is empty"));
     }
     let dir = cmd.find(Some(run))?;
-    let (mut journal, state) = session::open(&dir)?;
-    if state.end.is_some() {
-        return Err(CliError::usage(format!("run {} has ended already", state.run)));
-    }
-    let running = state.steps.iter().find(|(_, step)| matches!(step.status, Status::Running | Status::RollingBack));
-    if let Some((step, _)) = running {
-        return Err(CliError::new(Exit::Waiting, format!("step `{step}` was begun and is not known to have ended"))
-            .hint(format!("`holdpoint resume {}` finds out what became of it; then abandon", state.run)));
-    }
+    let (mut journal, mut state) = session::open(&dir)?;
+    may_be_abandoned(&state)?;
     let seat = Seat::here().map_err(CliError::journal)?;
     let claim = Claim { operator: cmd.by(), how: LeaseHow::Resume, reason: None, acknowledged: Vec::new() };
-    let (lease, _) = Lease::take(&mut journal, &seat, claim, cmd.now()).map_err(super::lease_error)?;
+    let (lease, taken) = Lease::take(&mut journal, &seat, claim, cmd.now()).map_err(super::lease_error)?;
+    // Another session may have begun something since we looked; from now on none can.
+    taken.foreign.iter().chain(&taken.own).for_each(|line| state.apply(line));
+    if let Err(error) = may_be_abandoned(&state) {
+        lease.release(&mut journal, cmd.now(), "not abandoned").map_err(super::append_error)?;
+        return Err(error);
+    }
     let events = vec![
         Event::Abandoned { reason: reason.to_owned() },
         Event::Released { why: "abandoned".to_owned() },
     ];
     journal.append(&cmd.by(), Some(lease.epoch()), cmd.now(), events).map_err(super::append_error)?;
-    cmd.print(&format!("run {} is abandoned; its log stays.\n", state.run));
+    if cmd.global.json {
+        let value = serde_json::json!({ "run": state.run, "abandoned": reason });
+        cmd.print(&format!("{value:#}\n"));
+    } else {
+        cmd.print(&format!("run {} is abandoned; its log stays.\n", state.run));
+    }
     Ok(Exit::Done)
+}
+
+fn may_be_abandoned(state: &RunState) -> Result<(), CliError> {
+    if state.end.is_some() {
+        return Err(CliError::usage(format!("run {} has ended already", state.run)));
+    }
+    let running = state.steps.iter().find(|(_, step)| matches!(step.status, Status::Running | Status::RollingBack));
+    match running {
+        Some((step, _)) => {
+            Err(CliError::new(Exit::Waiting, format!("step `{step}` was begun and is not known to have ended"))
+                .hint(format!("`holdpoint resume {}` finds out what became of it; then abandon", state.run)))
+        }
+        None => Ok(()),
+    }
 }

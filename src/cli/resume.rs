@@ -14,7 +14,6 @@ use crate::journal::record::{Event, LeaseHow};
 use crate::journal::{Appended, Claim, Journal, Lease, RunDir, Seat};
 use crate::report::{commands, json, standing, walkdown};
 use crate::ui::{briefing, handover, prompt};
-use crate::world::host;
 
 /// Goes on with one's own run.
 pub fn resume(cmd: &Cmd, run: Option<&str>, vars: &[(String, String)], answers: &Answers) -> Result<Exit, CliError> {
@@ -119,7 +118,9 @@ pub fn accept(
         return Ok(Exit::Waiting);
     }
     let how = if take_over { LeaseHow::TakeOver } else { LeaseHow::Accept };
-    let taking = Taking { how, reason: answers.reason.clone().filter(|_| take_over), acknowledged };
+    let secrets = bound.redactor();
+    let reason = answers.reason.as_ref().filter(|_| take_over).map(|reason| secrets.text(reason));
+    let taking = Taking { how, reason, acknowledged };
     if present || !given.confirm.is_empty() || !given.decide.is_empty() {
         return take_and_drive(cmd, dir, journal, state, bound, Mode::Forward, given, taking);
     }
@@ -170,11 +171,9 @@ fn take_and_drive(
     cmd: &Cmd, dir: RunDir, mut journal: Journal, mut state: RunState, bound: book::Bound, mode: Mode, given: Given,
     taking: Taking,
 ) -> Result<Exit, CliError> {
-    let boot = host::boot_id();
-    let rebooted = state.holder.as_ref().is_some_and(|h| !h.released && h.boot_id != boot);
     let (lease, taken) = take(cmd, &mut journal, taking)?;
     taken.foreign.iter().chain(&taken.own).for_each(|line| state.apply(line));
-    let session = Session { cmd, bound, dir, journal, lease, state, mode, given, resumed: true, rebooted };
+    let session = Session { cmd, bound, dir, journal, lease, state, mode, given, resumed: true };
     session.drive()
 }
 

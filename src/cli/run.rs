@@ -1,5 +1,7 @@
 //! `run`: a new run, from the runbook to its first step.
 
+use std::path::Path;
+
 use super::args::{Answers, Book};
 use super::error::CliError;
 use super::global::Cmd;
@@ -10,6 +12,7 @@ use crate::engine::machine::Mode;
 use crate::engine::{Exit, RunState};
 use crate::journal::record::{Event, FORMAT, LeaseHow};
 use crate::journal::{Claim, Journal, Lease, Seat, Store};
+use crate::runbook::Runbook;
 
 /// Starts a run and drives it.
 pub fn run(cmd: &Cmd, book: &Book, answers: &Answers) -> Result<Exit, CliError> {
@@ -21,6 +24,8 @@ pub fn run(cmd: &Cmd, book: &Book, answers: &Answers) -> Result<Exit, CliError> 
         cmd.err(&format!("warning: {warning}\n"));
     }
     let targets = targets_digest(&bound);
+    refuse_doomed_store(&store, &bound.runbook)?;
+    // Held until the run is there for everybody to see: of two people who start at once, one is told of the other's run.
     let exclusive = store.exclusive().map_err(CliError::journal)?;
     refuse_second_run(&store, &bound.runbook.name, &targets)?;
     let dir = store.create_run(&bound.runbook.name, &bound.bytes, &cmd.now(), None).map_err(CliError::journal)?;
@@ -55,7 +60,6 @@ pub fn run(cmd: &Cmd, book: &Book, answers: &Answers) -> Result<Exit, CliError> 
         mode: Mode::Forward,
         given,
         resumed: false,
-        rebooted: false,
     };
     session.drive()
 }
@@ -76,7 +80,20 @@ fn refuse_second_run(
     store: &Store, name: &str, targets: &Digest,
 ) -> Result<(), CliError> {
     for summary in store.runs().map_err(CliError::journal)? {
-        let Ok((_, state)) = session::peek(&summary.dir) else { continue };
+        let state = match session::peek(&summary.dir) {
+            Ok((_, state)) => state,
+            // A folder without a journal is of a run that never began.
+            Err(_) if !summary.dir.journal().exists() => continue,
+            Err(error) if summary.dir.run.as_str().starts_with(&format!("{name}-")) => {
+                let message = format!("nobody can tell whether run {} is finished: {}", summary.dir.run, error.message);
+                return Err(CliError::journal(message).hint(format!(
+                    "find out what became of it (`holdpoint log {}`); once nothing of it is under way, move its folder \
+                     out of the store",
+                    summary.dir.run
+                )));
+            }
+            Err(_) => continue,
+        };
         if state.end.is_none() && state.name == name && state.targets == *targets {
             let holder = state.holder.as_ref().map_or("nobody", |holder| holder.by.as_str());
             return Err(CliError::new(
@@ -93,3 +110,23 @@ fn refuse_second_run(
     Ok(())
 }
 
+/// A store in what the runbook destroys, or in one of its targets, could not tell afterwards what happened. What only the
+/// target itself can tell (tablespaces, a cluster's directory) is measured again in front of the destruction.
+fn refuse_doomed_store(store: &Store, runbook: &Runbook) -> Result<(), CliError> {
+    let root = store.root().canonicalize().unwrap_or_else(|_| store.root().to_owned());
+    let doomed = runbook.steps.iter().flat_map(|step| {
+        let paths = step.destroys.as_ref().map(|destroys| destroys.paths.clone()).unwrap_or_default();
+        paths.into_iter().map(|path| (format!("step `{}` destroys", step.id), path))
+    });
+    let targets = runbook.targets.iter().filter_map(|(name, target)| {
+        target.data_directory.clone().map(|path| (format!("is the data directory of target `{name}`"), path))
+    });
+    for (what, path) in doomed.chain(targets) {
+        let real = Path::new(&path).canonicalize().unwrap_or_else(|_| Path::new(&path).to_owned());
+        if root.starts_with(&real) {
+            return Err(CliError::usage(format!("the store {} lies in {path}, which {what}", root.display()))
+                .hint("keep the store elsewhere: `--store DIR`"));
+        }
+    }
+    Ok(())
+}

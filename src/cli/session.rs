@@ -37,6 +37,9 @@ pub fn given(bound: &Bound, answers: &super::args::Answers) -> Result<Given, Cli
         if !known(step) && step != "environment" {
             return Err(unknown(step));
         }
+        if bound.runbook.steps.iter().any(|s| s.id == *step && s.destroys.is_none()) && step != "environment" {
+            return Err(CliError::usage(format!("`{step}` destroys nothing: there is nothing to confirm")));
+        }
         given.confirm.insert(StepId(step.clone()), text.clone());
     }
     for (step, word) in &answers.decide {
@@ -89,17 +92,19 @@ pub struct Session<'a> {
     pub given: Given,
     /// Not the first session.
     pub resumed: bool,
-    /// The machine was restarted while somebody held the run.
-    pub rebooted: bool,
 }
 
 impl Session<'_> {
     /// Drives the run until it ends, is refused, waits, or is interrupted.
     pub fn drive(self) -> Result<Exit, CliError> {
+        let (cmd, dir) = (self.cmd, self.dir.clone());
         let runtime = runtime()?;
         let exit = runtime.block_on(self.run());
         // A prompt that blocks cannot be cancelled; nothing waits for it.
         runtime.shutdown_background();
+        if cmd.global.json {
+            super::show::print_status(cmd, &dir)?;
+        }
         exit
     }
 
@@ -138,7 +143,7 @@ impl Session<'_> {
             reporter,
             rebind: rebinder(self.bound, view),
         };
-        Ok(drive::drive(desk, machine, self.resumed, self.rebooted).await)
+        Ok(drive::drive(desk, machine, self.resumed).await)
     }
 }
 
@@ -190,6 +195,7 @@ pub fn open(dir: &RunDir) -> Result<(Journal, RunState), CliError> {
 /// The state of a run for reading: nothing is mended, locked or changed.
 pub fn peek(dir: &RunDir) -> Result<(Vec<crate::journal::Line>, RunState), CliError> {
     let reading = read::read(dir).map_err(CliError::journal)?;
+    let damage = reading.report.problems.first().map(ToString::to_string);
     let mut lines = Vec::with_capacity(reading.entries.len());
     for entry in reading.entries {
         match entry {
@@ -200,11 +206,24 @@ pub fn peek(dir: &RunDir) -> Result<(Vec<crate::journal::Line>, RunState), CliEr
             }
         }
     }
+    // What was altered is not shown as if it were true.
+    if let Some(damage) = damage {
+        let message = format!("{} is damaged: {damage}", dir.journal().display());
+        return Err(CliError::journal(message).hint("`holdpoint verify` lists all damage; `holdpoint log` shows the rest"));
+    }
     let state = RunState::fold(&lines).map_err(CliError::journal)?;
     Ok((lines, state))
 }
 
 /// A run's runbook for showing: secrets stay unknown.
 pub fn readable(cmd: &Cmd, dir: &RunDir, state: &RunState) -> Result<Bound, CliError> {
-    book::of_run(cmd, &dir.path, state, None)
+    let bound = book::of_run(cmd, &dir.path, state, None)?;
+    if bound.digest() != state.runbook {
+        cmd.err(&format!(
+            "warning: {} is not the runbook that run {} was started with; what is shown may be wrong\n",
+            dir.runbook().display(),
+            state.run
+        ));
+    }
+    Ok(bound)
 }

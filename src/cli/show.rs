@@ -1,5 +1,6 @@
 //! Commands that show and change nothing: `status`, `runs`, `watch`, `log`, `verify`.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -8,8 +9,10 @@ use super::error::CliError;
 use super::global::Cmd;
 use super::{session, walk};
 use crate::base::RunId;
+use crate::base::text::neutral;
 use crate::engine::Exit;
-use crate::journal::chain;
+use crate::journal::read::{self, Entry};
+use crate::journal::{RunDir, chain};
 use crate::journal::record::Event;
 use crate::journal::verify::{self, HeadMatch};
 use crate::report::{self, json, log, standing};
@@ -18,12 +21,18 @@ use crate::ui::{status, words};
 /// Where a run stands.
 pub fn status(cmd: &Cmd, run: Option<&str>) -> Result<Exit, CliError> {
     let dir = cmd.find(run)?;
-    let (_, state) = session::peek(&dir)?;
-    let bound = session::readable(cmd, &dir, &state)?;
+    print_status(cmd, &dir)?;
+    Ok(Exit::Done)
+}
+
+/// Prints where a run stands.
+pub fn print_status(cmd: &Cmd, dir: &RunDir) -> Result<(), CliError> {
+    let (_, state) = session::peek(dir)?;
+    let bound = session::readable(cmd, dir, &state)?;
     let around = walk::around(cmd, walk::holder_alive(&state));
     let standing = standing::standing(&bound.runbook, &state, &around);
     cmd.print(&if cmd.global.json { json::status(&standing) } else { status::status(&standing, &cmd.now(), &cmd.style) });
-    Ok(Exit::Done)
+    Ok(())
 }
 
 /// All runs.
@@ -49,34 +58,57 @@ pub fn runs(cmd: &Cmd) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-/// The handoff log.
+/// The handoff log. Of a damaged journal it shows what can be read, says what cannot, and fails.
 pub fn log(cmd: &Cmd, run: Option<&str>, format: LogFormat) -> Result<Exit, CliError> {
     let dir = cmd.find(run)?;
-    let (lines, _) = session::peek(&dir)?;
+    let reading = read::read(&dir).map_err(CliError::journal)?;
+    let (mut lines, mut unread) = (Vec::new(), Vec::new());
+    for (n, entry) in reading.entries.into_iter().enumerate() {
+        match entry {
+            Entry::Known(line) => lines.push(*line),
+            Entry::Raw { why, .. } => unread.push(format!("line {} cannot be read: {why}", n + 1)),
+        }
+    }
     let format = if cmd.global.json { LogFormat::Jsonl } else { format };
     cmd.print(&match format {
         LogFormat::Text => log::text(&lines),
         LogFormat::Markdown => log::markdown(&lines),
         LogFormat::Jsonl => log::jsonl(&lines, cmd.style.live).map_err(CliError::journal)?,
     });
-    Ok(Exit::Done)
+    let damage = reading.report.problems.iter().map(ToString::to_string);
+    let wrong: Vec<String> = unread.into_iter().chain(damage).collect();
+    if wrong.is_empty() {
+        return Ok(Exit::Done);
+    }
+    wrong.iter().for_each(|what| cmd.err(&format!("damaged: {}\n", neutral(what))));
+    Err(CliError::journal(format!("{} is damaged: do not rely on what is shown", dir.journal().display()))
+        .hint("`holdpoint verify` lists all damage"))
 }
 
-/// Follows a run until it ends or the session does.
+/// Follows a run until it ends.
 pub fn watch(cmd: &Cmd, run: Option<&str>) -> Result<Exit, CliError> {
     let dir = cmd.find(run)?;
-    let mut shown = 0;
+    let (mut shown, mut size) = (0, None);
     loop {
-        let (lines, state) = session::peek(&dir)?;
-        for line in lines.iter().filter(|line| line.seq > shown) {
-            let text = words::render(&report::words::line(line), Some(line.at.wall), &cmd.style, true);
-            if cmd.out.print(&text).is_err() || cmd.out.closed() {
+        // Most of the time nothing happens, and a journal may be long.
+        let now = std::fs::metadata(dir.journal()).map(|meta| (meta.len(), meta.ino())).ok();
+        if now.is_none() || now != size {
+            let (lines, state) = session::peek(&dir)?;
+            for line in lines.iter().filter(|line| line.seq > shown) {
+                let text = if cmd.global.json {
+                    log::jsonl(std::slice::from_ref(line), cmd.style.live).map_err(CliError::journal)?
+                } else {
+                    words::render(&report::words::line(line), Some(line.at.wall), &cmd.style, true)
+                };
+                if cmd.out.print(&text).is_err() || cmd.out.closed() {
+                    return Ok(Exit::Done);
+                }
+            }
+            shown = state.seq;
+            size = now;
+            if state.end.is_some() {
                 return Ok(Exit::Done);
             }
-        }
-        shown = state.seq;
-        if state.end.is_some() {
-            return Ok(Exit::Done);
         }
         std::thread::sleep(Duration::from_millis(300));
     }

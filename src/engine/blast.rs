@@ -9,8 +9,9 @@ use crate::runbook::Target;
 use crate::runbook::model::Destroys;
 use crate::world::{identify, pg, sqlite, users};
 
-/// Measures everything that would go.
-pub async fn measure(destroys: &Destroys, cx: &Context) -> Blast {
+/// Measures everything that would go. `folder` is the run's own: a destruction that would take its journal along is one
+/// that could not be put on record.
+pub async fn measure(destroys: &Destroys, cx: &Context, folder: &Path) -> Blast {
     let mut blast = Blast {
         items: Vec::new(),
         identity: None,
@@ -27,8 +28,18 @@ pub async fn measure(destroys: &Destroys, cx: &Context) -> Blast {
     if destroys.target.is_none() && destroys.paths.is_empty() {
         blast.unmeasured.push("the step names neither a target nor paths".to_owned());
     }
+    own_folder(folder, &mut blast);
     blast.at = cx.world.clock.now();
     blast
+}
+
+fn own_folder(folder: &Path, blast: &mut Blast) {
+    let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+    let holds = |item: &&BlastItem| item.name.starts_with('/') && folder.starts_with(&item.name);
+    let holding: Vec<String> = blast.items.iter().filter(holds).map(|item| item.name.clone()).collect();
+    for name in holding {
+        blast.serving.push(format!("this run's own journal lies in {name} ({})", folder.display()));
+    }
 }
 
 async fn target(name: &str, cx: &Context, blast: &mut Blast) {
@@ -49,8 +60,13 @@ async fn target(name: &str, cx: &Context, blast: &mut Blast) {
 async fn sqlite_extent(name: &str, file: &str, blast: &mut Blast) {
     match sqlite::extent(file).await {
         Ok(extent) => {
+            for (path, _) in &extent.files {
+                serving(path, blast).await;
+            }
             let files = extent.files.into_iter();
-            blast.items.extend(files.map(|(path, bytes)| item("database file", path.display(), Some(bytes), None)));
+            blast
+                .items
+                .extend(files.map(|(path, bytes)| item("database file", path.display(), Some(bytes), None)));
             let tables = extent.tables.into_iter();
             blast.items.extend(tables.map(|(table, rows)| item("table", table, None, Some(rows))));
         }
@@ -74,15 +90,28 @@ fn item(kind: &str, name: impl ToString, bytes: Option<u64>, rows: Option<u64>) 
     BlastItem { kind: kind.to_owned(), name: name.to_string(), bytes, rows }
 }
 
+async fn serving(path: &Path, blast: &mut Blast) {
+    match users::of(path).await {
+        Ok(users) => {
+            // A file of a folder that goes as well is said once.
+            let new = users.into_iter().filter(|user| !blast.serving.contains(user));
+            let new: Vec<String> = new.collect();
+            blast.serving.extend(new);
+        }
+        Err(why) if blast.unmeasured.contains(&why) => {}
+        Err(why) => blast.unmeasured.push(why),
+    }
+}
+
 async fn path(path: &Path, cx: &Context, blast: &mut Blast) {
     let shown = path.display().to_string();
     match cx.world.files.stat(path).await {
         Ok(None) => {}
         Ok(Some(stat)) => {
             if stat.path != path {
-                blast.unmeasured.push(format!(
-                    "{shown} leads elsewhere, to {}; name the real path", stat.path.display()
-                ));
+                blast
+                    .unmeasured
+                    .push(format!("{shown} leads elsewhere, to {}; name the real path", stat.path.display()));
                 return;
             }
             let bytes = match stat.kind {
@@ -93,10 +122,7 @@ async fn path(path: &Path, cx: &Context, blast: &mut Blast) {
                 Ok(bytes) => blast.items.push(item(stat.kind, shown, Some(bytes), None)),
                 Err(why) => blast.unmeasured.push(why),
             }
-            match users::of(path).await {
-                Ok(users) => blast.serving.extend(users),
-                Err(why) => blast.unmeasured.push(why),
-            }
+            serving(path, blast).await;
         }
         Err(why) => blast.unmeasured.push(why),
     }

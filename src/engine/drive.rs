@@ -4,24 +4,28 @@
 //! nothing more happens. Slow work runs in tasks of its own, so that a signal, a tick or an answer is never kept waiting.
 
 use std::collections::VecDeque;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::JoinHandle;
 
 use super::event::{Exit, Notice, Operator, Question, Reporter};
-use super::machine::{Effect, Input, Machine, Measured};
+use super::machine::{Effect, Ended, Input, Machine, Number};
 use super::plan::Plan;
+use super::scrub::scrub;
 use super::state::RunState;
-use super::{blast, work};
-use crate::base::{Digest, StepId};
-use crate::check::{Context, measure};
+use super::survey::{self, Pace, Survey};
+use super::work;
+use crate::base::StepId;
+use crate::check::Context;
+use crate::journal::record::{Ending, Event, Purpose};
 use crate::journal::{AppendError, Journal, Lease};
-use crate::journal::record::Event;
 use crate::runbook::Runbook;
-use crate::world::identify;
+use crate::runbook::model::Work;
 
 /// How often work under way is looked after.
 const TICK: Duration = Duration::from_millis(200);
@@ -58,35 +62,50 @@ struct Driver {
     machine: Machine,
     queue: VecDeque<Effect>,
     tx: UnboundedSender<Input>,
-    working: Option<(JoinHandle<()>, PathBuf)>,
-    questions: Arc<tokio::sync::Mutex<()>>,
+    working: Option<Working>,
+    asking: Option<JoinHandle<()>>,
     tasks: Vec<JoinHandle<()>>,
+    pace: Pace,
+}
+
+/// Work under way.
+struct Working {
+    request: Number,
+    step: StepId,
+    task: JoinHandle<()>,
+    dir: PathBuf,
+    /// A command under a supervisor; else it is done by this process itself.
+    command: bool,
 }
 
 /// Drives a run until it ends, is refused, waits, or is interrupted.
-pub async fn drive(desk: Desk, machine: Machine, resumed: bool, rebooted: bool) -> Exit {
+pub async fn drive(desk: Desk, machine: Machine, resumed: bool) -> Exit {
     let (tx, rx) = unbounded_channel();
     let signals = signals(tx.clone());
-    let questions = Arc::new(tokio::sync::Mutex::new(()));
-    let mut driver =
-        Driver { desk, machine, queue: VecDeque::new(), tx, working: None, questions, tasks: Vec::new() };
-    let exit = driver.run(rx, Input::Start { resumed, rebooted }).await;
+    let mut driver = Driver {
+        desk,
+        machine,
+        queue: VecDeque::new(),
+        tx,
+        working: None,
+        asking: None,
+        tasks: Vec::new(),
+        pace: Pace::default(),
+    };
+    let exit = driver.run(rx, Input::Start { resumed }).await;
     signals.into_iter().for_each(|task| task.abort());
-    driver.tasks.iter().for_each(JoinHandle::abort);
-    if let Some((task, _)) = driver.working {
+    driver.tasks.iter().chain(&driver.asking).for_each(JoinHandle::abort);
+    if let Some(working) = driver.working {
         // Only the watching ends: a command under its supervisor goes on.
-        task.abort();
+        working.task.abort();
     }
     exit
 }
 
 fn signals(tx: UnboundedSender<Input>) -> Vec<JoinHandle<()>> {
     use tokio::signal::unix::{SignalKind, signal};
-    let kinds = [
-        (SignalKind::interrupt(), true),
-        (SignalKind::terminate(), false),
-        (SignalKind::hangup(), false),
-    ];
+    let kinds =
+        [(SignalKind::interrupt(), true), (SignalKind::terminate(), false), (SignalKind::hangup(), false)];
     let mut tasks = Vec::new();
     for (kind, interrupt) in kinds {
         let Ok(mut stream) = signal(kind) else { continue };
@@ -108,6 +127,9 @@ impl Driver {
         listen.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         ticker.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
+            if let Input::WorkEnded(request, ended) = &mut input {
+                self.came_to_an_end(*request, ended);
+            }
             let now = self.desk.cx.world.clock.now();
             let effects = self.machine.step(input, now);
             self.queue.extend(effects);
@@ -134,33 +156,29 @@ impl Driver {
     async fn perform(&mut self, effect: Effect) -> Option<Exit> {
         match effect {
             Effect::Append(events) => return self.append(events),
-            Effect::Measure { purpose, step, checks, prove, blast } => {
-                self.measure(purpose, step, checks, prove, blast);
+            Effect::Measure { request, purpose, step, checks, prove, blast } => {
+                let destroys =
+                    self.machine.plan().step(&step).and_then(|s| s.destroys.clone()).filter(|_| blast);
+                let folder = self.desk.folder.clone();
+                self.measure(Survey { request, purpose, step, checks, prove, destroys, folder });
             }
-            Effect::Look { step, attempt, undo } => {
+            Effect::Look { request, step, attempt, undo } => {
                 let found = work::look(&self.job(step, attempt, undo));
-                let _ = self.tx.send(Input::Found(found));
+                let _ = self.tx.send(Input::Found(request, found));
             }
-            Effect::Work { cleared, attempt, undo } => {
+            Effect::Work { request, cleared, attempt, undo } => {
                 let job = self.job(cleared.step().clone(), attempt, undo);
-                let (tx, dir) = (self.tx.clone(), job.dir());
-                let task = tokio::spawn(async move {
-                    let _ = tx.send(Input::WorkEnded(work::perform(cleared, job).await));
-                });
-                self.working = Some((task, dir));
+                self.set_to_work(request, job, |job| Box::pin(work::perform(cleared, job)));
             }
-            Effect::Attach { step, attempt, undo } => {
+            Effect::Attach { request, step, attempt, undo } => {
                 let job = self.job(step, attempt, undo);
-                let (tx, dir) = (self.tx.clone(), job.dir());
-                let task = tokio::spawn(async move {
-                    let _ = tx.send(Input::WorkEnded(work::attach(job).await));
-                });
-                self.working = Some((task, dir));
+                self.set_to_work(request, job, |job| Box::pin(work::attach(job)));
             }
-            Effect::Stop { why } => self.command(|dir| work::stop(dir, &why)),
+            Effect::Stop { why } => self.stop(&why),
             Effect::Pause => self.command(work::pause),
             Effect::Continue => self.command(work::go_on),
-            Effect::Ask(question) => self.ask(question).await,
+            Effect::Ask(request, question) => self.ask(request, question).await,
+            Effect::Withdraw => self.withdraw(),
             Effect::Say(text) => self.desk.reporter.tell(&Notice::Message(text)),
             Effect::Soaking { step, elapsed_ms, wanted_ms } => self.desk.reporter.tell(&Notice::Soaking {
                 step,
@@ -188,15 +206,60 @@ impl Driver {
     }
 
     fn command(&self, act: impl FnOnce(&std::path::Path) -> Result<(), String>) {
-        if let Some((_, dir)) = &self.working
-            && let Err(why) = act(dir)
+        if let Some(working) = &self.working
+            && let Err(why) = act(&working.dir)
         {
             self.desk.reporter.tell(&Notice::Warning(why));
         }
     }
 
+    /// Work in a task of its own. One that breaks down has an unknown end, and not none.
+    fn set_to_work(
+        &mut self,
+        request: Number,
+        job: work::Job,
+        work: impl FnOnce(work::Job) -> futures::future::BoxFuture<'static, Ended>,
+    ) {
+        let (tx, dir, step) = (self.tx.clone(), job.dir(), job.step.clone());
+        let command = matches!(job.work(), Some(Work::Run(_)));
+        let work = AssertUnwindSafe(work(job)).catch_unwind();
+        let task = tokio::spawn(async move {
+            let ended = work.await.unwrap_or_else(|_| {
+                let why = "Holdpoint itself broke down while it was under way (a defect)".to_owned();
+                Ended::how(Ending::Unknown { why })
+            });
+            let _ = tx.send(Input::WorkEnded(request, ended));
+        });
+        self.working = Some(Working { request, step, task, dir, command });
+    }
+
+    /// Stops a command by its supervisor. Work of our own is broken off; what a server has made of it, nobody knows.
+    fn stop(&mut self, why: &str) {
+        match &self.working {
+            Some(working) if !working.command => {
+                working.task.abort();
+                let why = format!("{why}; a statement may have been under way");
+                let _ = self.tx.send(Input::WorkEnded(working.request, Ended::how(Ending::Unknown { why })));
+            }
+            _ => self.command(|dir| work::stop(dir, why)),
+        }
+    }
+
+    /// A value that does not fit into the runbook is no value: found out before it is on record.
+    fn came_to_an_end(&mut self, request: Number, ended: &mut Ended) {
+        let Some(working) = self.working.take_if(|working| working.request == request) else { return };
+        let Some(Ok(value)) = &ended.captured else { return };
+        let name = self.machine.plan().step(&working.step).and_then(|step| step.capture.clone());
+        let mut state = self.machine.state().clone();
+        state.captured.insert(name.unwrap_or_default(), value.clone());
+        if let Err(why) = (self.desk.rebind)(&state) {
+            ended.captured = Some(Err(why));
+        }
+    }
+
     fn append(&mut self, events: Vec<Event>) -> Option<Exit> {
         let captured = events.iter().any(|event| matches!(event, Event::Captured { .. }));
+        let events = events.into_iter().map(|event| scrub(event, &self.desk.cx.secrets)).collect();
         let now = self.desk.cx.world.clock.now();
         let epoch = self.desk.lease.epoch();
         match self.desk.journal.append(&self.desk.by, Some(epoch), now, events) {
@@ -207,10 +270,7 @@ impl Driver {
                 if !appended.foreign.is_empty() {
                     let _ = self.tx.send(Input::Foreign(appended.foreign));
                 }
-                if captured {
-                    self.rebind();
-                }
-                None
+                if captured { self.rebind() } else { None }
             }
             Err(error) => Some(self.lost(&error)),
         }
@@ -237,80 +297,71 @@ impl Driver {
 
     fn lost(&self, error: &AppendError) -> Exit {
         self.desk.reporter.tell(&Notice::Warning(error.to_string()));
-        if matches!(error, AppendError::Fenced { .. } | AppendError::NeedsLease) { Exit::Busy } else { Exit::Journal }
-    }
-
-    fn rebind(&mut self) {
-        match (self.desk.rebind)(self.machine.state()) {
-            Ok(runbook) => {
-                self.desk.cx.targets = Arc::new(runbook.targets.clone());
-                self.desk.tools.captured = self.machine.state().captured.clone();
-                self.machine.rebind(Plan::new(runbook));
-            }
-            Err(why) => self.desk.reporter.tell(&Notice::Warning(why)),
+        if matches!(error, AppendError::Fenced { .. } | AppendError::NeedsLease) {
+            Exit::Busy
+        } else {
+            Exit::Journal
         }
     }
 
-    fn measure(
-        &mut self, purpose: crate::journal::record::Purpose, step: StepId,
-        checks: Vec<super::plan::Placed>, prove: Vec<String>, blast: bool,
-    ) {
-        if purpose != crate::journal::record::Purpose::Invariant && !checks.is_empty() {
-            let titles = checks.iter().map(|(id, spec)| {
+    fn rebind(&mut self) -> Option<Exit> {
+        match (self.desk.rebind)(self.machine.state()) {
+            Ok(runbook) => {
+                let captured = self.machine.state().captured.clone();
+                self.desk.cx.targets = Arc::new(runbook.targets.clone());
+                let known = self.desk.cx.script_env.clone();
+                let more = captured.clone();
+                self.desk.cx.script_env = Arc::new(move |script| {
+                    let mut env = known(script);
+                    env.extend(more.clone());
+                    env
+                });
+                self.desk.tools.captured = captured;
+                self.machine.rebind(Plan::new(runbook));
+                None
+            }
+            Err(why) => {
+                // Later steps would run with a placeholder instead of the value.
+                self.desk.reporter.tell(&Notice::Warning(why));
+                Some(Exit::Failed)
+            }
+        }
+    }
+
+    fn measure(&mut self, survey: Survey) {
+        if survey.purpose != Purpose::Invariant && !survey.checks.is_empty() {
+            let titles = survey.checks.iter().map(|(id, spec)| {
                 let title = spec.common.title.clone().unwrap_or_else(|| crate::check::registry::title(spec));
                 (id.clone(), title)
             });
-            let checks = titles.collect();
-            self.desk.reporter.tell(&Notice::Measuring { step: step.clone(), purpose, checks });
+            let (step, purpose) = (survey.step.clone(), survey.purpose);
+            self.desk.reporter.tell(&Notice::Measuring { step, purpose, checks: titles.collect() });
         }
-        let destroys = self.machine.plan().step(&step).and_then(|s| s.destroys.clone()).filter(|_| blast);
         let (cx, tx, reporter) = (self.desk.cx.clone(), self.tx.clone(), self.desk.reporter.clone());
-        let copy = self.desk.folder.join("runbook.yaml");
+        let pace = self.pace.clone();
         self.tasks.retain(|task| !task.is_finished());
         self.tasks.push(tokio::spawn(async move {
-            let one = |(id, spec)| {
-                let (cx, reporter, step) = (&cx, &reporter, step.clone());
-                async move {
-                    let evidence = measure::measure(id, &spec, cx).await;
-                    reporter.tell(&Notice::Measured { step, purpose, evidence: evidence.clone() });
-                    evidence
-                }
-            };
-            let evidence = futures::future::join_all(checks.into_iter().map(one)).await;
-            let proofs = prove.into_iter().map(|name| {
-                let cx = &cx;
-                async move {
-                    let identity = match cx.target(&name) {
-                        Ok(target) => identify::identity(target).await,
-                        Err(why) => Err(why),
-                    };
-                    (name, identity)
-                }
-            });
-            let proved = futures::future::join_all(proofs).await.into_iter().collect();
-            let blast = match &destroys {
-                Some(destroys) => Some(blast::measure(destroys, &cx).await),
-                None => None,
-            };
-            let runbook_now = match tokio::fs::read(&copy).await {
-                Ok(bytes) => Digest::of(&bytes),
-                Err(_) => Digest::from("unreadable"),
-            };
-            let _ = tx.send(Input::Measured(Measured { purpose, step, evidence, proved, blast, runbook_now }));
+            let _ = tx.send(Input::Measured(survey::survey(survey, cx, pace, reporter).await));
         }));
     }
 
-    /// Prompts block, so they run beside the loop, one after the other.
-    async fn ask(&mut self, question: Question) {
-        let (operator, tx, turn) = (self.desk.operator.clone(), self.tx.clone(), self.questions.clone());
+    /// A prompt blocks, so it runs beside the loop. The question before it is withdrawn.
+    async fn ask(&mut self, request: Number, question: Question) {
+        self.withdraw();
+        let (operator, tx) = (self.desk.operator.clone(), self.tx.clone());
         if !operator.present() {
             let _ = operator.ask(&question).await;
             return;
         }
-        self.tasks.push(tokio::spawn(async move {
-            let _turn = turn.lock().await;
+        self.asking = Some(tokio::spawn(async move {
             let answer = operator.ask(&question).await;
-            let _ = tx.send(Input::Answer(answer));
+            let _ = tx.send(Input::Answer(request, answer));
         }));
+    }
+
+    fn withdraw(&mut self) {
+        if let Some(asking) = self.asking.take() {
+            asking.abort();
+        }
     }
 }

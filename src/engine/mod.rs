@@ -10,7 +10,9 @@ pub mod event;
 pub mod machine;
 pub mod plan;
 pub mod reverse;
+pub mod scrub;
 pub mod state;
+pub mod survey;
 pub mod work;
 
 pub use event::{Answer, Exit, Notice, Operator, Question, Reporter};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::base::{CheckId, StepId};
 use crate::check::{DataProof, ProofSource, registry};
+use crate::gate::Guard;
 use crate::runbook::graph::{self, Section};
 use crate::runbook::model::Work;
 use crate::runbook::{CheckSpec, Runbook, Step};
@@ -68,7 +69,9 @@ impl Plan {
     pub fn holding(&self, position: usize, begun: bool) -> Vec<(CheckId, CheckSpec, StepId)> {
         let next = self.runbook.steps.get(position).map(|step| step.id.as_str());
         let mut standing = self.standing(position);
-        standing.retain(|(_, spec, _)| !begun || spec.common.until.is_none() || spec.common.until.as_deref() != next);
+        standing.retain(|(_, spec, _)| {
+            !begun || spec.common.until.is_none() || spec.common.until.as_deref() != next
+        });
         standing
     }
 
@@ -92,6 +95,21 @@ impl Plan {
         names.sort();
         names.dedup();
         names
+    }
+
+    /// Targets whose identity is proved before the step is undone.
+    pub fn needs_undo(&self, id: &StepId) -> Vec<String> {
+        let sql =
+            self.step(id).and_then(|step| step.rollback.as_ref()).and_then(|rollback| rollback.sql.as_ref());
+        sql.map(|sql| sql.target.clone()).into_iter().collect()
+    }
+
+    /// A check as the gate needs it.
+    pub fn guard((id, spec): Placed) -> Guard {
+        let targets = registry::build(&spec).map(|check| check.targets()).unwrap_or_default();
+        let backups = (spec.kind == "backup_fresh").then(|| spec.params.get("path")).flatten();
+        let keeps = backups.and_then(|path| path.as_str()).map(str::to_owned).into_iter().collect();
+        Guard { id, targets, keeps }
     }
 
     /// The guards that prove the copy a destructive step relies on; `None` when no target goes.

@@ -6,9 +6,11 @@ use indexmap::IndexMap;
 use serde::Serialize;
 
 use crate::base::{CheckId, Digest, Moment, RunId, StepId};
-use crate::check::Evidence;
+use crate::check::{Evidence, Verdict};
+use crate::engine::event::action_word;
 use crate::journal::Line;
 use crate::journal::record::{Blocker, Decision, Ending, Event, LeaseHow};
+use crate::runbook::model::OnViolation;
 use crate::world::Identity;
 
 /// Where a step stands.
@@ -53,6 +55,19 @@ impl Status {
     }
 }
 
+/// How far undoing a step is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Undo {
+    /// It was not begun since the step was.
+    #[default]
+    No,
+    /// Begun, and not known to have ended.
+    Open,
+    /// It failed, which is known.
+    Failed,
+}
+
 /// One step.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct StepState {
@@ -74,6 +89,14 @@ pub struct StepState {
     pub soaked_ms: u64,
     /// What it left running.
     pub left_running: Vec<String>,
+    /// The value that it captures is on record, from this attempt.
+    pub captured: bool,
+    /// Its command is paused, because this check did not hold.
+    pub paused: Option<CheckId>,
+    /// How far undoing it is.
+    pub undo: Undo,
+    /// It was done when the machine ended without warning, and none of its postconditions was seen to hold since.
+    pub shaken: bool,
 }
 
 /// Who holds the run.
@@ -280,6 +303,10 @@ impl RunState {
             Event::Lease { operator, how, pid, pid_start, boot_id, .. } => {
                 self.epoch = epoch;
                 self.offer = None;
+                if self.holder.as_ref().is_some_and(|holder| !holder.released && holder.boot_id != *boot_id) {
+                    let done = self.steps.values_mut().filter(|step| step.status == Status::Done);
+                    done.for_each(|step| step.shaken = true);
+                }
                 self.holder = Some(Holder {
                     operator: operator.clone(),
                     by: by.to_owned(),
@@ -303,24 +330,37 @@ impl RunState {
                 self.pins.remove(target);
             }
             Event::Measured { evidence, .. } => {
+                if evidence.verdict() == Verdict::Pass
+                    && let Some((step, _)) = evidence.check.as_str().split_once(".post.")
+                    && let Some(state) = self.steps.get_mut(&StepId::from(step))
+                {
+                    state.shaken = false;
+                }
                 self.last.insert(evidence.check.clone(), evidence.clone());
             }
             Event::Held { step, blockers } => self.held = Some((step.clone(), blockers.clone())),
-            Event::Confirmed { .. } | Event::Violated { .. } | Event::Continued { .. } => {}
+            Event::Violated { step, check, action } => {
+                if action == action_word(OnViolation::Pause) {
+                    self.step_mut(step).paused = Some(check.clone());
+                }
+            }
+            Event::Continued { step } => self.step_mut(step).paused = None,
+            Event::Confirmed { .. } => {}
             Event::Permitted { permit, .. } => self.permits = self.permits.max(*permit),
             Event::Began { step, attempt, .. } => {
                 self.held = None;
-                let state = self.step_mut(step);
-                state.status = Status::Running;
-                state.attempts = *attempt;
-                state.began = Some(*at);
-                state.ended = None;
-                state.ending = None;
-                state.why = None;
-                state.left_running.clear();
+                // A new attempt has nothing of the one before: no captured value, no time watched, no undoing.
+                *self.step_mut(step) = StepState {
+                    status: Status::Running,
+                    attempts: *attempt,
+                    rollbacks: self.step(step).rollbacks,
+                    began: Some(*at),
+                    ..StepState::default()
+                };
             }
             Event::Ended { step, ending, left_running, .. } => {
                 let state = self.step_mut(step);
+                state.paused = None;
                 state.ended = Some(*at);
                 state.ending = Some(ending.clone());
                 state.left_running.clone_from(left_running);
@@ -355,7 +395,8 @@ impl RunState {
                 };
                 self.recorded.insert(name.clone(), recorded);
             }
-            Event::Captured { name, value, .. } => {
+            Event::Captured { step, name, value } => {
+                self.step_mut(step).captured = true;
                 self.captured.insert(name.clone(), value.clone());
             }
             Event::Observed { step, text } => self.remarks.push(remark(format!("{step}: {text}"))),
@@ -368,13 +409,19 @@ impl RunState {
                 let state = self.step_mut(step);
                 state.status = Status::RollingBack;
                 state.rollbacks = *attempt;
+                state.undo = Undo::Open;
             }
             Event::RollbackEnded { step, ending, .. } => {
                 if !ending.success() {
+                    let known = !matches!(ending, Ending::Unknown { .. });
+                    self.step_mut(step).undo = if known { Undo::Failed } else { Undo::Open };
                     self.settle(step, Status::InDoubt, Some(&format!("undoing it: {}", ending.describe())));
                 }
             }
-            Event::RolledBack { step } => self.settle(step, Status::RolledBack, None),
+            Event::RolledBack { step } => {
+                self.settle(step, Status::RolledBack, None);
+                self.step_mut(step).undo = Undo::No;
+            }
             Event::Abandoned { reason } => self.end = Some(End::Abandoned(reason.clone())),
             Event::Completed { .. } => self.end = Some(End::Completed),
         }
@@ -412,5 +459,6 @@ impl RunState {
         let state = self.step_mut(id);
         state.status = status;
         state.why = why.cloned();
+        state.shaken &= status != Status::Done;
     }
 }

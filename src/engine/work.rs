@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::event::{Notice, Reporter};
 use super::machine::{Ended, Found};
-use crate::base::{Digest, Moment, StepId};
+use crate::base::{Digest, Moment, RunId, StepId};
 use crate::check::{Context, data};
 use crate::gate::Cleared;
 use crate::journal::record::Ending;
@@ -68,6 +68,12 @@ impl Job {
         attempt_dir(&self.folder, &self.step, self.attempt, self.undo)
     }
 
+    /// What is done.
+    pub fn work(&self) -> Option<Work<'_>> {
+        let step = self.find()?;
+        if self.undo { step.rollback.as_ref()?.work() } else { step.work() }
+    }
+
     fn find(&self) -> Option<&Step> {
         self.runbook.steps.iter().find(|s| s.id == self.step.0)
     }
@@ -81,19 +87,23 @@ pub fn attempt_dir(folder: &Path, step: &StepId, attempt: u32, undo: bool) -> Pa
 
 /// Does the work that was cleared.
 pub async fn perform(cleared: Cleared, job: Job) -> Ended {
-    let Some(step) = job.find().filter(|step| step.key() == *cleared.step()).cloned() else {
-        return broken("the clearance is for another step".to_owned());
+    let run = RunId::from(job.tools.run.as_str());
+    let Some(step) = job.find().filter(|step| cleared.covers(&run, step, job.undo)).cloned() else {
+        let why = "it is not what was cleared; nothing ran".to_owned();
+        return Ended::how(Ending::NotStarted { why });
     };
     if !cleared.in_time(&job.cx.world.clock.now()) {
         let why = "its permit was no longer valid when it could begin; nothing ran".to_owned();
         return Ended { ending: Ending::NotStarted { why }, ..finished() };
     }
-    let work = if job.undo { step.rollback.as_ref().and_then(|r| r.work()) } else { step.work() };
-    match work {
+    match job.work() {
         Some(Work::Run(run)) => command(run, &step, &job).await,
         Some(Work::Sql(sql)) => statements(sql, &step, &job).await,
         Some(Work::Record(record)) => manifest(record, &job).await,
-        Some(Work::Manual(_) | Work::Soak(_)) | None => finished(),
+        // A person's work, and watching, have no executor: the machine never asks for them.
+        Some(Work::Manual(_) | Work::Soak(_)) | None => {
+            Ended::how(Ending::NotStarted { why: "there is nothing that could be run".to_owned() })
+        }
     }
 }
 
@@ -126,10 +136,10 @@ fn recent(dir: &Path) -> (u64, u64) {
 
 /// What became of a step that was begun.
 pub fn look(job: &Job) -> Found {
-    let found = job.find();
-    let work = found.and_then(|s| if job.undo { s.rollback.as_ref().and_then(|r| r.work()) } else { s.work() });
-    if !matches!(work, Some(Work::Run(_))) {
-        return Found::Lost { why: "the session ended while it was under way; nobody saw how it ended".to_owned() };
+    if !matches!(job.work(), Some(Work::Run(_))) {
+        return Found::Lost {
+            why: "the session ended while it was under way; nobody saw how it ended".to_owned(),
+        };
     }
     let dir = job.dir();
     match supervise::look(&dir, &job.cx.secrets) {
@@ -226,26 +236,34 @@ async fn command(run: &Run, step: &Step, job: &Job) -> Ended {
     }
 }
 
-/// A command of this step that may still run is never joined by a second one.
+/// A command of this step that may still run is never joined by a second one. Looked at is every attempt that left a
+/// folder, whatever its number.
 fn still_running(job: &Job) -> Option<String> {
-    for undo in [false, true] {
-        for attempt in 1..=job.attempt.max(1) + 64 {
-            if undo == job.undo && attempt >= job.attempt {
-                break;
+    let (own, steps) = (job.dir(), job.folder.join("steps"));
+    let entries = match std::fs::read_dir(&steps) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            return Some(format!("earlier attempts may still run: cannot read {}: {error}", steps.display()));
+        }
+    };
+    for dir in entries.flatten().map(|entry| entry.path()).filter(|dir| *dir != own) {
+        let name = dir.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let Some((step, attempt)) = name.split_once('.') else { continue };
+        if step != job.step.as_str() {
+            continue;
+        }
+        let what = match attempt.strip_prefix("undo-") {
+            Some(attempt) => format!("attempt {attempt} to undo it"),
+            None => format!("attempt {attempt}"),
+        };
+        match supervise::look(&dir, &job.cx.secrets) {
+            supervise::Found::Running { .. } => return Some(format!("{what} still runs")),
+            supervise::Found::Orphaned { processes, .. } => {
+                return Some(format!("{what} still runs: {}", processes.join(", ")));
             }
-            let dir = attempt_dir(&job.folder, &job.step, attempt, undo);
-            if !dir.exists() {
-                break;
-            }
-            let what = format!("attempt {attempt}{}", if undo { " to undo it" } else { "" });
-            match supervise::look(&dir, &job.cx.secrets) {
-                supervise::Found::Running { .. } => return Some(format!("{what} still runs")),
-                supervise::Found::Orphaned { processes, .. } => {
-                    return Some(format!("{what} still runs: {}", processes.join(", ")));
-                }
-                supervise::Found::Unclear { why } => return Some(format!("{what} may still run: {why}")),
-                _ => {}
-            }
+            supervise::Found::Unclear { why } => return Some(format!("{what} may still run: {why}")),
+            _ => {}
         }
     }
     None
@@ -286,13 +304,18 @@ async fn watch(job: &Job, limit: Option<Duration>, handle: Option<supervise::Han
         supervise::Found::Lost { why } | supervise::Found::Unclear { why } => {
             Ended { ending: Ending::Unknown { why }, ..finished() }
         }
-        _ => Ended { ending: Ending::Unknown { why: "its supervisor kept no record".to_owned() }, ..finished() },
+        _ => Ended {
+            ending: Ending::Unknown { why: "its supervisor kept no record".to_owned() },
+            ..finished()
+        },
     }
 }
 
 /// Until nothing of the command runs any more. A command that lost its supervisor is waited for, too.
 async fn until_gone(
-    handle: Option<supervise::Handle>, dir: &Path, secrets: &crate::base::redact::Redactor,
+    handle: Option<supervise::Handle>,
+    dir: &Path,
+    secrets: &crate::base::redact::Redactor,
 ) -> supervise::Found {
     let mut found = match handle {
         Some(mut handle) => handle.wait().await,
@@ -331,9 +354,13 @@ fn ended(record: ExitRecord, dir: &Path, capture: bool) -> Ended {
 
 /// The one line that a command printed.
 fn captured(dir: &Path) -> Result<String, String> {
-    let bytes = std::fs::read(dir.join("output.log")).map_err(|e| format!("its output cannot be read: {e}"))?;
+    use std::io::Read as _;
+    let cannot = |e: std::io::Error| format!("its output cannot be read: {e}");
+    let file = std::fs::File::open(dir.join("output.log")).map_err(cannot)?;
+    let mut bytes = Vec::new();
+    file.take(CAPTURE_LIMIT as u64 + 1).read_to_end(&mut bytes).map_err(cannot)?;
     if bytes.len() > CAPTURE_LIMIT {
-        return Err(format!("it is {} bytes long; at most {CAPTURE_LIMIT} can be captured", bytes.len()));
+        return Err(format!("it is longer than {CAPTURE_LIMIT} bytes"));
     }
     let text = String::from_utf8(bytes).map_err(|_| "it is not UTF-8 text".to_owned())?;
     let text = text.trim_end_matches('\n');
@@ -342,6 +369,9 @@ fn captured(dir: &Path) -> Result<String, String> {
     }
     if text.chars().any(char::is_control) {
         return Err("it printed more than one line, or control characters".to_owned());
+    }
+    if text.contains("[secret ") {
+        return Err("it printed a secret, and a secret is never stored".to_owned());
     }
     Ok(text.to_owned())
 }
@@ -355,6 +385,7 @@ async fn statements(sql: &Sql, step: &Step, job: &Job) -> Ended {
         application_name: format!("holdpoint {}", step.id),
         statement_timeout: step.timeout.map_or(Duration::ZERO, |t| t.0),
         read_only: false,
+        own_search_path: true,
         ..pg::Options::default()
     };
     if target.postgres.is_none() && target.cluster.is_none() {
@@ -422,7 +453,13 @@ pub fn manifest_path(folder: &Path, name: &str) -> PathBuf {
 }
 
 fn finished() -> Ended {
-    Ended { ending: Ending::Finished, output_bytes: 0, left_running: Vec::new(), captured: None, recorded: None }
+    Ended {
+        ending: Ending::Finished,
+        output_bytes: 0,
+        left_running: Vec::new(),
+        captured: None,
+        recorded: None,
+    }
 }
 
 fn broken(why: String) -> Ended {

@@ -79,7 +79,11 @@ impl Identity {
             }
             (Identity::Sqlite(was), Identity::Sqlite(is)) => {
                 compare("path", &was.path, &is.path);
-                compare("device and inode", &format!("{}:{}", was.device, was.inode), &format!("{}:{}", is.device, is.inode));
+                compare(
+                    "device and inode",
+                    &format!("{}:{}", was.device, was.inode),
+                    &format!("{}:{}", is.device, is.inode),
+                );
                 compare("host", &was.host, &is.host);
             }
             _ => compare("kind", &self.word(), &now.word()),
@@ -99,10 +103,30 @@ impl Identity {
     pub fn same_object(&self, other: &Identity) -> bool {
         match (self, other) {
             (Identity::Postgres(a), Identity::Postgres(b)) => {
-                a.system_identifier == b.system_identifier && a.data_directory == b.data_directory && a.host == b.host
+                a.system_identifier == b.system_identifier
+                    && a.data_directory == b.data_directory
+                    && a.host == b.host
             }
-            (Identity::Sqlite(a), Identity::Sqlite(b)) => (a.device, a.inode, &a.host) == (b.device, b.inode, &b.host),
+            (Identity::Sqlite(a), Identity::Sqlite(b)) => {
+                (a.device, a.inode, &a.host) == (b.device, b.inode, &b.host)
+            }
             _ => false,
+        }
+    }
+
+    /// Machine id of the host it was measured on; the server's address for a remote one.
+    pub fn host(&self) -> &str {
+        match self {
+            Identity::Postgres(pg) => &pg.host,
+            Identity::Sqlite(file) => &file.host,
+        }
+    }
+
+    /// Where it lies on that host: its data directory, or its file.
+    pub fn place(&self) -> &str {
+        match self {
+            Identity::Postgres(pg) => &pg.data_directory,
+            Identity::Sqlite(file) => &file.path,
         }
     }
 
@@ -119,7 +143,10 @@ impl Identity {
         match self {
             Identity::Postgres(pg) => format!(
                 "PostgreSQL {} at {}, port {}, system identifier {}",
-                pg.version / 10_000, pg.data_directory, pg.port, pg.system_identifier
+                pg.version / 10_000,
+                pg.data_directory,
+                pg.port,
+                pg.system_identifier
             ),
             Identity::Sqlite(file) => format!("SQLite file {} (inode {})", file.path, file.inode),
         }

@@ -4,9 +4,9 @@ use super::{Asked, Effect, Ended, Exit, Machine, Mode, Phase, Question};
 use crate::base::StepId;
 use crate::engine::event::Answer;
 use crate::engine::reverse;
-use crate::engine::state::Status;
+use crate::engine::state::{Status, Undo};
 use crate::gate::Cleared;
-use crate::journal::record::{Blocker, Event};
+use crate::journal::record::{Blocker, Event, Purpose};
 use crate::runbook::graph::Section;
 
 impl Machine {
@@ -23,15 +23,23 @@ impl Machine {
         let id = step.key();
         match self.state.status(&id) {
             Status::Running => {
-                let next = "wait for it, or stop it from the session that runs it; then go back".to_owned();
-                return self.refuse_back(&id, "it is running", next);
+                let next = format!(
+                    "`holdpoint resume {}` finds out what became of it; then go back",
+                    self.state.run
+                );
+                return self.refuse_back(&id, "it was begun and is not known to have ended", next);
             }
             Status::RollingBack => return self.look(&id, true),
+            Status::InDoubt if self.state.step(&id).undo == Undo::Open && !self.begun.contains(&id) => {
+                return self.unfinished_undo(&id);
+            }
             _ => {}
         }
         if step.rollback.is_some() && step.destroys.is_none() {
-            if self.present && !self.begun.contains(&id) {
+            let by_hand = step.rollback.as_ref().is_some_and(|rollback| rollback.manual.is_some());
+            if (self.present || by_hand) && !self.begun.contains(&id) {
                 self.ask(Asked::Undo(id.clone()), Question::Undo { step: id });
+                self.leave_unless_present(Exit::Waiting);
             } else {
                 self.undo(&id);
             }
@@ -53,7 +61,7 @@ impl Machine {
             next,
         };
         self.append(vec![Event::Held { step: step.clone(), blockers: vec![blocker.clone()] }]);
-        self.out.push(Effect::Ask(Question::Held { step: step.clone(), blockers: vec![blocker] }));
+        self.pose(Question::Held { step: step.clone(), blockers: vec![blocker] });
         self.leave(Exit::Held, "held");
     }
 
@@ -67,13 +75,27 @@ impl Machine {
         }
     }
 
+    /// The target that the undoing works on is proved before, as for any other work.
     fn undo(&mut self, id: &StepId) {
+        let needs = self.plan.needs_undo(id);
+        if needs.is_empty() {
+            return self.begin_undo(id);
+        }
+        self.phase = Phase::BeforeUndo(id.clone());
+        self.measure(Purpose::Precondition, id, Vec::new(), needs, false);
+    }
+
+    pub(super) fn undo_proved(&mut self, id: &StepId) {
+        let blockers = self.identity_blockers(&self.plan.needs_undo(id));
+        if blockers.is_empty() { self.begin_undo(id) } else { self.hold(id, blockers) }
+    }
+
+    fn begin_undo(&mut self, id: &StepId) {
         let Some(step) = self.plan.step(id).cloned() else { return };
         let Some(cleared) = Cleared::rollback(&step) else { return };
         let attempt = self.state.step(id).rollbacks + 1;
         self.append(vec![Event::RollbackBegan { step: id.clone(), attempt }]);
-        self.phase = Phase::Working { step: id.clone(), undo: true };
-        self.out.push(Effect::Work { cleared, attempt, undo: true });
+        self.set_to_work(id, cleared, attempt);
     }
 
     pub(super) fn undo_ended(&mut self, id: &StepId, ended: Ended) {
@@ -90,7 +112,7 @@ impl Machine {
             return self.choose();
         }
         self.phase = Phase::Undone(id.clone());
-        self.measure(crate::journal::record::Purpose::Postcondition, id, checks, Vec::new(), false);
+        self.measure(Purpose::Postcondition, id, checks, Vec::new(), false);
     }
 
     pub(super) fn undone(&mut self, id: &StepId, measured: &super::Measured) {

@@ -1,6 +1,6 @@
 //! Why work cannot go on: blockers made from evidence and identities, the same for every kind of hold point.
 
-use super::{Asked, Effect, Exit, Machine, Question};
+use super::{Asked, Exit, Machine, Question};
 use crate::base::StepId;
 use crate::check::{Evidence, Verdict};
 use crate::gate;
@@ -21,7 +21,9 @@ impl Machine {
     pub(super) fn identity_blockers(&self, targets: &[String]) -> Vec<Blocker> {
         let mut blockers = Vec::new();
         for name in targets {
-            if let Some(why) = self.unproved.get(name) {
+            let unseen = "it was not measured".to_owned();
+            let why = self.unproved.get(name).or(Some(&unseen).filter(|_| !self.proved.contains_key(name)));
+            if let Some(why) = why {
                 blockers.push(Blocker {
                     subject: "identity".to_owned(),
                     title: format!("Target `{name}` is the one this run began with"),
@@ -44,7 +46,7 @@ impl Machine {
         if self.present {
             self.ask(Asked::Held(step.clone()), question);
         } else {
-            self.out.push(Effect::Ask(question));
+            self.pose(question);
             self.answer_confirmed(step, Exit::Held, "held");
         }
     }
@@ -53,7 +55,11 @@ impl Machine {
     /// told everything that stands against it.
     pub(super) fn answer_confirmed(&mut self, at: &StepId, exit: Exit, why: &str) {
         let position = self.plan.position(at);
-        let later = self.given.confirm.keys().find(|step| self.plan.position(step) > position && self.destructive(step));
+        let later = self
+            .given
+            .confirm
+            .keys()
+            .find(|step| self.plan.position(step) > position && self.destructive(step));
         match later.cloned() {
             Some(step) => {
                 self.given.confirm.remove(&step);

@@ -3,6 +3,10 @@
 //! Effects are performed in the order given, and the first that fails ends the session: an effect that comes after an
 //! [`Effect::Append`] therefore never happens unless the record is on disk.
 //!
+//! Every request to the outside has a number, and its answer carries it. Only the answer to the request that the machine
+//! waits for counts: what comes late, twice, or for a question that is no longer open is dropped. At most one question is
+//! open at a time; a new one withdraws the one before.
+//!
 //! ```text
 //! choose → preconditions → [guards → confirmation → guards again → permit] → work → postconditions → done → choose
 //!              │                       │                                       │            │
@@ -11,8 +15,11 @@
 
 mod back;
 mod begin;
+mod guard;
 mod holds;
+mod input;
 mod review;
+mod start;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -22,166 +29,17 @@ mod work;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use input::{Effect, Ended, Found, Input, Measured, Number};
+
 use super::event::{Answer, Exit, Question};
-use super::plan::{Placed, Plan};
+use super::plan::Plan;
 use super::state::RunState;
 use crate::base::{CheckId, Digest, Moment, StepId};
 use crate::check::Evidence;
-use crate::gate::{Cleared, Confirmation};
+use crate::gate::Confirmation;
 use crate::journal::Line;
-use crate::journal::record::{Blast, Decision, Ending, Event, Purpose};
+use crate::journal::record::{Blast, Decision, Event, Purpose};
 use crate::world::Identity;
-
-/// What came of an [`Effect::Measure`].
-#[derive(Debug, Clone)]
-pub struct Measured {
-    /// Why it was measured.
-    pub purpose: Purpose,
-    /// The step it was measured for.
-    pub step: StepId,
-    /// What the checks saw.
-    pub evidence: Vec<Evidence>,
-    /// Identities of the targets asked for, or why one could not be proved.
-    pub proved: BTreeMap<String, Result<Identity, String>>,
-    /// What would go, when it was asked for.
-    pub blast: Option<Blast>,
-    /// Digest of the runbook in the run's folder, read again.
-    pub runbook_now: Digest,
-}
-
-/// How work ended, and what it left.
-#[derive(Debug, Clone)]
-pub struct Ended {
-    /// How.
-    pub ending: Ending,
-    /// Bytes of output kept.
-    pub output_bytes: u64,
-    /// What it left running.
-    pub left_running: Vec<String>,
-    /// What it printed, for a step with `capture`; an error says why that is no value.
-    pub captured: Option<Result<String, String>>,
-    /// The manifest it recorded: name, target, digest, tables, rows.
-    pub recorded: Option<(String, String, Digest, u64, u64)>,
-}
-
-/// What is found of a command that was begun and is not known to have ended.
-#[derive(Debug, Clone)]
-pub enum Found {
-    /// It still runs.
-    Running {
-        /// It is stopped by a signal: paused, not ended.
-        paused: bool,
-    },
-    /// It ended while nobody watched; the supervisor kept how.
-    Ended(Ended),
-    /// It was never started.
-    NeverStarted,
-    /// Nobody knows.
-    Lost {
-        /// What is known.
-        why: String,
-    },
-}
-
-/// Something that happened outside.
-#[derive(Debug)]
-pub enum Input {
-    /// The driver is ready. `resumed`: not the first session of this run. `rebooted`: the machine was restarted while
-    /// somebody held the run.
-    Start {
-        /// Not the first session.
-        resumed: bool,
-        /// Unclean end of the machine.
-        rebooted: bool,
-    },
-    /// A measurement is complete.
-    Measured(Measured),
-    /// What was found of a command.
-    Found(Found),
-    /// Work ended.
-    WorkEnded(Ended),
-    /// The operator answered.
-    Answer(Answer),
-    /// Time passed; comes several times a second while work is under way.
-    Tick,
-    /// SIGINT.
-    Interrupt,
-    /// SIGTERM or SIGHUP: leave now, without asking; a running command goes on.
-    Leave,
-    /// Somebody else wrote to the journal.
-    Foreign(Vec<Line>),
-}
-
-/// Something to be done outside, in order.
-#[derive(Debug)]
-pub enum Effect {
-    /// Put on record, durably, before anything that follows.
-    Append(Vec<Event>),
-    /// Measure checks, prove identities, and, for a destructive step, what would go.
-    Measure {
-        /// Why.
-        purpose: Purpose,
-        /// For which step.
-        step: StepId,
-        /// The checks.
-        checks: Vec<Placed>,
-        /// Targets whose identity is to be proved.
-        prove: Vec<String>,
-        /// Whether what would go is to be measured.
-        blast: bool,
-    },
-    /// Find out what became of a step's command.
-    Look {
-        /// The step.
-        step: StepId,
-        /// Which attempt.
-        attempt: u32,
-        /// The undoing of it, rather than the step.
-        undo: bool,
-    },
-    /// Do the step's work. The token cannot be made without the gate.
-    Work {
-        /// Clearance.
-        cleared: Cleared,
-        /// Which attempt.
-        attempt: u32,
-        /// Undo the step, rather than do it.
-        undo: bool,
-    },
-    /// Watch a command that runs already.
-    Attach {
-        /// The step.
-        step: StepId,
-        /// Which attempt.
-        attempt: u32,
-        /// The undoing of it.
-        undo: bool,
-    },
-    /// Stop the running command: TERM, grace, KILL.
-    Stop {
-        /// Why.
-        why: String,
-    },
-    /// Pause the running command.
-    Pause,
-    /// Let it go on.
-    Continue,
-    /// Ask the operator.
-    Ask(Question),
-    /// Tell the operator.
-    Say(String),
-    /// How far a soak is, in milliseconds: watched, wanted.
-    Soaking {
-        /// The step.
-        step: StepId,
-        /// Watched.
-        elapsed_ms: u64,
-        /// Wanted.
-        wanted_ms: u64,
-    },
-    /// End the session.
-    Leave(Exit),
-}
 
 /// Which way the run is driven.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -216,6 +74,7 @@ enum Phase {
     Postconditions(StepId),
     Review(StepId),
     Asking(Asked),
+    BeforeUndo(StepId),
     Undone(StepId),
     Closing,
     Left,
@@ -226,20 +85,12 @@ enum Asked {
     Environment,
     Begin(StepId),
     Manual(StepId),
+    ByHand { step: StepId, undo: bool },
     Confirm(StepId),
     Held(StepId),
     Failed(StepId),
     Doubt(StepId),
     Undo(StepId),
-}
-
-/// A question that is open while work goes on behind it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Overlay {
-    /// Ctrl-C.
-    Interrupted,
-    /// An invariant paused the command.
-    Paused,
 }
 
 /// The machine.
@@ -254,7 +105,11 @@ pub struct Machine {
     me: String,
     phase: Phase,
     question: Option<Question>,
-    overlay: Option<Overlay>,
+    overlay: Option<Question>,
+    requests: Number,
+    awaiting: Option<Number>,
+    open: Option<Number>,
+    epoch: u64,
     now: Moment,
     epoch_began: Moment,
     fresh: BTreeMap<CheckId, Evidence>,
@@ -287,6 +142,7 @@ impl Machine {
             .as_ref()
             .filter(|name| plan.runbook.environments.get(*name).is_some_and(|e| e.protected))
             .cloned();
+        let epoch = state.epoch;
         Machine {
             plan,
             state,
@@ -298,6 +154,10 @@ impl Machine {
             phase: Phase::Fresh,
             question: None,
             overlay: None,
+            requests: 0,
+            awaiting: None,
+            open: None,
+            epoch,
             now,
             epoch_began: now,
             fresh: BTreeMap::new(),
@@ -340,16 +200,31 @@ impl Machine {
 
     fn dispatch(&mut self, input: Input) {
         match input {
-            Input::Start { resumed, rebooted } => self.start(resumed, rebooted),
+            Input::Start { resumed } => self.start(resumed),
             Input::Measured(measured) => self.measured(measured),
-            Input::Found(found) => self.found(found),
-            Input::WorkEnded(ended) => self.work_ended(ended),
-            Input::Answer(answer) => self.answer(answer),
+            Input::Found(request, found) if self.awaited(request) => self.found(found),
+            Input::WorkEnded(request, ended) if self.awaited(request) => self.work_ended(ended),
+            Input::Answer(request, answer) if self.open == Some(request) => {
+                self.open = None;
+                self.answer(answer);
+            }
+            Input::Found(..) | Input::WorkEnded(..) | Input::Answer(..) => {}
             Input::Tick => self.tick(),
             Input::Interrupt => self.interrupt(),
             Input::Leave => self.leave(Exit::Interrupted, "interrupted"),
             Input::Foreign(lines) => self.foreign(&lines),
         }
+    }
+
+    /// The number of the next request.
+    fn request(&mut self) -> Number {
+        self.requests += 1;
+        self.requests
+    }
+
+    /// True for the answer that the machine waits for; it waits for it no longer.
+    fn awaited(&mut self, request: Number) -> bool {
+        self.awaiting.take_if(|awaited| *awaited == request).is_some()
     }
 
     fn append(&mut self, events: Vec<Event>) {
@@ -360,13 +235,35 @@ impl Machine {
         self.out.push(Effect::Append(events));
     }
 
+    /// Asks what to do next; nothing else is under way.
     fn ask(&mut self, asked: Asked, question: Question) {
         self.phase = Phase::Asking(asked);
+        self.awaiting = None;
+        self.overlay = None;
         self.question = Some(question.clone());
-        // While another question is open, this one waits for its answer: it is asked once, by `reask`.
-        if self.overlay.is_none() {
-            self.out.push(Effect::Ask(question));
-        }
+        self.pose(question);
+    }
+
+    /// Asks something while work goes on.
+    fn ask_meanwhile(&mut self, question: Question) {
+        self.overlay = Some(question.clone());
+        self.pose(question);
+    }
+
+    /// Puts a question on the screen; it takes the place of one that is open.
+    fn pose(&mut self, question: Question) {
+        let request = self.request();
+        self.open = Some(request);
+        self.out.push(Effect::Ask(request, question));
+    }
+
+    /// Work begins or has ended: what was measured before is no evidence of how things are now.
+    fn void_evidence(&mut self) {
+        self.fresh.clear();
+        self.proved.clear();
+        self.unproved.clear();
+        self.blast = None;
+        self.confirmed = None;
     }
 
     fn leave(&mut self, exit: Exit, why: &str) {
@@ -379,7 +276,13 @@ impl Machine {
         for line in lines {
             self.state.apply(line);
         }
-        if self.state.end.is_some() {
+        if self.state.epoch != self.epoch {
+            // Another driver: nothing may be written any more, and nothing done.
+            self.phase = Phase::Left;
+            let by = self.state.holder.as_ref().map_or("somebody else", |holder| holder.by.as_str());
+            self.out.push(Effect::Say(format!("{by} has taken the run over; this session ends.")));
+            self.out.push(Effect::Leave(Exit::Busy));
+        } else if self.state.end.is_some() {
             self.out.push(Effect::Say("The run was ended by somebody else.".to_owned()));
             self.leave(Exit::Waiting, "ended elsewhere");
         } else if self.state.offer.is_some() {
@@ -392,13 +295,12 @@ impl Machine {
 
     fn interrupt(&mut self) {
         match &self.phase {
-            Phase::Working { step, .. } if self.present && self.overlay.is_none() => {
-                self.overlay = Some(Overlay::Interrupted);
+            _ if self.overlay.is_some() => {}
+            Phase::Working { step, .. } if self.present => {
                 let running = Some(step.clone());
-                self.out.push(Effect::Ask(Question::Interrupted { running }));
+                self.ask_meanwhile(Question::Interrupted { running });
             }
             Phase::Asking(_) if self.present => {}
-            _ if self.overlay.is_some() => {}
             _ => self.leave(Exit::Interrupted, "interrupted"),
         }
     }
@@ -409,7 +311,7 @@ impl Machine {
             Answer::Note(text) => {
                 self.append(vec![Event::Note { text }]);
                 if let Some(question) = self.question.clone() {
-                    self.out.push(Effect::Ask(question));
+                    self.pose(question);
                 }
                 None
             }
@@ -428,8 +330,8 @@ impl Machine {
     }
 
     fn answer(&mut self, answer: Answer) {
-        if let Some(overlay) = self.overlay.take() {
-            return self.overlay_answer(overlay, answer);
+        if let Some(question) = self.overlay.take() {
+            return self.overlay_answer(question, answer);
         }
         let Phase::Asking(asked) = self.phase.clone() else { return };
         let Some(answer) = self.common_answer(answer) else { return };
@@ -437,6 +339,7 @@ impl Machine {
             Asked::Environment => self.environment_answer(&answer),
             Asked::Begin(step) => self.begin_answer(&step, &answer),
             Asked::Manual(step) => self.manual_answer(&step, answer),
+            Asked::ByHand { step, undo } => self.by_hand_answer(&step, undo, answer),
             Asked::Confirm(step) => self.confirm_answer(&step, answer),
             Asked::Held(_) => self.held_answer(&answer),
             Asked::Failed(step) | Asked::Doubt(step) => self.review_answer(&step, answer),
@@ -448,6 +351,9 @@ impl Machine {
         if measured.purpose == Purpose::Invariant {
             return self.invariants_measured(measured);
         }
+        if !self.awaited(measured.request) {
+            return;
+        }
         self.absorb(&measured);
         match self.phase.clone() {
             Phase::WalkDown => self.walked_down(&measured),
@@ -456,6 +362,7 @@ impl Machine {
             Phase::Reguard { step, round } => self.reguarded(&step, round),
             Phase::Postconditions(step) => self.postconditions_measured(&step, &measured),
             Phase::Review(step) => self.reviewed(&step, &measured),
+            Phase::BeforeUndo(step) => self.undo_proved(&step),
             Phase::Undone(step) => self.undone(&step, &measured),
             Phase::Closing => self.closed(&measured),
             _ => {}
@@ -476,7 +383,7 @@ impl Machine {
             pin(&self.state, &seen.target, &seen.identity);
         }
         for (target, identity) in &measured.proved {
-            if let Ok(identity) = identity {
+            if let Ok((identity, _)) = identity {
                 pin(&self.state, target, identity);
             }
         }
@@ -487,9 +394,9 @@ impl Machine {
         }
         for (target, identity) in &measured.proved {
             match identity {
-                Ok(identity) => {
+                Ok(proved) => {
                     self.unproved.remove(target);
-                    self.proved.insert(target.clone(), (identity.clone(), self.now));
+                    self.proved.insert(target.clone(), proved.clone());
                 }
                 Err(why) => {
                     self.proved.remove(target);

@@ -3,7 +3,7 @@
 use super::{Asked, Effect, Exit, Machine, Measured, Phase, Question};
 use crate::base::StepId;
 use crate::engine::event::Answer;
-use crate::engine::state::Status;
+use crate::engine::state::{Status, Undo};
 use crate::journal::record::{Blocker, Decision, Event, Purpose};
 use crate::runbook::graph::Section;
 use crate::runbook::model::Rerun;
@@ -19,30 +19,40 @@ impl Machine {
         }
     }
 
-    /// Measures a step's postconditions again before anybody decides anything about it.
+    /// Measures a step's postconditions again before anybody decides anything about it: those that still have to hold.
     pub(super) fn review(&mut self, step: &StepId) {
         self.phase = Phase::Review(step.clone());
-        let checks = self.plan.checks(step, Section::Post);
+        let checks = self.plan.checks(step, Section::Post).into_iter();
+        let over = |until: &String| self.touched(&StepId::from(until.as_str()));
+        let checks = checks.filter(|(_, spec)| !spec.common.until.as_ref().is_some_and(over)).collect();
         self.measure(Purpose::Postcondition, step, checks, Vec::new(), false);
+    }
+
+    /// True for a step that was begun, and not undone since.
+    fn touched(&self, step: &StepId) -> bool {
+        !matches!(self.state.status(step), Status::Pending | Status::RolledBack)
     }
 
     pub(super) fn reviewed(&mut self, step: &StepId, measured: &Measured) {
         let blockers = self.blockers(&measured.evidence, |e| self.is_advisory(e));
         let state = self.state.step(step);
-        let measured_well = blockers.is_empty() && !measured.evidence.is_empty();
+        // What is only advisory shows nothing about whether it is done.
+        let nothing_measured = measured.evidence.iter().all(|e| self.is_advisory(e));
+        let measured_well = blockers.is_empty() && !nothing_measured && self.has_captured(step);
         let ended_well = state.ending.as_ref().is_some_and(|ending| ending.success());
         if measured_well && ended_well && state.status != Status::InDoubt {
             self.append(vec![Event::Done { step: step.clone() }]);
             return self.choose();
         }
-        let may_finish = measured_well || (state.status == Status::InDoubt && measured.evidence.is_empty());
+        let on_their_word = state.status == Status::InDoubt && nothing_measured && self.has_captured(step);
+        let may_finish = measured_well || on_their_word;
         match self.given.decide.remove(step) {
             Some((Decision::Done, reason)) if may_finish => return self.decide(step, Decision::Done, reason),
             Some((Decision::Again, reason)) if self.may_rerun(step) => {
                 return self.decide(step, Decision::Again, reason);
             }
             Some((Decision::Done, _)) => self.out.push(Effect::Say(format!(
-                "`{step}` cannot be declared done: its postconditions do not pass."
+                "`{step}` cannot be declared done: what it should have left is not there."
             ))),
             Some((Decision::Again, _)) => {
                 self.out.push(Effect::Say(format!("`{step}` says `rerun: never`: it cannot be run again.")));
@@ -99,11 +109,9 @@ impl Machine {
         match answer {
             Answer::Measure | Answer::Go => self.review(step),
             Answer::Again(reason) if self.may_rerun(step) => self.decide(step, Decision::Again, reason),
-            Answer::Finished(reason) if self.provable(step) => self.decide(step, Decision::Done, reason),
-            Answer::Finished(_) => {
-                self.out.push(Effect::Say(
-                    "It cannot be declared done: its postconditions do not pass.".to_owned(),
-                ));
+            Answer::Finished(reason) => {
+                // The question may have stood for hours: it is measured again before the word counts.
+                self.given.decide.insert(step.clone(), (Decision::Done, reason));
                 self.review(step);
             }
             Answer::Again(_) => {
@@ -123,22 +131,18 @@ impl Machine {
         self.choose();
     }
 
-    /// True when a person may say that it is done: what can be measured passes, in this session.
-    fn provable(&self, step: &StepId) -> bool {
-        let checks = self.plan.checks(step, Section::Post);
-        let gating: Vec<_> = checks.iter().filter(|(_, spec)| !spec.common.advisory).collect();
-        let evidence: Vec<_> = gating.iter().filter_map(|(id, _)| self.fresh.get(id).cloned()).collect();
-        let complete = evidence.len() == gating.len() && self.blockers(&evidence, |_| false).is_empty();
-        complete && (!gating.is_empty() || self.state.status(step) == Status::InDoubt)
-    }
-
     fn may_rerun(&self, step: &StepId) -> bool {
         self.plan.step(step).is_some_and(|s| s.rerun != Rerun::Never)
     }
 
-    /// `rerun: safe` work is repeated without asking: once a session, and never work that destroys.
+    /// `rerun: safe` work is repeated without asking: once a session, never work that destroys, and not out of its order,
+    /// when later steps have been begun on top of it.
     fn repeats_itself(&self, step: &StepId) -> bool {
         let safe = self.plan.step(step).is_some_and(|s| s.rerun == Rerun::Safe && s.destroys.is_none());
-        safe && self.inherited.contains(step) && !self.retried.contains(step)
+        let later = self.plan.runbook.steps.iter().skip(self.plan.position(step) + 1);
+        safe && self.inherited.contains(step)
+            && !self.retried.contains(step)
+            && self.state.step(step).undo == Undo::No
+            && !later.into_iter().any(|s| self.touched(&s.key()))
     }
 }

@@ -8,9 +8,11 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::json;
 
+mod scripted;
+
 use super::*;
 use crate::check::{Outcome, Seen, Verdict};
-use crate::journal::record::{BlastItem, LeaseHow};
+use crate::journal::record::{BlastItem, Ending, LeaseHow};
 use crate::runbook::Runbook;
 use crate::world::identity::PostgresIdentity;
 
@@ -82,6 +84,13 @@ struct World {
     rows: u64,
     /// What the last measurement of each check in this session said, kept apart from the machine.
     seen: BTreeMap<CheckId, (Verdict, u64, Vec<Seen>)>,
+    /// When, counted in things that happened; and when work last ended.
+    when: BTreeMap<CheckId, u64>,
+    happened: u64,
+    worked: u64,
+    /// Inputs of earlier requests, to be sent once more.
+    old: Vec<Input>,
+    asked: Number,
     jumps: u64,
     shown: Option<Blast>,
     typed: bool,
@@ -108,13 +117,25 @@ impl World {
             outcome = outcome.on("old", identity("old", other)).on("new", identity("new", 0));
         }
         self.seen.insert(id.clone(), (verdict, self.now.boot_ms, outcome.seen.clone()));
-        Evidence { check: id, kind: kind.to_owned(), title: "t".to_owned(), outcome, at: self.now, took_ms: 1 }
+        self.when.insert(id.clone(), self.happened);
+        Evidence {
+            check: id,
+            kind: kind.to_owned(),
+            title: "t".to_owned(),
+            outcome,
+            at: self.now,
+            took_ms: 1,
+        }
     }
 
     fn blast(&mut self, turn: &Turn) -> Blast {
         self.rows += u64::from(turn.grow);
-        let item =
-            BlastItem { kind: "database".to_owned(), name: "synapse".to_owned(), bytes: Some(1), rows: Some(self.rows) };
+        let item = BlastItem {
+            kind: "database".to_owned(),
+            name: "synapse".to_owned(),
+            bytes: Some(1),
+            rows: Some(self.rows),
+        };
         Blast {
             items: vec![item],
             identity: Some(identity("old", 0)),
@@ -126,6 +147,7 @@ impl World {
 
     /// What the outside makes of one effect.
     fn respond(&mut self, machine: &Machine, effect: Effect, turn: &Turn) -> Option<Input> {
+        self.happened += 1;
         match effect {
             Effect::Append(events) => {
                 for event in events {
@@ -136,6 +158,8 @@ impl World {
                         Event::Ended { step, ending: Ending::NotStarted { .. }, .. } => {
                             *self.allowed.entry(step).or_default() += 1;
                         }
+                        Event::Ended { .. } => self.worked = self.happened,
+                        Event::Completed { .. } => self.assert_holds(&WANTED_AT_THE_END),
                         Event::Confirmed { blast, text, .. } => {
                             assert_eq!(text, "old");
                             self.shown = Some(blast);
@@ -146,79 +170,131 @@ impl World {
                 }
                 None
             }
-            Effect::Measure { purpose, step, checks, prove, blast } => {
+            Effect::Measure { request, purpose, step, checks, prove, blast } => {
                 let evidence =
                     checks.iter().map(|(id, spec)| self.evidence(id.clone(), &spec.kind, turn)).collect();
                 let proved = prove
                     .into_iter()
                     .map(|name| {
                         let other = u64::from(turn.instance == 1);
-                        (name.clone(), if turn.instance == 2 { Err("gone".to_owned()) } else { Ok(identity(&name, other)) })
+                        (
+                            name.clone(),
+                            if turn.instance == 2 {
+                                Err("gone".to_owned())
+                            } else {
+                                Ok((identity(&name, other), self.now))
+                            },
+                        )
                     })
                     .collect();
                 let blast = blast.then(|| self.blast(turn));
                 let runbook_now = Digest::from(if turn.tampered { "other" } else { "digest" });
-                Some(Input::Measured(Measured { purpose, step, evidence, proved, blast, runbook_now }))
+                Some(Input::Measured(Measured {
+                    request,
+                    purpose,
+                    step,
+                    evidence,
+                    proved,
+                    blast,
+                    runbook_now,
+                }))
             }
-            Effect::Work { cleared, .. } => {
+            Effect::Work { request, cleared, .. } => {
                 let step = cleared.step().clone();
                 if !cleared.in_time(&self.now) {
                     let ending = Ending::NotStarted { why: "late".to_owned() };
-                    return Some(Input::WorkEnded(Ended { ending, ..ended(turn) }));
+                    return Some(Input::WorkEnded(request, Ended { ending, ..ended(turn) }));
                 }
                 *self.begun.entry(step.clone()).or_default() += 1;
                 let (begun, allowed) = (self.begun[&step], self.allowed.get(&step).copied().unwrap_or(0));
-                assert!(begun <= allowed + 1, "{step} was begun {begun} times, repetitions allowed: {allowed}");
+                assert!(
+                    begun <= allowed + 1,
+                    "{step} was begun {begun} times, repetitions allowed: {allowed}"
+                );
                 if step.as_str() == "drop" {
                     self.destroyed += 1;
                     self.assert_proved(machine, cleared.permit().expect("a permit"));
                 }
-                Some(Input::WorkEnded(ended(turn)))
+                Some(Input::WorkEnded(request, ended(turn)))
             }
-            Effect::Attach { .. } => Some(Input::WorkEnded(ended(turn))),
-            Effect::Look { .. } => Some(Input::Found(match turn.ending {
-                0 => Found::Lost { why: "?".to_owned() },
-                1 => Found::NeverStarted,
-                2 => Found::Running { paused: turn.verdict < 6 },
-                _ => Found::Ended(ended(turn)),
-            })),
-            Effect::Ask(_) => Some(Input::Answer(match turn.answer {
-                0 => Answer::Quit,
-                1 => Answer::Typed("wrong".to_owned()),
-                2 => Answer::Again("because".to_owned()),
-                3 => Answer::Finished("because".to_owned()),
-                4 => Answer::Measure,
-                5 => Answer::Note("n".to_owned()),
-                6 => Answer::Stop,
-                7..=9 => Answer::Go,
-                _ => Answer::Typed("old".to_owned()),
-            })),
-            Effect::Stop { .. } | Effect::Pause | Effect::Continue | Effect::Say(_) | Effect::Soaking { .. } => None,
+            Effect::Attach { request, .. } => Some(Input::WorkEnded(request, ended(turn))),
+            Effect::Look { request, .. } => Some(Input::Found(
+                request,
+                match turn.ending {
+                    0 => Found::Lost { why: "?".to_owned() },
+                    1 => Found::NeverStarted,
+                    2 => Found::Running { paused: turn.verdict < 6 },
+                    _ => Found::Ended(ended(turn)),
+                },
+            )),
+            Effect::Ask(request, _) => Some(Input::Answer(
+                std::mem::replace(&mut self.asked, request).max(request),
+                match turn.answer {
+                    0 => Answer::Quit,
+                    1 => Answer::Typed("wrong".to_owned()),
+                    2 => Answer::Again("because".to_owned()),
+                    3 => Answer::Finished("because".to_owned()),
+                    4 => Answer::Measure,
+                    5 => Answer::Note("n".to_owned()),
+                    6 => Answer::Stop,
+                    7..=9 => Answer::Go,
+                    _ => Answer::Typed("old".to_owned()),
+                },
+            )),
+            Effect::Stop { .. }
+            | Effect::Pause
+            | Effect::Continue
+            | Effect::Say(_)
+            | Effect::Soaking { .. }
+            | Effect::Withdraw => None,
             Effect::Leave(_) => None,
+        }
+    }
+
+    /// What should hold holds, measured in this session and after everything that was done.
+    fn assert_holds(&self, wanted: &[&str]) {
+        for wanted in wanted {
+            let id = CheckId::from(*wanted);
+            let (verdict, ..) = self.seen.get(&id).unwrap_or_else(|| panic!("{wanted} was not measured"));
+            assert_eq!(*verdict, Verdict::Pass, "{wanted}");
+            assert!(self.when[&id] > self.worked, "{wanted} was measured before the last work");
         }
     }
 
     /// The oracle: written apart from the gate, from what the world itself handed out.
     fn assert_proved(&self, machine: &Machine, permit: &crate::gate::Permit) {
         let state = machine.state();
-        for wanted in ["stop.post.file", "copy.post.data_matches", "tell.post.file", "drop.pre.backup_fresh"] {
+        for wanted in ["stop.post.file", "copy.post.data_matches", "tell.post.file", "drop.pre.backup_fresh"]
+        {
             let id = CheckId::from(wanted);
             assert!(permit.guards().contains(&id), "{wanted} does not guard");
             let (verdict, at, seen) = &self.seen[&id];
             assert_eq!(*verdict, Verdict::Pass, "{wanted}");
             assert!(self.now.boot_ms - at <= 60_000, "{wanted} is stale");
+            assert!(self.when[&id] > self.worked, "{wanted} was measured before the last work");
             for seen in seen {
-                assert_eq!(state.pins.get(&seen.target), Some(&seen.identity), "{wanted} measured on another target");
+                assert_eq!(
+                    state.pins.get(&seen.target),
+                    Some(&seen.identity),
+                    "{wanted} measured on another target"
+                );
             }
         }
         for step in ["stop", "copy", "tell"] {
-            assert_eq!(state.status(&StepId::from(step)), crate::engine::state::Status::Done, "{step} is not done");
+            assert_eq!(
+                state.status(&StepId::from(step)),
+                crate::engine::state::Status::Done,
+                "{step} is not done"
+            );
         }
         assert!(self.typed, "nobody typed the text");
         let shown = self.shown.as_ref().expect("a list was shown");
         assert!(self.rows <= shown.items[0].rows.unwrap_or(0), "more would go than was shown");
     }
 }
+
+const WANTED_AT_THE_END: [&str; 5] =
+    ["stop.post.file", "copy.post.data_matches", "tell.post.file", "drop.post.file", "end.post.file"];
 
 fn ended(turn: &Turn) -> Ended {
     let ending = match turn.ending {
@@ -266,7 +342,10 @@ fn lease(state: &mut RunState, epoch: u64, now: Moment) {
 }
 
 pub(super) fn moment(ms: u64) -> Moment {
-    Moment { wall: Timestamp::from_millisecond(1_700_000_000_000 + ms as i64).unwrap(), boot_ms: 1_000_000 + ms }
+    Moment {
+        wall: Timestamp::from_millisecond(1_700_000_000_000 + ms as i64).unwrap(),
+        boot_ms: 1_000_000 + ms,
+    }
 }
 
 /// Plays turns over as many sessions as they give; returns the world and the last state.
@@ -275,6 +354,11 @@ fn play(turns: &[Turn], present: bool) -> (World, RunState) {
         now: moment(0),
         rows: 10,
         seen: BTreeMap::new(),
+        when: BTreeMap::new(),
+        happened: 0,
+        worked: 0,
+        old: Vec::new(),
+        asked: 0,
         jumps: 0,
         shown: None,
         typed: false,
@@ -293,10 +377,11 @@ fn play(turns: &[Turn], present: bool) -> (World, RunState) {
         }
         lease(&mut state, sessions, world.now);
         world.seen.clear();
+        world.old.clear();
         world.typed = false;
         let plan = Plan::new(runbook());
         let mut machine = Machine::new(plan, state.clone(), Mode::Forward, present, given, "a@h", world.now);
-        let mut inputs = vec![Input::Start { resumed: sessions > 1, rebooted: false }];
+        let mut inputs = vec![Input::Start { resumed: sessions > 1 }];
         while let Some(input) = (!inputs.is_empty()).then(|| inputs.remove(0)) {
             let effects = machine.step(input, world.now);
             let mut recorded = false;
@@ -315,12 +400,19 @@ fn play(turns: &[Turn], present: bool) -> (World, RunState) {
                 let wall = if turn.jump { wall + 540_000 } else { wall };
                 world.jumps += u64::from(turn.jump);
                 world.now.wall = Timestamp::from_millisecond(wall).unwrap();
-                inputs.extend(world.respond(&machine, effect, turn));
+                let answer = world.respond(&machine, effect, turn);
+                world.old.extend(answer.clone());
+                inputs.extend(answer);
                 match turn.extra {
                     0 => inputs.push(Input::Interrupt),
                     1 => inputs.push(Input::Tick),
                     2 if turn.ending == 0 => inputs.push(Input::Leave),
-                    3 => inputs.push(Input::Answer(Answer::Typed("old".to_owned()))),
+                    3 => inputs.push(Input::Answer(world.asked, Answer::Typed("old".to_owned()))),
+                    5 | 6 if !world.old.is_empty() => {
+                        // Something late, or something that comes twice.
+                        let nth = usize::from(turn.answer) * 7 % world.old.len();
+                        inputs.push(world.old[nth].clone());
+                    }
                     4 if turn.answer == 0 => {
                         // The engine is killed here; the next session folds what was on record.
                         break;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Effect, Ended, Exit, Machine, Measured, Overlay, Phase, Question};
+use super::{Effect, Ended, Exit, Machine, Measured, Number, Phase, Question};
 use crate::base::{CheckId, Moment, StepId};
 use crate::check::{Evidence, Verdict};
 use crate::engine::event::{Answer, action_word};
@@ -24,6 +24,7 @@ struct One {
     due: Option<Moment>,
     unknown_since: Option<Moment>,
     last: Option<Verdict>,
+    seen: Option<Evidence>,
     recorded: Option<Moment>,
     alerted: bool,
 }
@@ -33,9 +34,9 @@ struct One {
 pub(super) struct Watch {
     checks: Vec<Placed>,
     each: BTreeMap<CheckId, One>,
-    measuring: bool,
+    measuring: Option<Number>,
     /// The command is paused, and nobody has said that it may go on.
-    paused: bool,
+    pub(super) paused: bool,
     stopping: bool,
     good_since: Option<Moment>,
 }
@@ -53,22 +54,39 @@ impl Watch {
         self.checks.iter().filter(|(id, _)| is_due(id)).cloned().collect()
     }
 
+    /// What its violation leads to; one that is advisory is only shown.
     fn policy(&self, id: &CheckId) -> OnViolation {
-        let spec = self.checks.iter().find(|(i, _)| i == id);
-        spec.and_then(|(_, spec)| spec.common.on_violation).unwrap_or_default()
+        let spec = self.checks.iter().find(|(i, _)| i == id).map(|(_, spec)| spec);
+        match spec {
+            Some(spec) if spec.common.advisory => OnViolation::Alert,
+            Some(spec) => spec.common.on_violation.unwrap_or_default(),
+            None => OnViolation::default(),
+        }
+    }
+
+    /// True when every check that counts passed when it was last measured.
+    fn all_hold(&self) -> bool {
+        let counts = self.checks.iter().filter(|(_, spec)| !spec.common.advisory);
+        counts.into_iter().all(|(id, _)| self.each.get(id).is_some_and(|one| one.last == Some(Verdict::Pass)))
+    }
+
+    fn advisory(&self, id: &CheckId) -> bool {
+        self.checks.iter().any(|(i, spec)| i == id && spec.common.advisory)
     }
 }
 
 impl Machine {
     pub(super) fn tick(&mut self) {
         let Phase::Working { step, undo: false } = self.phase.clone() else { return };
-        if self.watch.measuring || self.watch.stopping {
+        if self.watch.measuring.is_some() || self.watch.stopping {
             return;
         }
         let due = self.watch.due(&self.now);
         if !due.is_empty() {
-            self.watch.measuring = true;
-            self.measure(Purpose::Invariant, &step, due, Vec::new(), false);
+            let request = self.request();
+            self.watch.measuring = Some(request);
+            let (purpose, prove) = (Purpose::Invariant, Vec::new());
+            self.out.push(Effect::Measure { request, purpose, step, checks: due, prove, blast: false });
         }
     }
 
@@ -81,13 +99,11 @@ impl Machine {
 
     pub(super) fn invariants_measured(&mut self, measured: Measured) {
         let Phase::Working { step, .. } = self.phase.clone() else { return };
-        if step != measured.step {
+        if self.watch.measuring.take_if(|request| *request == measured.request).is_none() {
             return;
         }
-        self.watch.measuring = false;
         let soak = self.soak(&step);
         let mut bad: Vec<Evidence> = Vec::new();
-        let mut unsure = false;
         for evidence in measured.evidence {
             let spec_every = self.watch.checks.iter().find(|(id, _)| *id == evidence.check);
             let every = spec_every
@@ -115,6 +131,7 @@ impl Machine {
             let recorded_ago = one.recorded.map(|at| self.now.since(&at));
             let changed = one.last != Some(verdict);
             one.last = Some(verdict);
+            one.seen = Some(evidence.clone());
             if verdict == Verdict::Pass {
                 one.alerted = false;
             }
@@ -123,14 +140,13 @@ impl Machine {
                 let (purpose, step) = (Purpose::Invariant, step.clone());
                 self.append(vec![Event::Measured { purpose, step, evidence: evidence.clone() }]);
             }
-            self.fresh.insert(evidence.check.clone(), evidence.clone());
-            unsure |= verdict == Verdict::Unknown;
-            if verdict == Verdict::Fail || tired || (soak.is_some() && verdict == Verdict::Unknown) {
+            let soaking = soak.is_some() && !self.watch.advisory(&evidence.check);
+            if verdict == Verdict::Fail || tired || (soaking && verdict == Verdict::Unknown) {
                 bad.push(evidence);
             }
         }
         match soak {
-            Some((length, every)) => self.soaked(&step, length, every, bad, unsure),
+            Some((length, every)) => self.soaked(&step, length, every, bad),
             None => self.judge(&step, bad),
         }
     }
@@ -166,20 +182,19 @@ impl Machine {
 
     /// A paused command goes on when all that pauses it passes again; else a person decides. Unknown is no pass.
     fn consider_pause(&mut self, step: &StepId) {
-        if !self.watch.paused || self.overlay.is_some() {
+        if !self.watch.paused || matches!(self.overlay, Some(Question::Paused { .. })) {
             return;
         }
         let last = |id: &CheckId| self.watch.each.get(id).and_then(|one| one.last);
-        let pausing = self.watch.checks.iter().map(|(id, _)| id).filter(|id| self.watch.policy(id) == OnViolation::Pause);
+        let pausing =
+            self.watch.checks.iter().map(|(id, _)| id).filter(|id| self.watch.policy(id) == OnViolation::Pause);
         let Some(bad) = pausing.into_iter().find(|id| last(id) != Some(Verdict::Pass)) else {
             return self.go_on(step);
         };
         // What was not measured yet is measured first.
-        let Some(evidence) = self.fresh.get(bad).cloned().filter(|_| last(bad).is_some()) else { return };
-        self.out.push(Effect::Ask(Question::Paused { step: step.clone(), evidence }));
-        if self.present {
-            self.overlay = Some(Overlay::Paused);
-        } else {
+        let Some(evidence) = self.watch.each.get(bad).and_then(|one| one.seen.clone()) else { return };
+        self.ask_meanwhile(Question::Paused { step: step.clone(), evidence });
+        if !self.present {
             self.leave(Exit::Waiting, "an invariant paused the command");
         }
     }
@@ -189,7 +204,8 @@ impl Machine {
         self.watch.paused = true;
         let pauses = self.watch.checks.iter().any(|(id, _)| self.watch.policy(id) == OnViolation::Pause);
         if pauses {
-            self.out.push(Effect::Say(format!("The command of `{step}` is paused; what paused it is measured again.")));
+            let text = format!("The command of `{step}` is paused; what paused it is measured again.");
+            self.out.push(Effect::Say(text));
         } else {
             // Nothing of ours stopped it: somebody's signal did, and it would stand still for ever.
             self.watch.paused = false;
@@ -206,10 +222,10 @@ impl Machine {
         }
     }
 
-    fn soaked(&mut self, step: &StepId, length: Duration, every: Duration, bad: Vec<Evidence>, unsure: bool) {
+    fn soaked(&mut self, step: &StepId, length: Duration, every: Duration, bad: Vec<Evidence>) {
         let wanted_ms = length.as_millis() as u64;
         let so_far = self.state.step(step).soaked_ms;
-        if bad.is_empty() && !unsure {
+        if self.watch.all_hold() {
             // Only time that was watched counts: a gap longer than two intervals was not.
             let since = self.watch.good_since.map_or(Duration::ZERO, |good| self.now.since(&good));
             let add = if since > every * 2 + EVERY { Duration::ZERO } else { since };
@@ -220,14 +236,7 @@ impl Machine {
             }
             self.out.push(Effect::Soaking { step: step.clone(), elapsed_ms, wanted_ms });
             if elapsed_ms >= wanted_ms {
-                let ending = Ending::Finished;
-                self.work_ended(Ended {
-                    ending,
-                    output_bytes: 0,
-                    left_running: Vec::new(),
-                    captured: None,
-                    recorded: None,
-                });
+                self.work_ended(Ended::how(Ending::Finished));
             }
             return;
         }
@@ -257,64 +266,53 @@ impl Machine {
         });
         if let Some(evidence) = stop {
             let why = format!("{}: {}", evidence.title, evidence.outcome.observed);
-            let ending = Ending::Stopped { why };
-            self.work_ended(Ended {
-                ending,
-                output_bytes: 0,
-                left_running: Vec::new(),
-                captured: None,
-                recorded: None,
-            });
+            self.work_ended(Ended::how(Ending::Stopped { why }));
         }
     }
 
-    /// Answers to a question that was asked while work goes on.
-    pub(super) fn overlay_answer(&mut self, overlay: Overlay, answer: Answer) {
+    /// Answers to a question that was asked while work goes on. An answer means what it says beside that very question:
+    /// "go on watching" does not continue a paused command.
+    pub(super) fn overlay_answer(&mut self, question: Question, answer: Answer) {
         let working = match &self.phase {
             Phase::Working { step, .. } => Some(step.clone()),
             _ => None,
         };
         match answer {
             Answer::Stop => {
-                if let Some(step) = working {
-                    if self.soak(&step).is_some() {
-                        return self.leave(Exit::Interrupted, "interrupted");
-                    }
-                    self.watch.stopping = true;
-                    self.out.push(Effect::Stop { why: format!("stopped by {}", self.me) });
+                let Some(step) = working else { return };
+                if self.soak(&step).is_some() {
+                    return self.leave(Exit::Interrupted, "interrupted");
                 }
+                self.watch.stopping = true;
+                // On record before it happens; and whoever lost the lease meanwhile stops nothing.
+                self.append(vec![Event::Note { text: format!("stops the command of {step}") }]);
+                self.out.push(Effect::Stop { why: format!("stopped by {}", self.me) });
             }
             Answer::Go => {
-                match (working, overlay) {
-                    (Some(step), Overlay::Paused) => self.go_on(&step),
+                match (working, question) {
+                    (Some(step), Question::Paused { .. }) => self.go_on(&step),
                     // Going on watching is no word about a command that an invariant paused meanwhile.
-                    (Some(step), Overlay::Interrupted) => self.consider_pause(&step),
+                    (Some(step), _) => self.consider_pause(&step),
                     (None, _) => {}
                 }
             }
             Answer::Note(text) => {
                 self.append(vec![Event::Note { text }]);
-                if let Some(step) = working {
-                    self.consider_pause(&step);
-                }
+                self.ask_meanwhile(question);
             }
             Answer::Handoff { to, note } => {
                 self.append(vec![Event::Offered { to, note }]);
                 self.leave(Exit::Waiting, "offered");
             }
             Answer::Measure => {
+                // What fails again is asked about again.
                 let now = self.now;
-                self.watch.each.values_mut().for_each(|one| one.due = Some(now));
+                for one in self.watch.each.values_mut() {
+                    one.due = Some(now);
+                    one.alerted = false;
+                }
             }
             _ => self.leave(Exit::Interrupted, "interrupted"),
-        }
-        self.reask();
-    }
-
-    /// A question that came up while the overlay was on screen is asked now.
-    fn reask(&mut self) {
-        if let (Phase::Asking(_), Some(question)) = (&self.phase, self.question.clone()) {
-            self.out.push(Effect::Ask(question));
         }
     }
 }

@@ -24,48 +24,76 @@ impl Machine {
         self.set_to_work(step, cleared, attempt);
     }
 
+    /// Gives the work to whoever does it: a command, a session with a server, or a person. It is on record as begun.
     pub(super) fn set_to_work(&mut self, step: &StepId, cleared: Cleared, attempt: u32) {
-        self.phase = Phase::Working { step: step.clone(), undo: false };
-        self.watch = super::watch::Watch::new(self.plan.checks(step, Section::Inv), self.now);
-        if !matches!(self.plan.step(step).and_then(|s| s.work()), Some(Work::Soak(_))) {
-            self.out.push(Effect::Work { cleared, attempt, undo: false });
+        self.void_evidence();
+        let runbook_step = self.plan.step(step);
+        let work = if cleared.undo() {
+            runbook_step.and_then(|s| s.rollback.as_ref()).and_then(|rollback| rollback.work())
+        } else {
+            runbook_step.and_then(|s| s.work())
+        };
+        let undo = cleared.undo();
+        match work {
+            Some(Work::Manual(manual)) => {
+                let observe = manual.observe.clone();
+                self.ask(
+                    Asked::ByHand { step: step.clone(), undo },
+                    Question::Manual { step: step.clone(), observe },
+                );
+                self.leave_unless_present(Exit::Waiting);
+            }
+            Some(Work::Soak(_)) => self.watch_over(step, undo),
+            _ => {
+                self.watch_over(step, undo);
+                let request = self.request();
+                self.awaiting = Some(request);
+                self.out.push(Effect::Work { request, cleared, attempt, undo });
+            }
         }
+    }
+
+    /// From now on the invariants are measured, and the end of the work is waited for.
+    fn watch_over(&mut self, step: &StepId, undo: bool) {
+        self.phase = Phase::Working { step: step.clone(), undo };
+        let invariants = if undo { Vec::new() } else { self.plan.checks(step, Section::Inv) };
+        self.watch = super::watch::Watch::new(invariants, self.now);
     }
 
     pub(super) fn manual_answer(&mut self, step: &StepId, answer: Answer) {
         let Answer::Carried(observation) = answer else { return self.leave(Exit::Waiting, "quit") };
         let attempt = self.state.step(step).attempts + 1;
-        let mut events = vec![Event::Began { step: step.clone(), attempt, permit: None }];
-        events.extend(observation.map(|text| Event::Observed { step: step.clone(), text }));
-        self.append(events);
-        self.phase = Phase::Working { step: step.clone(), undo: false };
-        self.work_ended(Ended {
-            ending: Ending::Finished,
-            output_bytes: 0,
-            left_running: Vec::new(),
-            captured: None,
-            recorded: None,
-        });
+        self.append(vec![Event::Began { step: step.clone(), attempt, permit: None }]);
+        self.carried_out(step, false, observation);
+    }
+
+    /// Work by hand that was on record as begun before anybody was asked to do it: a destruction, or an undoing.
+    pub(super) fn by_hand_answer(&mut self, step: &StepId, undo: bool, answer: Answer) {
+        match answer {
+            Answer::Carried(observation) => self.carried_out(step, undo, observation),
+            _ => self.leave(Exit::Waiting, "quit"),
+        }
+    }
+
+    fn carried_out(&mut self, step: &StepId, undo: bool, observation: Option<String>) {
+        if let Some(text) = observation {
+            self.append(vec![Event::Observed { step: step.clone(), text }]);
+        }
+        self.phase = Phase::Working { step: step.clone(), undo };
+        self.work_ended(Ended::how(Ending::Finished));
     }
 
     /// A step was begun and is not known to have ended: what became of it?
     pub(super) fn look(&mut self, step: &StepId, undo: bool) {
         let state = self.state.step(step);
+        let attempt = if undo { state.rollbacks } else { state.attempts };
+        let destroys = self.destructive(step);
         match self.plan.step(step).and_then(|s| s.work()) {
-            Some(Work::Run(_) | Work::Sql(_)) => {
-                self.phase = Phase::Looking { step: step.clone(), undo };
-                let attempt = if undo { state.rollbacks } else { state.attempts };
-                self.out.push(Effect::Look { step: step.clone(), attempt, undo });
-            }
-            Some(Work::Soak(_)) => {
-                self.phase = Phase::Working { step: step.clone(), undo: false };
-                self.watch = super::watch::Watch::new(self.plan.checks(step, Section::Inv), self.now);
-            }
-            _ => {
-                // A measurement or a person's word is simply taken again: neither changes anything by itself.
+            Some(Work::Soak(_)) if !undo => self.watch_over(step, false),
+            // A measurement or a person's word is simply taken again: neither changes anything by itself.
+            Some(Work::Record(_) | Work::Manual(_)) if !undo && !destroys => {
                 let why =
                     "the session ended while it was under way; nothing was left half done by it".to_owned();
-                let attempt = state.attempts;
                 self.append(vec![Event::Ended {
                     step: step.clone(),
                     attempt,
@@ -74,6 +102,12 @@ impl Machine {
                     left_running: Vec::new(),
                 }]);
                 self.choose();
+            }
+            _ => {
+                self.phase = Phase::Looking { step: step.clone(), undo };
+                let request = self.request();
+                self.awaiting = Some(request);
+                self.out.push(Effect::Look { request, step: step.clone(), attempt, undo });
             }
         }
     }
@@ -84,11 +118,13 @@ impl Machine {
         let attempt = if undo { state.rollbacks } else { state.attempts };
         match found {
             Found::Running { paused } => {
-                self.phase = Phase::Working { step: step.clone(), undo };
-                let invariants = if undo { Vec::new() } else { self.plan.checks(&step, Section::Inv) };
-                self.watch = super::watch::Watch::new(invariants, self.now);
-                self.out.push(Effect::Attach { step: step.clone(), attempt, undo });
-                if paused {
+                // It goes on: what was decided about it in advance was decided before its end was known.
+                self.given.decide.remove(&step);
+                self.watch_over(&step, undo);
+                let request = self.request();
+                self.awaiting = Some(request);
+                self.out.push(Effect::Attach { request, step: step.clone(), attempt, undo });
+                if !undo && (paused || state.paused.is_some()) {
                     self.found_paused(&step);
                 }
             }
@@ -98,54 +134,61 @@ impl Machine {
             }
             Found::NeverStarted => {
                 let why = "the session ended before the command was started; nothing ran".to_owned();
-                let ending = Ending::NotStarted { why };
-                let ended = Ended {
-                    ending,
-                    output_bytes: 0,
-                    left_running: Vec::new(),
-                    captured: None,
-                    recorded: None,
-                };
                 self.phase = Phase::Working { step, undo };
-                self.work_ended(ended);
+                self.work_ended(Ended::how(Ending::NotStarted { why }));
             }
             Found::Lost { why } => {
-                self.append(vec![Event::InDoubt { step: step.clone(), attempt, why }]);
+                let mut events = if undo { Vec::new() } else { self.unpinned(&step) };
+                events.push(Event::InDoubt { step: step.clone(), attempt, why });
+                self.append(events);
                 if undo { self.unfinished_undo(&step) } else { self.review(&step) }
             }
         }
     }
 
+    /// What the step makes anew is pinned again when it is next seen.
+    fn unpinned(&self, step: &StepId) -> Vec<Event> {
+        let creates = self.plan.step(step).map(|s| s.creates.clone()).unwrap_or_default();
+        let pinned = creates.into_iter().filter(|target| self.state.pins.contains_key(target));
+        pinned.map(|target| Event::Unpinned { target, step: step.clone() }).collect()
+    }
+
     pub(super) fn work_ended(&mut self, ended: Ended) {
         let Phase::Working { step, undo } = self.phase.clone() else { return };
+        self.void_evidence();
+        if matches!(self.overlay, Some(Question::Paused { .. })) {
+            self.overlay = None;
+            self.open = None;
+            self.out.push(Effect::Withdraw);
+        }
         if undo {
             return self.undo_ended(&step, ended);
         }
         let attempt = self.state.step(&step).attempts;
-        let mut events = vec![Event::Ended {
-            step: step.clone(),
-            attempt,
-            ending: ended.ending.clone(),
-            output_bytes: ended.output_bytes,
-            left_running: ended.left_running,
-        }];
-        let creates = self.plan.step(&step).map(|s| s.creates.clone()).unwrap_or_default();
-        if !matches!(ended.ending, Ending::NotStarted { .. }) {
-            let pinned = creates.into_iter().filter(|target| self.state.pins.contains_key(target));
-            events.extend(pinned.map(|target| Event::Unpinned { target, step: step.clone() }));
-        }
+        // Its end comes last on record: should the write be torn, the step counts as running, and is looked at again.
+        let mut events = match ended.ending {
+            Ending::NotStarted { .. } => Vec::new(),
+            _ => self.unpinned(&step),
+        };
         if let Some((name, target, digest, tables, rows)) = ended.recorded {
             events.push(Event::Recorded { step: step.clone(), name, target, digest, tables, rows });
         }
         let mut lost_capture = None;
         match ended.captured {
-            Some(Ok(value)) => {
+            Some(Ok(value)) if ended.ending.success() => {
                 let name = self.plan.step(&step).and_then(|s| s.capture.clone()).unwrap_or_default();
                 events.push(Event::Captured { step: step.clone(), name, value });
             }
             Some(Err(why)) if ended.ending.success() => lost_capture = Some(why),
             _ => {}
         }
+        events.push(Event::Ended {
+            step: step.clone(),
+            attempt,
+            ending: ended.ending.clone(),
+            output_bytes: ended.output_bytes,
+            left_running: ended.left_running,
+        });
         self.append(events);
         match &ended.ending {
             _ if lost_capture.is_some() => {
@@ -170,6 +213,10 @@ impl Machine {
     }
 
     pub(super) fn measure_postconditions(&mut self, step: &StepId) {
+        if !self.has_captured(step) {
+            let why = "the value that it should have printed is not on record".to_owned();
+            return self.fail(step, why);
+        }
         let checks = self.plan.checks(step, Section::Post);
         if checks.is_empty() {
             self.append(vec![Event::Done { step: step.clone() }]);
@@ -190,17 +237,21 @@ impl Machine {
         }
     }
 
+    /// False for a step whose value later steps are waiting for: without it, it is not done, whatever else passes.
+    pub(super) fn has_captured(&self, step: &StepId) -> bool {
+        let wants = self.plan.step(step).is_some_and(|s| s.capture.is_some());
+        !wants || self.state.step(step).captured
+    }
+
     /// The last look: everything that should hold at the end holds, then the run is complete.
     pub(super) fn close(&mut self) {
         let last = self.plan.runbook.steps.len();
         let checks: Vec<_> = self.plan.standing(last).into_iter().map(|(id, spec, _)| (id, spec)).collect();
-        let fresh = checks.iter().all(|(id, _)| {
-            self.fresh.get(id).is_some_and(|e| {
-                self.now.since(&e.at) <= crate::gate::VALIDITY && self.now.boot_ms >= e.at.boot_ms
-            })
-        });
+        let fresh: Vec<_> = checks.iter().filter_map(|(id, _)| self.fresh.get(id).cloned()).collect();
+        let now = |at| self.now.since(at) <= crate::gate::VALIDITY && !self.now.jumped_since(at);
+        let measured = fresh.len() == checks.len() && fresh.iter().all(|evidence| now(&evidence.at));
         let Some(step) = self.plan.runbook.steps.last().map(|s| s.key()) else { return };
-        if fresh {
+        if measured && self.blockers(&fresh, |_| false).is_empty() {
             return self.complete();
         }
         self.phase = Phase::Closing;
@@ -211,6 +262,10 @@ impl Machine {
         let blockers = self.blockers(&measured.evidence, |e| self.is_advisory(e));
         if blockers.is_empty() {
             return self.complete();
+        }
+        // What no longer holds is not done: it is shown, and decided about, where it was done.
+        if self.reopen(&measured.evidence) {
+            return self.choose();
         }
         let step = measured.step.clone();
         self.hold(&step, blockers);

@@ -165,7 +165,9 @@ pub fn undo(page: &mut Page<'_>, snapshot: &Snapshot, id: &StepId) {
 pub fn manual(page: &mut Page<'_>, snapshot: &Snapshot, id: &StepId, observe: Option<&str>) {
     top(page, snapshot, id, Tone::Plain, "by hand");
     let Some((_, step)) = snapshot.step(id) else { return };
-    if let Some(manual) = &step.manual {
+    let undo = snapshot.state.status(id) == crate::engine::state::Status::RollingBack;
+    let rollback = step.rollback.as_ref().filter(|_| undo).and_then(|rollback| rollback.manual.as_ref());
+    if let Some(manual) = rollback.or(step.manual.as_ref()) {
         page.guide(2, &manual.instructions);
         page.blank();
     }

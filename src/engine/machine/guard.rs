@@ -1,0 +1,223 @@
+//! The hard hold point: guards, the list of what goes, the typed confirmation, guards again, the permit.
+
+use super::{Asked, Effect, Exit, Machine, Phase, Question};
+use crate::base::{CheckId, StepId};
+use crate::engine::event::Answer;
+use crate::engine::plan::{Placed, Plan};
+use crate::engine::reverse;
+use crate::engine::state::Status;
+use crate::gate::{self, Cleared, Confirmation, Guard, Permit, Proof, Request};
+use crate::journal::record::{Blast, Blocker, Event, Purpose};
+use crate::runbook::model::Work;
+
+/// How often guards are measured again because others took longer than evidence is valid.
+const ROUNDS: u32 = 4;
+
+impl Machine {
+    /// Measures every guard, proves every identity, measures what would go: all of it afresh.
+    pub(super) fn survey(&mut self, step: &StepId, round: u32) {
+        self.phase = Phase::Guards { step: step.clone(), round };
+        self.measure(Purpose::Guard, step, self.plan.guards(step), self.plan.needs(step), true);
+    }
+
+    pub(super) fn guards_measured(&mut self, step: &StepId, round: u32) {
+        if round < ROUNDS
+            && self.remeasure_stale(step, Phase::Guards { step: step.clone(), round: round + 1 })
+        {
+            return;
+        }
+        let blockers = self.with_request(step, gate::survey);
+        if !blockers.is_empty() {
+            let guards = self.plan.guards(step).into_iter();
+            let seen: Vec<_> = guards.filter_map(|(id, _)| self.fresh.get(&id).cloned()).collect();
+            self.reopen(&seen);
+            return self.hold(step, blockers);
+        }
+        let Some((text, blast)) = self.wanted_text(step).zip(self.blast.clone()) else { return };
+        let question = Question::Confirm {
+            step: step.clone(),
+            text,
+            blast,
+            horizon: reverse::after(&self.plan.runbook, self.plan.position(step)).sentence(),
+        };
+        match self.given.confirm.remove(step) {
+            // Work by hand needs somebody there, whatever was given in advance.
+            Some(text) if self.present || !self.by_hand(step) => {
+                self.phase = Phase::Asking(Asked::Confirm(step.clone()));
+                self.question = Some(question);
+                self.confirm_answer(step, Answer::Typed(text));
+            }
+            _ => {
+                self.ask(Asked::Confirm(step.clone()), question);
+                self.leave_unless_present(Exit::Waiting);
+            }
+        }
+    }
+
+    fn wanted_text(&self, step: &StepId) -> Option<String> {
+        self.plan.step(step)?.destroys.as_ref().map(|d| d.what.clone())
+    }
+
+    pub(super) fn confirm_answer(&mut self, step: &StepId, answer: Answer) {
+        let wanted = self.wanted_text(step).unwrap_or_default();
+        match (answer, self.blast.clone()) {
+            (Answer::Typed(text), Some(blast)) if text == wanted => self.confirm(step, text, blast),
+            (Answer::Typed(_), _) => {
+                self.out.push(Effect::Say(format!(
+                    "That is not the text. Nothing was destroyed. It is `{wanted}`."
+                )));
+                match self.question.clone().filter(|_| self.present) {
+                    Some(question) => self.pose(question),
+                    None => self.leave(Exit::Held, "another text was typed"),
+                }
+            }
+            (Answer::Measure, _) => self.survey(step, 0),
+            _ => self.leave(Exit::Waiting, "not confirmed"),
+        }
+    }
+
+    fn confirm(&mut self, step: &StepId, text: String, blast: Blast) {
+        self.append(vec![Event::Confirmed { step: step.clone(), text: text.clone(), blast: blast.clone() }]);
+        self.confirmed = Some(Confirmation { step: step.clone(), text, blast, at: self.now });
+        self.phase = Phase::Reguard { step: step.clone(), round: 0 };
+        let stale = self.due_guards(step);
+        self.measure(Purpose::Guard, step, stale, self.plan.needs(step), true);
+    }
+
+    pub(super) fn reguarded(&mut self, step: &StepId, round: u32) {
+        if round < ROUNDS
+            && self.remeasure_stale(step, Phase::Reguard { step: step.clone(), round: round + 1 })
+        {
+            return;
+        }
+        match self.with_request(step, gate::clear) {
+            Ok(permit) => self.permitted(step, permit),
+            Err(blockers) => {
+                self.confirmed = None;
+                self.hold(step, blockers);
+            }
+        }
+    }
+
+    fn permitted(&mut self, step: &StepId, permit: Permit) {
+        let Some(runbook_step) = self.plan.step(step).cloned() else { return };
+        let attempt = self.state.step(step).attempts + 1;
+        let events = vec![
+            Event::Permitted {
+                step: step.clone(),
+                permit: permit.number(),
+                runbook: permit.runbook().clone(),
+                guards: permit.guards().to_vec(),
+                blast: permit.blast().clone(),
+            },
+            Event::Began { step: step.clone(), attempt, permit: Some(permit.number()) },
+        ];
+        match Cleared::by(permit, &runbook_step, &self.now) {
+            Some(cleared) => {
+                self.append(events);
+                self.set_to_work(step, cleared, attempt);
+            }
+            None => {
+                self.confirmed = None;
+                self.survey(step, 0);
+            }
+        }
+    }
+
+    /// True for work that a person does.
+    pub(super) fn by_hand(&self, step: &StepId) -> bool {
+        matches!(self.plan.step(step).and_then(|s| s.work()), Some(Work::Manual(_)))
+    }
+
+    /// Guards whose evidence is missing, or will soon be too old. When one of them takes long, the others would be too old by
+    /// the time it is done: then all are measured, and whoever measures begins the quick ones later.
+    fn due_guards(&self, step: &StepId) -> Vec<Placed> {
+        let half = gate::VALIDITY / 2;
+        let stale = |id: &CheckId| {
+            self.fresh.get(id).is_none_or(|e| self.now.since(&e.at) > half || self.now.jumped_since(&e.at))
+        };
+        let slow = |id: &CheckId| {
+            self.fresh.get(id).is_some_and(|e| std::time::Duration::from_millis(e.took_ms) > half)
+        };
+        let mut guards = self.plan.guards(step);
+        if !guards.iter().any(|(id, _)| stale(id) && slow(id)) {
+            guards.retain(|(id, _)| stale(id));
+        }
+        guards
+    }
+
+    /// Measures again what became stale while slower checks were measured; false when nothing did.
+    fn remeasure_stale(&mut self, step: &StepId, phase: Phase) -> bool {
+        let due = self.due_guards(step);
+        // What was measured just now and is not there gives no evidence, however often it is measured.
+        if !due.iter().any(|(id, _)| self.fresh.contains_key(id)) {
+            return false;
+        }
+        self.phase = phase;
+        self.measure(Purpose::Guard, step, due, self.plan.needs(step), true);
+        true
+    }
+
+    /// Asks the gate with everything this session has measured.
+    fn with_request<T>(&self, id: &StepId, decide: impl FnOnce(&Request<'_>) -> T) -> T
+    where
+        T: Refusal,
+    {
+        let (Some(step), Some(blast)) = (self.plan.step(id), self.blast.as_ref()) else { return T::refuse() };
+        let guards: Vec<Guard> = self.plan.guards(id).into_iter().map(Plan::guard).collect();
+        let needs = self.plan.needs(id);
+        let proofs = self.plan.proofs(id);
+        let unfinished: Vec<_> = self.plan.runbook.steps[..self.plan.position(id)]
+            .iter()
+            .map(|s| (s.key(), self.state.status(&s.key())))
+            .filter(|(_, status)| *status != Status::Done)
+            .map(|(id, status)| (id, status.word().to_owned()))
+            .collect();
+        decide(&Request {
+            run: &self.state.run,
+            runbook: &self.state.runbook,
+            runbook_now: &self.runbook_now,
+            step,
+            guards: &guards,
+            evidence: &self.fresh,
+            epoch_began: &self.epoch_began,
+            pins: &self.state.pins,
+            proved: &self.proved,
+            needs: &needs,
+            unfinished: &unfinished,
+            blast,
+            machine: &self.state.machine,
+            confirmed: self.confirmed.as_ref(),
+            proof: proofs.as_deref().map_or(Proof::NotNeeded, Proof::Guards),
+            now: &self.now,
+            number: self.state.permits + 1,
+        })
+    }
+}
+
+/// What the gate's answer is when there is nothing to ask it with.
+trait Refusal {
+    fn refuse() -> Self;
+}
+
+impl Refusal for Vec<Blocker> {
+    fn refuse() -> Self {
+        vec![nothing_measured()]
+    }
+}
+
+impl Refusal for Result<Permit, Vec<Blocker>> {
+    fn refuse() -> Self {
+        Err(vec![nothing_measured()])
+    }
+}
+
+fn nothing_measured() -> Blocker {
+    Blocker {
+        subject: "blast radius".to_owned(),
+        title: "What would go is known".to_owned(),
+        observed: "it was not measured".to_owned(),
+        expected: "a measured list".to_owned(),
+        next: "measure again".to_owned(),
+    }
+}

@@ -1,0 +1,126 @@
+//! Measures what the machine asks for: checks, identities, what would go. Everything has a time limit, and what breaks
+//! down is unknown: there is always an answer.
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures::FutureExt as _;
+
+use super::blast;
+use super::event::{Notice, Reporter};
+use super::machine::{Measured, Number};
+use super::plan::Placed;
+use crate::base::{Digest, Moment, Span, StepId};
+use crate::check::{Context, Evidence, measure};
+use crate::journal::record::{Blast, Purpose};
+use crate::runbook::model::Destroys;
+use crate::world::{Identity, identify};
+
+/// The longest that proving one identity takes.
+const PROVING: Duration = Duration::from_secs(60);
+/// The longest that measuring what would go takes.
+const EXTENT: Duration = Duration::from_secs(3600);
+/// Name under which the time for measuring what would go is remembered; no check is called so.
+const BLAST: &str = "";
+
+/// One request.
+pub struct Survey {
+    /// Its number.
+    pub request: Number,
+    /// Why.
+    pub purpose: Purpose,
+    /// For which step.
+    pub step: StepId,
+    /// The checks.
+    pub checks: Vec<Placed>,
+    /// Targets whose identity is to be proved.
+    pub prove: Vec<String>,
+    /// What would go, when that is to be measured.
+    pub destroys: Option<Destroys>,
+    /// The run's folder, which must not go.
+    pub folder: PathBuf,
+}
+
+/// How long things took when they were last measured in this session.
+#[derive(Debug, Clone, Default)]
+pub struct Pace(Arc<Mutex<BTreeMap<String, Duration>>>);
+
+impl Pace {
+    fn of(&self, name: &str) -> Duration {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(name).copied().unwrap_or_default()
+    }
+
+    fn took(&self, name: &str, time: Duration) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), time);
+    }
+}
+
+/// Measures all of it side by side. Guards end at about the same time, as far as is known how long each takes: evidence is
+/// valid for a minute, and the slowest decides. Identities are proved last, so that they are the newest.
+pub async fn survey(survey: Survey, cx: Context, pace: Pace, reporter: Arc<dyn Reporter>) -> Measured {
+    let Survey { request, purpose, step, checks, prove, destroys, folder } = survey;
+    let names = checks.iter().map(|(id, _)| id.as_str()).chain(destroys.iter().map(|_| BLAST));
+    let longest = names.map(|name| pace.of(name)).max().unwrap_or_default();
+    let head_start = |name: &str| match purpose {
+        Purpose::Guard => longest.saturating_sub(pace.of(name)),
+        _ => Duration::ZERO,
+    };
+    let one = |(id, spec): Placed| {
+        let (cx, reporter, pace, step) = (&cx, &reporter, &pace, step.clone());
+        let wait = head_start(id.as_str());
+        async move {
+            tokio::time::sleep(wait).await;
+            let evidence: Evidence = measure::measure(id, &spec, cx).await;
+            pace.took(evidence.check.as_str(), Duration::from_millis(evidence.took_ms));
+            reporter.tell(&Notice::Measured { step, purpose, evidence: evidence.clone() });
+            evidence
+        }
+    };
+    let wait = head_start(BLAST);
+    let goes = async {
+        let destroys = destroys.as_ref()?;
+        tokio::time::sleep(wait).await;
+        let began = cx.world.clock.now();
+        let blast = extent(destroys, &cx, &folder).await;
+        pace.took(BLAST, blast.at.since(&began));
+        Some(blast)
+    };
+    let (evidence, blast) = futures::join!(futures::future::join_all(checks.into_iter().map(one)), goes);
+    let proofs = prove.into_iter().map(|name| async {
+        let proof = proof(&name, &cx).await;
+        (name, proof)
+    });
+    let proved = futures::future::join_all(proofs).await.into_iter().collect();
+    let runbook_now = match tokio::fs::read(folder.join("runbook.yaml")).await {
+        Ok(bytes) => Digest::of(&bytes),
+        Err(_) => Digest::from("unreadable"),
+    };
+    Measured { request, purpose, step, evidence, proved, blast, runbook_now }
+}
+
+async fn proof(name: &str, cx: &Context) -> Result<(Identity, Moment), String> {
+    let target = cx.target(name)?;
+    let proving = AssertUnwindSafe(identify::identity(target)).catch_unwind();
+    let identity = match tokio::time::timeout(PROVING, proving).await {
+        Ok(Ok(identity)) => identity?,
+        Ok(Err(_)) => return Err(BROKEN.to_owned()),
+        Err(_) => return Err(format!("no answer within {}", Span(PROVING))),
+    };
+    Ok((identity, cx.world.clock.now()))
+}
+
+const BROKEN: &str = "measuring it broke down (a defect in Holdpoint)";
+
+async fn extent(destroys: &Destroys, cx: &Context, folder: &std::path::Path) -> Blast {
+    let measuring = AssertUnwindSafe(blast::measure(destroys, cx, folder)).catch_unwind();
+    let why = match tokio::time::timeout(EXTENT, measuring).await {
+        Ok(Ok(blast)) => return blast,
+        Ok(Err(_)) => BROKEN.to_owned(),
+        Err(_) => format!("measuring it took longer than {}", Span(EXTENT)),
+    };
+    let (items, serving) = (Vec::new(), Vec::new());
+    Blast { items, identity: None, serving, unmeasured: vec![why], at: cx.world.clock.now() }
+}
