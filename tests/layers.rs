@@ -6,67 +6,60 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-/// Each layer may use those before it.
-const ARROW: &[&str] = &[
-    "base", "problem", "runbook", "world", "check", "lint", "journal", "gate", "engine", "report", "ui",
-    "cli",
-];
+/// A layer beside the arrow.
+struct Beside {
+    layer: String,
+    uses: Vec<String>,
+    users: Vec<String>,
+}
 
-/// Beside the arrow: the layer, and all that it may use.
-const BESIDE: &[(&str, &[&str])] = &[
-    // Outlives the engine, so it knows nothing of it.
-    ("supervise", &["base", "world"]),
-    // Plays everything against a throw-away world.
-    (
-        "demo",
-        &[
-            "base",
-            "problem",
-            "runbook",
-            "world",
-            "check",
-            "lint",
-            "journal",
-            "gate",
-            "engine",
-            "report",
-            "ui",
-            "supervise",
-        ],
-    ),
-];
+/// What the page allows.
+struct Page {
+    /// Each layer may use those before it.
+    arrow: Vec<String>,
+    beside: Vec<Beside>,
+    /// Crates that only these files (by the beginning of their path below `src/`) may name.
+    owners: Vec<(String, Vec<String>)>,
+}
 
-/// Who may use what stands beside the arrow.
-const MAY_USE: &[(&str, &[&str])] =
-    &[("supervise", &["engine", "report", "ui", "cli", "demo"]), ("demo", &["cli"])];
-
-/// Crates that only these files (by the beginning of their path below `src/`) may name.
-const OWNERS: &[(&str, &[&str])] = &[
-    ("tokio_postgres", &["world/pg/"]),
-    ("tokio_postgres_rustls", &["world/pg/"]),
-    ("rustls", &["world/pg/"]),
-    ("rustls_native_certs", &["world/pg/"]),
-    ("rusqlite", &["world/sqlite"]),
-    ("serde_yaml", &["runbook/source", "runbook/load"]),
-    ("granit_parser", &["runbook/source", "runbook/load"]),
-    ("dialoguer", &["ui/"]),
-    ("console", &["ui/"]),
-    ("indicatif", &["ui/"]),
-    ("annotate_snippets", &["ui/"]),
-    ("clap", &["cli/"]),
-    ("clap_complete", &["cli/"]),
-    ("clap_mangen", &["cli/"]),
-];
+impl Page {
+    fn read() -> Page {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/architecture.md");
+        let text = std::fs::read_to_string(path).unwrap();
+        let arrow = text.lines().find(|line| line.starts_with("base → ")).expect("the arrow");
+        let rows = |title: &str| -> Vec<Vec<Vec<String>>> {
+            let table = text.lines().skip_while(|line| !line.starts_with(title)).skip(2);
+            let rows = table.take_while(|line| line.starts_with("| `"));
+            let cell = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+            rows.map(|row| row.trim_matches('|').split('|').map(cell).collect()).collect()
+        };
+        let beside = rows("| beside |").into_iter().map(|row| Beside {
+            layer: row[0][0].clone(),
+            uses: row[1].clone(),
+            users: row[2].clone(),
+        });
+        let owners = rows("| crate |").into_iter().map(|row| (row[0][0].clone(), row[1].clone()));
+        let page = Page {
+            arrow: arrow.split(" → ").map(str::to_owned).collect(),
+            beside: beside.collect(),
+            owners: owners.collect(),
+        };
+        assert_eq!((page.arrow.len(), page.beside.len()), (12, 2), "the page is read");
+        assert!(page.owners.len() > 10 && page.owners.iter().all(|(_, places)| !places.is_empty()));
+        page
+    }
+}
 
 #[test]
 fn every_layer_uses_only_those_before_it() {
+    let page = Page::read();
     let mut wrong = Vec::new();
     let mut edges = BTreeSet::new();
     for (path, text) in sources() {
         let Some(from) = layer(&path) else { continue };
         for to in used(&text) {
             edges.insert((from.clone(), to.clone()));
-            if from != to && !allowed(&from, &to) {
+            if from != to && !page.allowed(&from, &to) {
                 wrong.push(format!("src/{}: `{from}` may not use `{to}`", path.display()));
             }
         }
@@ -78,20 +71,21 @@ fn every_layer_uses_only_those_before_it() {
 #[test]
 fn every_folder_is_a_layer_and_every_layer_is_there() {
     let found: BTreeSet<String> = sources().iter().filter_map(|(path, _)| layer(path)).collect();
-    let known: BTreeSet<String> =
-        ARROW.iter().copied().chain(BESIDE.iter().map(|(l, _)| *l)).map(str::to_owned).collect();
+    let page = Page::read();
+    let known: BTreeSet<String> = page.arrow.into_iter().chain(page.beside.into_iter().map(|b| b.layer)).collect();
     assert_eq!(found, known);
 }
 
 #[test]
 fn every_third_party_crate_stays_in_its_folder() {
+    let page = Page::read();
     let mut wrong = Vec::new();
     let mut seen = BTreeSet::new();
     for (path, text) in sources() {
         let shown = path.display().to_string();
-        for (name, owners) in OWNERS {
+        for (name, owners) in &page.owners {
             if names_crate(&text, name) {
-                seen.insert(*name);
+                seen.insert(name.as_str());
                 if !owners.iter().any(|owner| shown.starts_with(owner)) {
                     wrong.push(format!("src/{shown}: only {} may name `{name}`", owners.join(" and ")));
                 }
@@ -110,9 +104,19 @@ fn the_parser_sees_what_it_must() {
         used(text).into_iter().collect::<Vec<_>>(),
         ["base", "engine", "gate", "report", "ui", "world"]
     );
-    assert!(allowed("check", "world") && !allowed("world", "check") && !allowed("engine", "demo"));
-    assert!(allowed("cli", "demo") && allowed("engine", "supervise") && !allowed("supervise", "engine"));
-    assert!(!allowed("world", "supervise") && !allowed("nonsense", "base"));
+    let page = Page::read();
+    for (from, to, may) in [
+        ("check", "world", true),
+        ("world", "check", false),
+        ("engine", "demo", false),
+        ("cli", "demo", true),
+        ("engine", "supervise", true),
+        ("supervise", "engine", false),
+        ("world", "supervise", false),
+        ("nonsense", "base", false),
+    ] {
+        assert_eq!(page.allowed(from, to), may, "{from} to {to}");
+    }
     assert!(
         names_crate("use console::Term;", "console") && names_crate("x = console::Term::new()", "console")
     );
@@ -120,15 +124,17 @@ fn the_parser_sees_what_it_must() {
     assert!(!names_crate("use super::console::Term; my_console::x()", "console"));
 }
 
-fn allowed(from: &str, to: &str) -> bool {
-    if let Some((_, uses)) = BESIDE.iter().find(|(layer, _)| *layer == from) {
-        return uses.contains(&to);
+impl Page {
+    fn allowed(&self, from: &str, to: &str) -> bool {
+        if let Some(beside) = self.beside.iter().find(|beside| beside.layer == from) {
+            return beside.uses.iter().any(|layer| layer == to);
+        }
+        if let Some(beside) = self.beside.iter().find(|beside| beside.layer == to) {
+            return beside.users.iter().any(|layer| layer == from);
+        }
+        let at = |name: &str| self.arrow.iter().position(|layer| layer == name);
+        matches!((at(from), at(to)), (Some(from), Some(to)) if to < from)
     }
-    if let Some((_, users)) = MAY_USE.iter().find(|(layer, _)| *layer == to) {
-        return users.contains(&from);
-    }
-    let at = |name: &str| ARROW.iter().position(|layer| *layer == name);
-    matches!((at(from), at(to)), (Some(from), Some(to)) if to < from)
 }
 
 /// The layer of a file: its folder, or its own name. `lib.rs` and `main.rs` belong to none.

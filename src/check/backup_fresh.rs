@@ -114,7 +114,7 @@ backup on the same disk dies with the disk. Dates in names count as the end of t
 ```yaml
 preconditions:
   - backup_fresh: { path: /srv/dumps, pattern: 'synapse-*.dump', max_age: 24h, min_size: 100MB, contains_database: synapse }
-  - backup_fresh: { path: /srv/base/latest, format: basebackup, max_age: 12h, predecessors: 0 }
+  - backup_fresh: { id: base, path: /srv/base/latest, format: basebackup, max_age: 12h, predecessors: 0 }
 ```
 ";
 

@@ -66,7 +66,7 @@ times the source is a start, not a guarantee. Use `disk_time_to_full` as an inva
 ```yaml
 preconditions:
   - disk_free: { path: /var/lib/postgresql, at_least: { times: 1.3, size_of: old } }
-  - disk_free: { path: /srv/dumps, at_least: 20GiB, inodes_at_least: 5000 }
+  - disk_free: { id: dumps, path: /srv/dumps, at_least: 20GiB, inodes_at_least: 5000 }
 ```
 ";
 

@@ -101,7 +101,7 @@ may set modification times as they like. `exists: false` of a path on a mount th
 ```yaml
 postconditions:
   - file: { path: /etc/postgresql/15/main/pg_hba.conf, mode: "0640", owner: postgres, contains: "scram-sha-256" }
-  - file: { path: /var/lib/postgresql/13/main, exists: false }
+  - file: { id: gone, path: /var/lib/postgresql/13/main, exists: false }
 ```
 "#;
 

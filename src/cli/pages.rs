@@ -32,6 +32,11 @@ pub fn catalogue() -> String {
          Every check also takes `id`, `title`, `timeout`, `until`, `waivable`, `advisory`, and as an invariant\n\
          `on_violation` and `every`; see [the runbook format](runbook-format.md).\n\n",
     );
+    page.push_str("| check | a pass shows |\n|---|---|\n");
+    for kind in CATALOGUE {
+        page.push_str(&format!("| [`{0}`](#{0}) | {1} |\n", kind.name, kind.summary));
+    }
+    page.push('\n');
     for kind in CATALOGUE {
         page.push_str(&check(kind).replace("\n## ", "\n### ").replacen("# ", "## ", 1));
         page.push('\n');

@@ -21,6 +21,7 @@ pub fn run(cmd: &Cmd, book: &Book, answers: &Answers) -> Result<Exit, CliError> 
         cmd.err(&format!("warning: {warning}\n"));
     }
     let targets = targets_digest(&bound);
+    let exclusive = store.exclusive().map_err(CliError::journal)?;
     refuse_second_run(&store, &bound.runbook.name, &targets)?;
     let dir = store.create_run(&bound.runbook.name, &bound.bytes, &cmd.now(), None).map_err(CliError::journal)?;
     let opened = Event::Opened {
@@ -42,6 +43,7 @@ pub fn run(cmd: &Cmd, book: &Book, answers: &Answers) -> Result<Exit, CliError> 
     let claim = Claim { operator: cmd.by(), how: LeaseHow::Start, reason: None, acknowledged: Vec::new() };
     let (lease, taken) = Lease::take(&mut journal, &seat, claim, cmd.now()).map_err(super::lease_error)?;
     taken.own.iter().for_each(|line| state.apply(line));
+    drop(exclusive);
     cmd.err(&format!("run {}\n", dir.run));
     let session = Session {
         cmd,

@@ -173,7 +173,9 @@ impl Driver {
     }
 
     fn job(&self, step: StepId, attempt: u32, undo: bool) -> work::Job {
+        let began = self.machine.state().step(&step).began.filter(|_| !undo);
         work::Job {
+            began,
             step,
             attempt,
             undo,
@@ -220,6 +222,13 @@ impl Driver {
             Ok(lines) if lines.is_empty() => Ok(None),
             Ok(lines) => {
                 lines.iter().for_each(|line| self.desk.reporter.tell(&Notice::Journal(line.clone())));
+                let newer = lines.iter().rev().find(|line| matches!(line.event, Event::Lease { .. }));
+                if let Some(line) = newer {
+                    // Paused, then handed over: what is under way is theirs to watch, and the screen must say so.
+                    let mine = self.desk.lease.epoch().number();
+                    let (holder, newest) = (line.by.clone(), line.epoch);
+                    return Err(self.lost(&AppendError::Fenced { holder, newest, mine }));
+                }
                 Ok(Some(Input::Foreign(lines)))
             }
             Err(error) => Err(self.lost(&error)),

@@ -48,8 +48,10 @@ pub enum Notice {
     Attached {
         /// The step.
         step: StepId,
-        /// How many bytes of output came while nobody watched.
-        missed: u64,
+        /// Bytes of its output so far.
+        output: u64,
+        /// How many of them, the last ones, follow as notices now.
+        shown: u64,
     },
     /// The step's work is under way; sent about once a second.
     Running {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::event::{Notice, Reporter};
 use super::machine::{Ended, Found};
-use crate::base::{Digest, StepId};
+use crate::base::{Digest, Moment, StepId};
 use crate::check::{Context, data};
 use crate::gate::Cleared;
 use crate::journal::record::Ending;
@@ -19,6 +19,10 @@ use crate::world::pg;
 
 /// Longest value that a step may capture, in bytes.
 const CAPTURE_LIMIT: usize = 4096;
+
+/// How much of earlier output is shown to somebody who comes back: bytes at most, lines at most.
+const RECENT_BYTES: u64 = 8 << 10;
+const RECENT_LINES: usize = 10;
 
 /// What commands get.
 #[derive(Clone)]
@@ -44,6 +48,8 @@ pub struct Job {
     pub attempt: u32,
     /// Undo it, rather than do it.
     pub undo: bool,
+    /// When it was begun, by an earlier session, too.
+    pub began: Option<Moment>,
     /// The run's folder.
     pub folder: PathBuf,
     /// The runbook.
@@ -93,9 +99,29 @@ pub async fn perform(cleared: Cleared, job: Job) -> Ended {
 
 /// Watches a command that runs already, to its end.
 pub async fn attach(job: Job) -> Ended {
-    let missed = std::fs::metadata(job.dir().join("output.log")).map(|m| m.len()).unwrap_or(0);
-    job.reporter.tell(&Notice::Attached { step: job.step.clone(), missed });
-    watch(&job, job.find().and_then(|s| s.timeout).map(|t| t.0), None).await
+    let (output, from) = recent(&job.dir());
+    job.reporter.tell(&Notice::Attached { step: job.step.clone(), output, shown: output - from });
+    watch(&job, job.find().and_then(|s| s.timeout).map(|t| t.0), None, from).await
+}
+
+/// Bytes of output so far, and where its last lines begin: what came while nobody watched may be long.
+fn recent(dir: &Path) -> (u64, u64) {
+    use std::os::unix::fs::FileExt as _;
+    let Ok(file) = std::fs::File::open(dir.join(supervise::record::OUTPUT)) else { return (0, 0) };
+    let end = file.metadata().map(|m| m.len()).unwrap_or(0);
+    let start = end.saturating_sub(RECENT_BYTES);
+    let mut bytes = vec![0; (end - start) as usize];
+    let n = file.read_at(&mut bytes, start).unwrap_or(0);
+    bytes.truncate(n);
+    let breaks: Vec<usize> = bytes.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at).collect();
+    // The last line's own break is not one before it.
+    let before = breaks.len().saturating_sub(usize::from(bytes.last() == Some(&b'\n')));
+    match before.checked_sub(RECENT_LINES) {
+        Some(skip) => (end, start + breaks.get(skip).map_or(0, |at| *at as u64 + 1)),
+        // Fewer lines than that: from the beginning, or from the first whole line.
+        None if start == 0 => (end, 0),
+        None => (end, start + breaks.first().map_or(0, |at| *at as u64 + 1)),
+    }
 }
 
 /// What became of a step that was begun.
@@ -109,11 +135,32 @@ pub fn look(job: &Job) -> Found {
     match supervise::look(&dir, &job.cx.secrets) {
         supervise::Found::NeverStarted => Found::NeverStarted,
         // What may still run is watched, never started a second time.
-        supervise::Found::Running { .. } | supervise::Found::Orphaned { .. } | supervise::Found::Unclear { .. } => {
-            Found::Running
+        supervise::Found::Running { paused, .. } => Found::Running { paused },
+        supervise::Found::Orphaned { .. } | supervise::Found::Unclear { .. } => Found::Running { paused: false },
+        supervise::Found::Ended(record) => {
+            missed(job);
+            Found::Ended(ended(*record, &dir, captures(job)))
         }
-        supervise::Found::Ended(record) => Found::Ended(ended(*record, &dir, captures(job))),
-        supervise::Found::Lost { why } => Found::Lost { why },
+        supervise::Found::Lost { why } => {
+            missed(job);
+            Found::Lost { why }
+        }
+    }
+}
+
+/// The end of the output of a command that ended while nobody watched.
+fn missed(job: &Job) {
+    let dir = job.dir();
+    let (output, from) = recent(&dir);
+    if output == 0 {
+        return;
+    }
+    let what = if from == 0 { "its output" } else { "the end of its output" };
+    job.reporter.tell(&Notice::Message(format!("{} ran while nobody watched; {what}:", job.step)));
+    let mut tail = Tail::open(&dir, from).ok();
+    tell_output(job, &mut tail);
+    if let Some(text) = tail.as_mut().and_then(Tail::finish) {
+        job.reporter.tell(&Notice::Output { step: job.step.clone(), text });
     }
 }
 
@@ -172,10 +219,10 @@ async fn command(run: &Run, step: &Step, job: &Job) -> Ended {
         label: step.name().to_owned(),
     };
     match supervise::start(&job.dir(), &spec).await {
-        Ok(handle) => watch(job, spec.limit, Some(handle)).await,
+        Ok(handle) => watch(job, spec.limit, Some(handle), 0).await,
         Err(error @ supervise::StartError::NotStarted { .. }) => not_started(error.to_string()),
         // Whether anything runs is read from its folder, not guessed.
-        Err(_) => watch(job, spec.limit, None).await,
+        Err(_) => watch(job, spec.limit, None, 0).await,
     }
 }
 
@@ -205,10 +252,11 @@ fn still_running(job: &Job) -> Option<String> {
 }
 
 /// Follows a command's output and waits for its end; tells about both.
-async fn watch(job: &Job, limit: Option<Duration>, handle: Option<supervise::Handle>) -> Ended {
+async fn watch(job: &Job, limit: Option<Duration>, handle: Option<supervise::Handle>, from: u64) -> Ended {
     let dir = job.dir();
-    let began = job.cx.world.clock.now();
-    let mut tail = Tail::open(&dir, 0).ok();
+    let now = job.cx.world.clock.now();
+    let began = job.began.filter(|began| !now.jumped_since(began)).unwrap_or(now);
+    let mut tail = Tail::open(&dir, from).ok();
     let mut beat = tokio::time::interval(Duration::from_secs(1));
     let mut pace = tokio::time::interval(Duration::from_millis(100));
     let waiting = until_gone(handle, &dir, &job.cx.secrets);

@@ -231,6 +231,28 @@ impl Store {
         self.root.join("runs")
     }
 
+    /// Held from the look for an unfinished run until the new one is open: of two people who start the same work at once,
+    /// the second sees the first.
+    pub fn exclusive(&self) -> Result<fs::File, StoreError> {
+        let path = self.root.join("starting.lock");
+        let failed = |why: String| StoreError::Io { path: path.clone(), what: "locked", why };
+        let file = match disk::create_new(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                disk::options().read(true).append(true).open(&path)
+            }
+            other => other,
+        };
+        let file = file.map_err(|error| self.failed(&path, &error))?;
+        disk::lock(&file, true, disk::LOCK_LIMIT).map_err(|error| match error {
+            disk::LockError::Failed(error) => failed(disk::words(&error)),
+            disk::LockError::Busy => {
+                let who = disk::lock_holder(&file).unwrap_or_else(|| "an unknown process".into());
+                failed(format!("{who} has held it for {} seconds", disk::LOCK_LIMIT.as_secs()))
+            }
+        })?;
+        Ok(file)
+    }
+
     /// Makes the folder of a new run, with its runbook and its reserve, all of it on disk. The run begins when its journal
     /// is created in it. Its id is the runbook's name, the day, and four characters; `hint` asks for a certain id.
     pub fn create_run(

@@ -170,7 +170,7 @@ pub struct Step {
     /// Stands in for a manual step when nobody is there (rehearsal).
     #[serde(default)]
     pub rehearse: Option<Run>,
-    /// Keeps what the command printed to standard output (one line) as a variable for later steps.
+    /// Keeps the one line that the command printed, standard error included, as a variable for later steps.
     #[serde(default)]
     #[schemars(regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]{0,62}$"))]
     pub capture: Option<String>,

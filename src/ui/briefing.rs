@@ -139,7 +139,7 @@ pub fn points(points: &[OpenPoint], style: &Style) -> String {
         page.say(Tone::Good, "None.");
     }
     for (n, point) in points.iter().enumerate() {
-        page.item(2, (Tone::Strong, &format!("{}.", n + 1)), 4, &point.text);
+        page.item(2, (Tone::Strong, &format!("{}.", n + 1)), 4, &format!("{} ({})", point.text, point.id));
     }
     page.finish()
 }

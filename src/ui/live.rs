@@ -3,10 +3,8 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
-
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::ui::layout::fit;
 use crate::ui::screen::{Out, Style};
@@ -17,8 +15,19 @@ const HELD_BACK: usize = 500;
 /// What the live line says now; asked at each redraw. Must not write through [`Live`].
 pub type Source = Arc<dyn Fn() -> Option<String> + Send + Sync>;
 
+/// How often the live line is drawn.
+const REDRAW: Duration = Duration::from_millis(250);
+
+/// Goes to the first column and clears the row. The line is never as wide as the screen, so it is one row, and an echoed
+/// `^C` stands behind it, not below.
+const CLEAR: &str = "\r\x1b[2K";
+
 /// Standard error as a terminal, shared by the reporter and the operator.
 pub struct Live {
+    screen: Arc<Screen>,
+}
+
+struct Screen {
     out: Out,
     style: Style,
     inner: Mutex<Inner>,
@@ -26,7 +35,10 @@ pub struct Live {
 
 #[derive(Default)]
 struct Inner {
-    bar: Option<ProgressBar>,
+    source: Option<Source>,
+    drawn: bool,
+    ticking: bool,
+    turns: usize,
     questions: usize,
     held: VecDeque<String>,
     dropped: usize,
@@ -38,14 +50,14 @@ impl Live {
         Arc::new(Live::on(Out::stderr(&style), style))
     }
 
-    /// Any writer; the live line, if the style has one, goes to standard error.
+    /// Any writer.
     pub fn on(out: Out, style: Style) -> Live {
-        Live { out, style, inner: Mutex::default() }
+        Live { screen: Arc::new(Screen { out, style, inner: Mutex::default() }) }
     }
 
     /// The style with the width as it is now.
     pub fn style(&self) -> Style {
-        if self.style.live { self.style.resized(io::stderr()) } else { self.style }
+        self.screen.style_now()
     }
 
     /// Writes whole lines above the live line, or later, when a question is open.
@@ -53,7 +65,7 @@ impl Live {
         if text.is_empty() {
             return;
         }
-        let mut inner = self.lock();
+        let mut inner = self.screen.lock();
         if inner.questions > 0 {
             if inner.held.len() >= HELD_BACK {
                 inner.held.pop_front();
@@ -62,47 +74,80 @@ impl Live {
             inner.held.push_back(text.to_owned());
             return;
         }
-        match inner.bar.clone() {
-            Some(bar) => bar.suspend(|| self.put(text)),
-            None => self.put(text),
-        }
+        self.screen.draw(&mut inner, text);
     }
 
     /// Shows the live line as long as it has something to say.
     pub fn line(&self, source: &Source) {
-        let wanted = source().is_some() && self.style.live;
-        let mut inner = self.lock();
-        match wanted && inner.questions == 0 {
-            false => {
-                if let Some(bar) = inner.bar.take() {
-                    bar.finish_and_clear();
-                }
-            }
-            true => {
-                inner.bar.get_or_insert_with(|| spinner(source.clone(), self.style));
+        let wanted = source().is_some() && self.screen.style.live;
+        let mut inner = self.screen.lock();
+        if !wanted || inner.questions > 0 {
+            inner.source = None;
+            self.screen.draw(&mut inner, "");
+        } else if inner.source.is_none() {
+            inner.source = Some(source.clone());
+            self.screen.draw(&mut inner, "");
+            if !std::mem::replace(&mut inner.ticking, true) {
+                let weak = Arc::downgrade(&self.screen);
+                // Without a thread the line is still drawn with every notice.
+                let _ = std::thread::Builder::new().name("live line".to_owned()).spawn(move || tick(&weak));
             }
         }
     }
 
     /// Opens a question: the live line goes, and nothing but [`Live::ask`] writes until the guard is dropped.
     pub fn question(self: &Arc<Self>) -> Open {
-        let mut inner = self.lock();
+        let mut inner = self.screen.lock();
         inner.questions += 1;
-        if let Some(bar) = inner.bar.take() {
-            bar.finish_and_clear();
-        }
+        inner.source = None;
+        self.screen.draw(&mut inner, "");
         drop(inner);
         Open(self.clone())
     }
 
     /// Writes a part of a question.
     pub fn ask(&self, text: &str) {
-        self.put(text);
+        self.screen.put(text);
     }
 
     /// True when nobody reads any more.
     pub fn closed(&self) -> bool {
-        self.out.closed()
+        self.screen.out.closed()
+    }
+
+    fn close(&self) {
+        let mut inner = self.screen.lock();
+        inner.questions = inner.questions.saturating_sub(1);
+        if inner.questions > 0 {
+            return;
+        }
+        let dropped = std::mem::take(&mut inner.dropped);
+        if dropped > 0 {
+            self.screen.put(&format!("  ~ {dropped} earlier messages not shown; the log has all of them\n"));
+        }
+        for text in std::mem::take(&mut inner.held) {
+            self.screen.put(&text);
+        }
+    }
+}
+
+/// Draws the live line again and again, until there is none.
+fn tick(screen: &Weak<Screen>) {
+    loop {
+        std::thread::sleep(REDRAW);
+        let Some(screen) = screen.upgrade() else { return };
+        let mut inner = screen.lock();
+        if inner.source.is_none() || screen.out.closed() {
+            inner.ticking = false;
+            return;
+        }
+        screen.draw(&mut inner, "");
+    }
+}
+
+impl Screen {
+    fn style_now(&self) -> Style {
+        if self.style.live { self.style.resized(io::stderr()) } else { self.style }
     }
 
     fn put(&self, text: &str) {
@@ -110,17 +155,18 @@ impl Live {
         let _ = self.out.print(text);
     }
 
-    fn close(&self) {
-        let mut inner = self.lock();
-        inner.questions = inner.questions.saturating_sub(1);
-        if inner.questions > 0 {
-            return;
+    /// Lines, and the live line below them, in one write.
+    fn draw(&self, inner: &mut Inner, lines: &str) {
+        let now = inner.source.as_ref().and_then(|source| source());
+        let mut text = if inner.drawn { format!("{CLEAR}{lines}") } else { lines.to_owned() };
+        inner.drawn = now.is_some();
+        if let Some(now) = now {
+            inner.turns = (inner.turns + 1) % SPINNER.len();
+            let mark = SPINNER.get(inner.turns).copied().unwrap_or(' ');
+            let now = if self.style.unicode { now } else { crate::ui::screen::ascii(&now) };
+            text.push_str(&format!("{mark} {}", fit(&now, self.style_now().width.saturating_sub(6))));
         }
-        let dropped = std::mem::take(&mut inner.dropped);
-        if dropped > 0 {
-            self.put(&format!("  ~ {dropped} earlier messages not shown; the log has all of them\n"));
-        }
-        for text in std::mem::take(&mut inner.held) {
+        if !text.is_empty() {
             self.put(&text);
         }
     }
@@ -130,6 +176,18 @@ impl Live {
     }
 }
 
+impl Drop for Screen {
+    fn drop(&mut self) {
+        let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if inner.drawn {
+            let _ = self.out.print(CLEAR);
+        }
+    }
+}
+
+/// Shows that something goes on.
+const SPINNER: [char; 4] = ['-', '\\', '|', '/'];
+
 /// A question is open as long as this lives.
 pub struct Open(Arc<Live>);
 
@@ -137,18 +195,4 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.0.close();
     }
-}
-
-fn spinner(source: Source, style: Style) -> ProgressBar {
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr_with_hz(8));
-    let template =
-        ProgressStyle::with_template("{spinner} {now}").unwrap_or_else(|_| ProgressStyle::default_spinner());
-    let now = move |_: &ProgressState, out: &mut dyn std::fmt::Write| {
-        let text = source().unwrap_or_default();
-        let text = if style.unicode { text } else { crate::ui::screen::ascii(&text) };
-        let _ = out.write_str(&fit(&text, style.resized(io::stderr()).width.saturating_sub(4)));
-    };
-    bar.set_style(template.with_key("now", now).tick_chars("-\\|/ "));
-    bar.enable_steady_tick(Duration::from_millis(250));
-    bar
 }

@@ -169,7 +169,7 @@ mod tests {
             (0, Notice::Message(EVIL.into())),
             (0, Notice::Warning(EVIL.into())),
             (0, Notice::Output { step: EVIL.into(), text: EVIL.into() }),
-            (0, Notice::Attached { step: EVIL.into(), missed: 7 }),
+            (0, Notice::Attached { step: EVIL.into(), output: 7, shown: 7 }),
             (
                 99,
                 Notice::Running {

@@ -74,13 +74,13 @@ pub fn notice_words(notice: &Notice, view: &View, asked: bool) -> Option<Words> 
         Notice::Journal(line) => journal(line, view, asked),
         Notice::Message(text) => Some(plain(Tone::Plain, "", text)),
         Notice::Warning(text) => Some(plain(Tone::Doubt, "WARNING", text)),
-        Notice::Attached { step, missed } => {
-            let missed = if *missed > 0 {
-                format!("; {} of output came meanwhile", Size(*missed))
-            } else {
-                String::new()
+        Notice::Attached { step, output, shown } => {
+            let follows = match (*output, *shown) {
+                (0, _) => "; it has printed nothing yet".to_owned(),
+                (all, part) if part >= all => format!("; its output so far ({}):", Size(all)),
+                (all, _) => format!("; the end of its output so far ({}):", Size(all)),
             };
-            Some(plain(Tone::Strong, "[>]", &format!("{step} still runs: attached to it again{missed}")))
+            Some(plain(Tone::Strong, "[>]", &format!("{step} still runs: attached to it again{follows}")))
         }
         Notice::Measuring { .. }
         | Notice::Measured { .. }

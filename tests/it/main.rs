@@ -3,14 +3,18 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
+mod crash;
 mod data;
 mod data_faults;
 mod data_sqlite;
+mod docs;
 mod harness;
 mod host;
 mod journal;
 mod night;
+mod operators;
 mod pg;
+mod play;
 mod runbook;
 mod supervise;
 mod ui;
@@ -26,9 +30,12 @@ fn main() -> std::process::ExitCode {
     ui::register(&mut registry);
     supervise::register(&mut registry);
     host::register(&mut registry);
+    crash::register(&mut registry);
     data::register(&mut registry);
+    docs::register(&mut registry);
     journal::register(&mut registry);
     night::register(&mut registry);
+    operators::register(&mut registry);
     pg::register(&mut registry);
     runbook::register(&mut registry);
     registry.run()

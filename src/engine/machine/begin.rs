@@ -18,8 +18,9 @@ impl Machine {
         if rebooted {
             self.doubt_unproved_effects();
         }
-        // Leaving the question and resuming is no way round it: until a step has begun, nobody has answered it.
-        if let Some(name) = self.protected.clone().filter(|_| !resumed || self.state.steps.is_empty()) {
+        // Who left before the first step has not confirmed it either.
+        let untouched = !resumed || self.state.steps.is_empty();
+        if let Some(name) = self.protected.clone().filter(|_| untouched && self.mode == Mode::Forward) {
             let given = self.given.confirm.get(&StepId::from("environment")).cloned();
             return match given {
                 Some(text) => self.environment_answer(&Answer::Typed(text)),
@@ -155,7 +156,10 @@ impl Machine {
     }
 
     fn begin(&mut self, step: &StepId) {
-        if self.present && !self.begun.contains(step) {
+        // A step by hand has one question of its own: whether it was carried out.
+        let by_hand = matches!(self.plan.step(step).and_then(|s| s.work()), Some(Work::Manual(_)));
+        let asked = self.begun.contains(step) || (by_hand && !self.destructive(step));
+        if self.present && !asked {
             return self.ask(Asked::Begin(step.clone()), Question::Begin { step: step.clone() });
         }
         self.measure_before(step);

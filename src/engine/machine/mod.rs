@@ -15,6 +15,8 @@ mod holds;
 mod review;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_overlay;
 mod watch;
 mod work;
 
@@ -66,7 +68,10 @@ pub struct Ended {
 #[derive(Debug, Clone)]
 pub enum Found {
     /// It still runs.
-    Running,
+    Running {
+        /// It is stopped by a signal: paused, not ended.
+        paused: bool,
+    },
     /// It ended while nobody watched; the supervisor kept how.
     Ended(Ended),
     /// It was never started.
@@ -228,6 +233,15 @@ enum Asked {
     Undo(StepId),
 }
 
+/// A question that is open while work goes on behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Overlay {
+    /// Ctrl-C.
+    Interrupted,
+    /// An invariant paused the command.
+    Paused,
+}
+
 /// The machine.
 #[derive(Debug)]
 pub struct Machine {
@@ -240,7 +254,7 @@ pub struct Machine {
     me: String,
     phase: Phase,
     question: Option<Question>,
-    overlay: bool,
+    overlay: Option<Overlay>,
     now: Moment,
     epoch_began: Moment,
     fresh: BTreeMap<CheckId, Evidence>,
@@ -283,7 +297,7 @@ impl Machine {
             me: me.to_owned(),
             phase: Phase::Fresh,
             question: None,
-            overlay: false,
+            overlay: None,
             now,
             epoch_began: now,
             fresh: BTreeMap::new(),
@@ -349,7 +363,10 @@ impl Machine {
     fn ask(&mut self, asked: Asked, question: Question) {
         self.phase = Phase::Asking(asked);
         self.question = Some(question.clone());
-        self.out.push(Effect::Ask(question));
+        // While another question is open, this one waits for its answer: it is asked once, by `reask`.
+        if self.overlay.is_none() {
+            self.out.push(Effect::Ask(question));
+        }
     }
 
     fn leave(&mut self, exit: Exit, why: &str) {
@@ -375,13 +392,13 @@ impl Machine {
 
     fn interrupt(&mut self) {
         match &self.phase {
-            Phase::Working { step, .. } if self.present && !self.overlay => {
-                self.overlay = true;
+            Phase::Working { step, .. } if self.present && self.overlay.is_none() => {
+                self.overlay = Some(Overlay::Interrupted);
                 let running = Some(step.clone());
                 self.out.push(Effect::Ask(Question::Interrupted { running }));
             }
             Phase::Asking(_) if self.present => {}
-            _ if self.overlay => {}
+            _ if self.overlay.is_some() => {}
             _ => self.leave(Exit::Interrupted, "interrupted"),
         }
     }
@@ -411,8 +428,8 @@ impl Machine {
     }
 
     fn answer(&mut self, answer: Answer) {
-        if self.overlay {
-            return self.overlay_answer(answer);
+        if let Some(overlay) = self.overlay.take() {
+            return self.overlay_answer(overlay, answer);
         }
         let Phase::Asking(asked) = self.phase.clone() else { return };
         let Some(answer) = self.common_answer(answer) else { return };

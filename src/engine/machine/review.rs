@@ -10,18 +10,11 @@ use crate::runbook::model::Rerun;
 
 impl Machine {
     /// A step failed in this session: on record, then a person decides, or the session ends.
-    pub(super) fn fail(&mut self, step: &StepId, why: String, blockers: Vec<Blocker>) {
+    pub(super) fn fail(&mut self, step: &StepId, why: String) {
         self.append(vec![Event::Failed { step: step.clone(), why: why.clone() }]);
-        if self.present {
-            let (may_rerun, may_finish) = (self.may_rerun(step), false);
-            self.ask(
-                Asked::Failed(step.clone()),
-                Question::Failed { step: step.clone(), why, may_rerun, may_finish },
-            );
-        } else {
-            if !blockers.is_empty() {
-                self.out.push(Effect::Ask(Question::Held { step: step.clone(), blockers }));
-            }
+        let (may_rerun, may_finish) = (self.may_rerun(step), false);
+        self.ask(Asked::Failed(step.clone()), Question::Failed { step: step.clone(), why, may_rerun, may_finish });
+        if !self.present {
             self.leave(Exit::Failed, "failed");
         }
     }

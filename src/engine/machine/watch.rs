@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{Effect, Ended, Exit, Machine, Measured, Phase, Question};
+use super::{Effect, Ended, Exit, Machine, Measured, Overlay, Phase, Question};
 use crate::base::{CheckId, Moment, StepId};
 use crate::check::{Evidence, Verdict};
 use crate::engine::event::{Answer, action_word};
@@ -34,7 +34,8 @@ pub(super) struct Watch {
     checks: Vec<Placed>,
     each: BTreeMap<CheckId, One>,
     measuring: bool,
-    paused: Option<CheckId>,
+    /// The command is paused, and nobody has said that it may go on.
+    paused: bool,
     stopping: bool,
     good_since: Option<Moment>,
 }
@@ -154,27 +155,52 @@ impl Machine {
                     return;
                 }
                 OnViolation::Pause => {
-                    self.watch.paused = Some(id);
-                    self.out.push(Effect::Pause);
-                    let question = Question::Paused { step: step.clone(), evidence: evidence.clone() };
-                    self.out.push(Effect::Ask(question));
-                    if self.present {
-                        self.overlay = true;
-                    } else {
-                        self.leave(Exit::Waiting, "an invariant paused the command");
+                    if !std::mem::replace(&mut self.watch.paused, true) {
+                        self.out.push(Effect::Pause);
                     }
-                    return;
                 }
             }
         }
-        let over = self.watch.paused.as_ref().is_some_and(|id| !bad.iter().any(|e| e.check == *id));
-        if over && !self.overlay {
-            self.go_on(step);
+        self.consider_pause(step);
+    }
+
+    /// A paused command goes on when all that pauses it passes again; else a person decides. Unknown is no pass.
+    fn consider_pause(&mut self, step: &StepId) {
+        if !self.watch.paused || self.overlay.is_some() {
+            return;
+        }
+        let last = |id: &CheckId| self.watch.each.get(id).and_then(|one| one.last);
+        let pausing = self.watch.checks.iter().map(|(id, _)| id).filter(|id| self.watch.policy(id) == OnViolation::Pause);
+        let Some(bad) = pausing.into_iter().find(|id| last(id) != Some(Verdict::Pass)) else {
+            return self.go_on(step);
+        };
+        // What was not measured yet is measured first.
+        let Some(evidence) = self.fresh.get(bad).cloned().filter(|_| last(bad).is_some()) else { return };
+        self.out.push(Effect::Ask(Question::Paused { step: step.clone(), evidence }));
+        if self.present {
+            self.overlay = Some(Overlay::Paused);
+        } else {
+            self.leave(Exit::Waiting, "an invariant paused the command");
+        }
+    }
+
+    /// A command that was found paused: its invariants are measured before it may go on.
+    pub(super) fn found_paused(&mut self, step: &StepId) {
+        self.watch.paused = true;
+        let pauses = self.watch.checks.iter().any(|(id, _)| self.watch.policy(id) == OnViolation::Pause);
+        if pauses {
+            self.out.push(Effect::Say(format!("The command of `{step}` is paused; what paused it is measured again.")));
+        } else {
+            // Nothing of ours stopped it: somebody's signal did, and it would stand still for ever.
+            self.watch.paused = false;
+            self.out.push(Effect::Say(format!(
+                "The command of `{step}` is stopped by somebody's signal; `kill -CONT` lets it go on."
+            )));
         }
     }
 
     fn go_on(&mut self, step: &StepId) {
-        if self.watch.paused.take().is_some() {
+        if std::mem::take(&mut self.watch.paused) {
             self.append(vec![Event::Continued { step: step.clone() }]);
             self.out.push(Effect::Continue);
         }
@@ -243,8 +269,7 @@ impl Machine {
     }
 
     /// Answers to a question that was asked while work goes on.
-    pub(super) fn overlay_answer(&mut self, answer: Answer) {
-        self.overlay = false;
+    pub(super) fn overlay_answer(&mut self, overlay: Overlay, answer: Answer) {
         let working = match &self.phase {
             Phase::Working { step, .. } => Some(step.clone()),
             _ => None,
@@ -260,11 +285,19 @@ impl Machine {
                 }
             }
             Answer::Go => {
-                if let Some(step) = working {
-                    self.go_on(&step);
+                match (working, overlay) {
+                    (Some(step), Overlay::Paused) => self.go_on(&step),
+                    // Going on watching is no word about a command that an invariant paused meanwhile.
+                    (Some(step), Overlay::Interrupted) => self.consider_pause(&step),
+                    (None, _) => {}
                 }
             }
-            Answer::Note(text) => self.append(vec![Event::Note { text }]),
+            Answer::Note(text) => {
+                self.append(vec![Event::Note { text }]);
+                if let Some(step) = working {
+                    self.consider_pause(&step);
+                }
+            }
             Answer::Handoff { to, note } => {
                 self.append(vec![Event::Offered { to, note }]);
                 self.leave(Exit::Waiting, "offered");

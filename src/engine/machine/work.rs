@@ -83,11 +83,14 @@ impl Machine {
         let state = self.state.step(&step);
         let attempt = if undo { state.rollbacks } else { state.attempts };
         match found {
-            Found::Running => {
+            Found::Running { paused } => {
                 self.phase = Phase::Working { step: step.clone(), undo };
                 let invariants = if undo { Vec::new() } else { self.plan.checks(&step, Section::Inv) };
                 self.watch = super::watch::Watch::new(invariants, self.now);
-                self.out.push(Effect::Attach { step, attempt, undo });
+                self.out.push(Effect::Attach { step: step.clone(), attempt, undo });
+                if paused {
+                    self.found_paused(&step);
+                }
             }
             Found::Ended(ended) => {
                 self.phase = Phase::Working { step, undo };
@@ -147,7 +150,7 @@ impl Machine {
         match &ended.ending {
             _ if lost_capture.is_some() => {
                 let why = format!("what it printed is no value: {}", lost_capture.unwrap_or_default());
-                self.fail(&step, why, Vec::new());
+                self.fail(&step, why);
             }
             ending if ending.success() => self.measure_postconditions(&step),
             Ending::Unknown { why } => {
@@ -161,7 +164,7 @@ impl Machine {
             }
             ending => {
                 let why = ending.describe();
-                self.fail(&step, why, Vec::new());
+                self.fail(&step, why);
             }
         }
     }
@@ -183,7 +186,7 @@ impl Machine {
             self.choose();
         } else {
             let why = Self::headline(&measured.evidence, &blockers);
-            self.fail(step, why, blockers);
+            self.fail(step, why);
         }
     }
 
