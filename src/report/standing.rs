@@ -356,7 +356,7 @@ mod tests {
         let offer = Event::Offered { to: Some("bob".into()), note: "n".into() };
         assert_eq!(command(&told(vec![offer], Some(true), "alice@db1")), "accept");
         assert_eq!(command(&told(vec![Event::Abandoned { reason: "r".into() }], None, "a")), "log");
-        assert_eq!(command(&told(vec![Event::Completed { steps: 4 }], None, "a")), "report");
+        assert_eq!(command(&told(vec![Event::Completed { steps: 4 }], None, "a")), "log");
     }
 
     #[test]
