@@ -3,16 +3,16 @@
 //! Invariants: the text is read by two independent YAML readers, and refused when they differ in one character; every
 //! failure is a list of problems with places, never a panic.
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
+use super::again;
 use super::model::{Runbook, Step};
 use super::names::Names;
 use super::rules::Rules;
 use super::schema::{CheckSchema, schema};
 use super::shape;
 use super::source::{Source, first_line};
-use super::tree::{Kind, Node};
+use super::tree::Node;
 use super::validate::{Mode, Walk};
 use super::vars::{self, Values};
 use crate::problem::Problem;
@@ -33,7 +33,7 @@ pub fn parse(source: Source, checks: &[CheckSchema]) -> Result<Document, Vec<Pro
     let root = source.read()?;
     let names = Names::of(&root);
     let mut problems = Vec::new();
-    let other = beside(&source.text, &root, || {
+    let other = again::beside(&source.text, &root, || {
         let mut walk = Walk::new(&rules, &names, &source.text, Mode::Names);
         walk.head(&root);
         for (at, step) in steps(&root).iter().enumerate() {
@@ -61,7 +61,7 @@ fn steps(root: &Node) -> &[Node] {
     root.get("steps").map(Node::items).unwrap_or_default()
 }
 
-fn defect(why: &str, range: std::ops::Range<usize>) -> Problem {
+pub(super) fn defect(why: &str, range: std::ops::Range<usize>) -> Problem {
     Problem::error("HP000", format!("a defect in Holdpoint: {why}"), range)
         .help("please report it with this runbook")
 }
@@ -141,151 +141,5 @@ impl Document {
         let why =
             if self.names.secrets.is_empty() { why.to_string() } else { "its types refuse this".to_owned() };
         defect(&why, first_line(&self.source.text, node.range()))
-    }
-}
-
-/// Texts from this size on are read the second time on a thread of their own.
-const LARGE: usize = 256 << 10;
-
-/// Does `work` and reads the text a second time; of a large text at the same time.
-fn beside(text: &str, root: &Node, work: impl FnOnce()) -> Result<(), Problem> {
-    if text.len() < LARGE {
-        work();
-        return second_reading(text, root);
-    }
-    std::thread::scope(|scope| {
-        let reader = std::thread::Builder::new().spawn_scoped(scope, || second_reading(text, root));
-        work();
-        match reader {
-            Ok(reader) => {
-                reader.join().unwrap_or_else(|_| Err(defect("the second YAML reader broke down", 0..0)))
-            }
-            Err(_) => second_reading(text, root),
-        }
-    })
-}
-
-/// Reads the text again with another reader and compares every key and every value, in order.
-fn second_reading(text: &str, root: &Node) -> Result<(), Problem> {
-    let mut first = None;
-    let result =
-        Same { node: root, differs: &mut first }.deserialize(serde_yaml::Deserializer::from_str(text));
-    let Err(why) = result else { return Ok(()) };
-    let (range, what) = match first {
-        Some(range) => (range, "two YAML readers disagree about this value".to_owned()),
-        None => {
-            let at = why.location().map_or(0, |location| location.index()).min(text.len());
-            let at = (0..=at).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-            (at..at, format!("a second YAML reader refuses this: {why}"))
-        }
-    };
-    let help = "write it more plainly: put the text in quotes, or use spaces instead of tabs";
-    Err(Problem::error("HP007", what, first_line(text, range)).help(help))
-}
-
-/// Succeeds when the other reader sees the same value.
-struct Same<'a> {
-    node: &'a Node,
-    differs: &'a mut Option<std::ops::Range<usize>>,
-}
-
-impl Same<'_> {
-    fn differs<E: serde::de::Error>(self) -> E {
-        self.differs.get_or_insert(self.node.range());
-        E::custom("the readers disagree")
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for Same<'_> {
-    type Value = ();
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        match self.node.kind {
-            // As a text, so that it is compared as it is written and not as the number it may be.
-            Kind::Scalar { .. } => deserializer.deserialize_str(self),
-            Kind::Seq(_) => deserializer.deserialize_seq(self),
-            Kind::Map(_) => deserializer.deserialize_map(self),
-        }
-    }
-}
-
-impl<'de> Visitor<'de> for Same<'_> {
-    type Value = ();
-
-    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.node.word())
-    }
-
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<(), E> {
-        if self.node.text() == Some(text) { Ok(()) } else { Err(self.differs()) }
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        let items = self.node.items();
-        for node in items {
-            if seq.next_element_seed(Same { node, differs: &mut *self.differs })?.is_none() {
-                return Err(self.differs());
-            }
-        }
-        if seq.next_element::<IgnoredAny>()?.is_some() {
-            return Err(self.differs());
-        }
-        Ok(())
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        for entry in self.node.entries() {
-            let key =
-                Node::new(entry.key.range(), Kind::Scalar { text: entry.key.text.clone(), plain: false });
-            if map.next_key_seed(Same { node: &key, differs: &mut *self.differs })?.is_none() {
-                return Err(self.differs());
-            }
-            map.next_value_seed(Same { node: &entry.value, differs: &mut *self.differs })?;
-        }
-        if map.next_key::<IgnoredAny>()?.is_some() {
-            return Err(self.differs());
-        }
-        Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn tree(text: &str) -> Node {
-        Source::new("t", text).read().unwrap()
-    }
-
-    #[test]
-    fn two_readings_agree_on_ordinary_texts() {
-        for text in [
-            "a: 16.10\nb: no\nc: 017\nd: 1_000\ne: ~\nf:\ng: 'x'\nh: \"y\\tz\"\n",
-            "a: |\n  one\n  two\nb: >\n  three\n  four\n\nc: |-\n  x\nd: |+\n  y\n\n",
-            "- [a, b]\n- {c: d, e: f}\n- - g\n  - h\n",
-            "a: 'it''s'\nb: \"\\u00e9\"\nc: é – “”\n? x\n: y\n",
-            "a: plain text\n  that goes on\nb: \"quoted\n  folded\"\n",
-            "a: |2\n    x\n   y\n",
-            "# comment\na: b # another\n\n---\n",
-        ] {
-            let Ok(root) = Source::new("t", text).read() else { continue };
-            assert_eq!(second_reading(text, &root), Ok(()), "{text}");
-        }
-    }
-
-    #[test]
-    fn a_difference_is_found_and_placed() {
-        let text = "a: [1, two]\nb: {c: d}\n";
-        for (other, place) in [
-            ("a: [1, tvo]\nb: {c: d}\n", 7),
-            ("a: [1]\nb: {c: d}\n", 3),
-            ("a: [1, two]\nb: {x: d}\n", 16),
-            ("a: [1, two]\nb: {c: d, e: f}\n", 15),
-        ] {
-            let root = tree(other);
-            let problem = second_reading(text, &root).unwrap_err();
-            assert_eq!((problem.code, problem.places[0].range.start), ("HP007", place), "{other}");
-        }
-        assert!(second_reading("a: [1, two]\nb: c\n", &tree(text)).is_err(), "a map for a text");
     }
 }

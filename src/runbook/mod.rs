@@ -1,5 +1,6 @@
 //! What authors write: text, places, types, variables.
 
+mod again;
 pub mod graph;
 pub mod load;
 pub mod model;
