@@ -171,7 +171,7 @@ pub struct Terminal {
 impl Terminal {
     #[track_caller]
     pub fn answers(&mut self, after: &str, text: &str) {
-        let seen = self.session.expect(Regex(after.to_owned())).and_then(|_| self.session.expect("\n> "));
+        let seen = self.session.expect(Regex(after)).and_then(|_| self.session.expect("\n> "));
         if let Err(error) = seen {
             let mut rest = Vec::new();
             let _ =
