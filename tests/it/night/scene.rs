@@ -125,8 +125,7 @@ impl Night {
         session.set_expect_timeout(Some(Duration::from_secs(40)));
         let mut terminal = Terminal { session };
         terminal.answers("protected environment", "production");
-        terminal.answers(": announce", "g");
-        terminal.answers(r"\[c\]arried out", "c");
+        terminal.answers(r"Step 1 of \d+: announce\s", "c");
         terminal.answers("Who is the second person", "Bea, +1 555 0100");
         for step in ["preflight", "stop-app", "freeze", "backup-old", "record-old", "copy"] {
             terminal.answers(&format!(r"Step \d+ of \d+: {step}\s"), "g");
