@@ -8,6 +8,7 @@
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 
 use super::must;
 
@@ -32,9 +33,10 @@ printf '#!/bin/sh\nexit 101\n' >usr/sbin/policy-rc.d
 chmod 0755 usr/sbin/policy-rc.d
 rm -rf etc/postgresql/* var/lib/postgresql/* var/log/postgresql/*
 printf 'create_main_cluster = false\n' >>etc/postgresql-common/createcluster.conf
-echo "ready $pid"
+touch etc/throw-away
 trap '' CHLD
-exec chroot . cat
+# Ready only once the root is its own: until then /proc/PID/root is this machine's.
+exec chroot . bash -c 'echo "ready $1"; exec cat' ready "$pid"
 "#;
 
 /// What a command of the sandbox starts with.
@@ -70,6 +72,7 @@ impl Debian {
         BufReader::new(init.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let pid = line.trim().strip_prefix("ready ").and_then(|pid| pid.parse().ok());
         let debian = Debian { init, pid: pid.expect("the sandbox did not come up"), _dir: dir };
+        assert!(debian.path("/etc/throw-away").exists(), "its root is not its own");
         debian.copy_in(Path::new(env!("CARGO_BIN_EXE_holdpoint")), "/usr/local/bin/holdpoint");
         for package in packages {
             debian.copy_in(&package, &format!("/tmp/debs/{}", package.file_name().unwrap().display()));
@@ -154,8 +157,13 @@ impl Drop for Debian {
     }
 }
 
-/// Why there can be no sandbox here; `None` when there can be one.
+/// Why there can be no sandbox here; `None` when there can be one. Tried once.
 pub fn missing() -> Option<String> {
+    static MISSING: OnceLock<Option<String>> = OnceLock::new();
+    MISSING.get_or_init(look).clone()
+}
+
+fn look() -> Option<String> {
     if !super::is_root() {
         return Some("needs root, to mount".to_owned());
     }
