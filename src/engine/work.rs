@@ -301,6 +301,7 @@ async fn statements(sql: &Sql, step: &Step, job: &Job) -> Ended {
         application_name: format!("holdpoint {}", step.id),
         statement_timeout: step.timeout.map_or(Duration::ZERO, |t| t.0),
         read_only: false,
+        own_search_path: true,
         ..pg::Options::default()
     };
     if target.postgres.is_none() && target.cluster.is_none() {
