@@ -120,6 +120,11 @@ pub fn of_run(
 ) -> Result<Bound, CliError> {
     let path = folder.join("runbook.yaml");
     let (source, bytes) = source(&path).map_err(|e| CliError::journal(e.message))?;
+    if secrets.is_some() && Digest::of(&bytes) != state.runbook {
+        let message = format!("{} is not the runbook that this run was started with", path.display());
+        return Err(CliError::journal(message)
+            .hint("put the original bytes back; to work by another runbook, abandon this run and start a new one"));
+    }
     let document = match load::parse(source.clone(), &lint::catalogue()) {
         Ok(document) => document,
         Err(problems) => {
