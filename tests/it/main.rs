@@ -16,6 +16,7 @@ mod pg;
 mod play;
 mod runbook;
 mod supervise;
+mod target;
 mod ui;
 
 use harness::Registry;
@@ -36,5 +37,6 @@ fn main() -> std::process::ExitCode {
     operators::register(&mut registry);
     pg::register(&mut registry);
     runbook::register(&mut registry);
+    target::register(&mut registry);
     registry.run()
 }
