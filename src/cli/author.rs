@@ -69,8 +69,7 @@ pub fn check(cmd: &Cmd, book: &Book, step: Option<&str>) -> Result<Exit, CliErro
     }
     let cx = session::context(cmd, &bound, None);
     let runtime = session::runtime()?;
-    let evidence = runtime.block_on(measure::measure_all(&checks, &cx));
-    runtime.shutdown_background();
+    let evidence = runtime.block_on(measure::measure_all(&checks, &cx))?;
     cmd.print(&if cmd.global.json { json::check(&evidence) } else { ui::evidence::check(&evidence, &cmd.style) });
     Ok(if evidence.iter().all(|e| e.verdict() == Verdict::Pass) { Exit::Done } else { Exit::Failed })
 }

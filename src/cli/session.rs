@@ -99,9 +99,7 @@ impl Session<'_> {
     pub fn drive(self) -> Result<Exit, CliError> {
         let (cmd, dir) = (self.cmd, self.dir.clone());
         let runtime = runtime()?;
-        let exit = runtime.block_on(self.run());
-        // A prompt that blocks cannot be cancelled; nothing waits for it.
-        runtime.shutdown_background();
+        let exit = runtime.block_on(self.run())?;
         if cmd.global.json {
             super::show::print_status(cmd, &dir)?;
         }
@@ -176,12 +174,33 @@ fn rebinder(bound: Bound, view: View) -> drive::Rebind {
     })
 }
 
+/// A runtime for one command. It never waits for what is left in it, after a panic neither: a prompt that blocks cannot
+/// be cancelled.
+pub struct Runtime(Option<tokio::runtime::Runtime>);
+
+impl Runtime {
+    /// Runs a future to its end.
+    pub fn block_on<F: Future>(&self, future: F) -> Result<F::Output, CliError> {
+        let runtime = self.0.as_ref().ok_or_else(|| CliError::new(Exit::Journal, "the runtime is gone"))?;
+        Ok(runtime.block_on(future))
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
 /// A runtime for one command.
-pub fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+pub fn runtime() -> Result<Runtime, CliError> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
+        .map(|runtime| Runtime(Some(runtime)))
         .map_err(|e| CliError::new(Exit::Journal, format!("cannot start: {e}")))
 }
 

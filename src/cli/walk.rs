@@ -26,8 +26,7 @@ pub fn down(cmd: &Cmd, bound: &Bound, dir: &RunDir, state: &RunState) -> Result<
     let cx = session::context(cmd, bound, Some(dir));
     let runtime = session::runtime()?;
     let borrowed: Vec<_> = checks.iter().map(|(id, spec)| (id.clone(), spec)).collect();
-    let evidence = runtime.block_on(measure::measure_all(&borrowed, &cx));
-    runtime.shutdown_background();
+    let evidence = runtime.block_on(measure::measure_all(&borrowed, &cx))?;
     Ok(evidence)
 }
 

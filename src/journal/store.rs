@@ -387,7 +387,10 @@ fn trusted(dir: &Path) -> Result<(), StoreError> {
     if me != 0 && meta.uid() != me && meta.uid() != 0 {
         return refuse(format!("it belongs to user {}, neither to you nor to root", meta.uid()));
     }
-    if access(dir, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK).is_err() {
+    let may = access(dir, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK);
+    // What is on a disk that turned read-only can still be looked at; whoever writes is told so.
+    let readable = || access(dir, Access::READ_OK | Access::EXEC_OK).is_ok();
+    if may.is_err() && !(may == Err(rustix::io::Errno::ROFS) && readable()) {
         return refuse(format!(
             "this user may not write to it (owner {}, group {}); join its group, or give another one with `--store`",
             meta.uid(),

@@ -16,7 +16,9 @@ mod operators;
 mod pg;
 mod play;
 mod runbook;
+mod storefaults;
 mod supervise;
+mod target;
 mod ui;
 
 use harness::Registry;
@@ -38,5 +40,7 @@ fn main() -> std::process::ExitCode {
     operators::register(&mut registry);
     pg::register(&mut registry);
     runbook::register(&mut registry);
+    storefaults::register(&mut registry);
+    target::register(&mut registry);
     registry.run()
 }
