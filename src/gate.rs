@@ -423,6 +423,11 @@ fn identities(request: &Request<'_>, blockers: &mut Vec<Blocker>) {
     }
 }
 
+/// Subject of the blocker that says that no other copy is proved.
+pub const COPY: &str = "copy";
+/// How its observation begins when there are checks that should prove it; their ids follow.
+pub const NOT_SHOWN_BY: &str = "not shown by ";
+
 fn copy(request: &Request<'_>, blockers: &mut Vec<Blocker>) {
     let Proof::Guards(ids) = request.proof else { return };
     let proved = ids.iter().any(|id| {
@@ -432,10 +437,10 @@ fn copy(request: &Request<'_>, blockers: &mut Vec<Blocker>) {
         let observed = if ids.is_empty() {
             "no guard compares what goes with what stays".to_owned()
         } else {
-            format!("not shown by {}", ids.iter().map(CheckId::as_str).collect::<Vec<_>>().join(", "))
+            format!("{NOT_SHOWN_BY}{}", ids.iter().map(CheckId::as_str).collect::<Vec<_>>().join(", "))
         };
         blockers.push(blocker(
-            "copy",
+            COPY,
             "The only other copy is proved",
             observed,
             "a data check that passes now",

@@ -88,6 +88,7 @@ pub fn accept(
     if !cmd.global.json {
         cmd.print(&briefing::briefing(&standing, &cmd.now(), &cmd.style));
     }
+    let present = prompt::present(cmd.global.non_interactive) && !cmd.global.json;
     let walked = walk::down(cmd, &bound, &dir, &state)?;
     let changes = walkdown::changes(&state.last, &walked);
     let points = walkdown::open_points(&state, &walked);
@@ -95,20 +96,23 @@ pub fn accept(
         cmd.print(&json::handoff(&standing, &changes, &points));
     } else {
         cmd.print(&briefing::walkdown(&changes, &cmd.style));
-        cmd.print(&briefing::points(&points, &cmd.style));
+        if !present {
+            cmd.print(&briefing::points(&points, &cmd.style));
+        }
     }
     let known: BTreeSet<&str> = points.iter().map(|point| point.id.as_str()).collect();
     if let Some(unknown) = acknowledge.iter().find(|id| !known.contains(id.as_str())) {
         return Err(CliError::usage(format!("`{unknown}` is not an open point"))
             .hint(format!("open points: {}", known.iter().copied().collect::<Vec<_>>().join(", "))));
     }
-    let present = prompt::present(cmd.global.non_interactive) && !cmd.global.json;
     let mut acknowledged = Vec::new();
-    for point in &points {
-        if acknowledge.contains(&point.id) || (present && handover::acknowledge(point, &cmd.err_style)) {
+    let all = points.len();
+    for (n, point) in points.iter().enumerate() {
+        if acknowledge.contains(&point.id) || (present && handover::acknowledge(point, (n + 1, all), &cmd.err_style)) {
             acknowledged.push(format!("{}: {}", point.id, point.text));
         } else if present {
-            cmd.err("Nothing was taken over.\n");
+            cmd.err("\nNothing was taken over; the run is as it was.\n");
+            cmd.err(&handover::next(&cmd.again(&commands::accept(&state.run), true), "", &cmd.err_style));
             return Ok(Exit::Waiting);
         }
     }
@@ -154,7 +158,8 @@ fn take_only(cmd: &Cmd, mut journal: Journal, taking: Taking) -> Result<Exit, Cl
     let (lease, _) = take(cmd, &mut journal, taking)?;
     lease.release(&mut journal, cmd.now(), "accepted without a terminal").map_err(super::append_error)?;
     let run = journal.dir().run.clone();
-    cmd.print(&format!("accepted: {} is yours. go on with `{}`\n", run, commands::resume(&run)));
+    cmd.print(&format!("accepted: {run} is yours\n"));
+    cmd.print(&handover::next(&cmd.again(&commands::resume(&run), true), "", &cmd.style));
     Ok(Exit::Done)
 }
 

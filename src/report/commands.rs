@@ -28,11 +28,6 @@ pub fn rollback(run: &RunId) -> String {
     format!("holdpoint rollback {run}")
 }
 
-/// Make the report of a finished run.
-pub fn report(run: &RunId) -> String {
-    format!("holdpoint report {run} -o {run}.html")
-}
-
 /// A word as a shell reads it back: quoted only where it must be.
 pub fn quoted(word: &str) -> String {
     let safe = |c: char| c.is_ascii_alphanumeric() || "_-./=:,@%+".contains(c);

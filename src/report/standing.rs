@@ -226,7 +226,7 @@ fn summary(state: &RunState, steps: &[StepLine], done: usize) -> (&'static str, 
         return ("running", format!("{so_far}. {} is {}.", step.id, step.status.word()));
     }
     if let Some((step, blockers)) = &state.held {
-        let n = crate::base::text::count(blockers.len() as u64, "blocker", "blockers");
+        let n = crate::base::text::count(super::blockers::merged(blockers).len() as u64, "blocker", "blockers");
         return ("held", format!("{so_far}. Held before {step}: {n}."));
     }
     let phase = if state.offer.is_some() { "offered" } else { "waiting" };
@@ -241,7 +241,7 @@ pub fn next(state: &RunState, around: &Around) -> Next {
     let act = |why: String, command: String| Next { why, command: Some(command) };
     match &state.end {
         Some(End::Completed) => {
-            return act("The run is complete. Make its report:".to_owned(), commands::report(&state.run));
+            return act("The run is complete. Read what happened:".to_owned(), commands::log(&state.run));
         }
         Some(End::Abandoned(_)) => {
             return act(
@@ -355,7 +355,7 @@ mod tests {
         let offer = Event::Offered { to: Some("bob".into()), note: "n".into() };
         assert_eq!(command(&told(vec![offer], Some(true), "alice@db1")), "accept");
         assert_eq!(command(&told(vec![Event::Abandoned { reason: "r".into() }], None, "a")), "log");
-        assert_eq!(command(&told(vec![Event::Completed { steps: 4 }], None, "a")), "report");
+        assert_eq!(command(&told(vec![Event::Completed { steps: 4 }], None, "a")), "log");
     }
 
     #[test]
