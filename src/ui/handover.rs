@@ -88,6 +88,27 @@ pub fn next(command: &str, who: &str, style: &Style) -> String {
     }
 }
 
+/// A command line as somebody types it, after their mark; broken between words where it is too long.
+pub fn typed(mark: &str, argv: &[String], style: &Style) -> String {
+    let mut text = style.paint(Tone::Strong, mark);
+    let mut used = mark.len();
+    for (n, word) in argv.iter().enumerate() {
+        let word = crate::report::words::flat(&commands::quoted(word));
+        let wide = crate::ui::layout::width(&word);
+        // A quoted word stays whole, and two columns are left for the backslash.
+        if n > 0 && used + 1 + wide + 2 > style.width {
+            text.push_str(" \\\n   ");
+            used = 3;
+        } else if n > 0 {
+            text.push(' ');
+        }
+        text.push_str(&word);
+        used += 1 + wide;
+    }
+    text.push('\n');
+    text
+}
+
 /// An error that ends a command: cause, then what to do next.
 pub fn error(message: &str, hint: Option<&str>, style: &Style) -> String {
     let mut page = Page::new(style);

@@ -228,16 +228,46 @@ fn whole_line(withdrawn: &dyn Fn() -> bool, interrupted: &dyn Fn() -> bool) -> R
     }
 }
 
+/// Listens to Ctrl-C outside a session. From then on it no longer ends the process by itself.
+pub struct Interrupts(Option<std::cell::RefCell<(tokio::runtime::Runtime, tokio::signal::unix::Signal)>>);
+
+impl Interrupts {
+    /// Begins to listen; without the means Ctrl-C ends the process as always.
+    pub fn new() -> Interrupts {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok();
+        Interrupts(runtime.and_then(|runtime| {
+            let kind = tokio::signal::unix::SignalKind::interrupt();
+            let stream = runtime.block_on(async { tokio::signal::unix::signal(kind) }).ok()?;
+            Some(std::cell::RefCell::new((runtime, stream)))
+        }))
+    }
+
+    /// True when Ctrl-C came since the last call.
+    pub fn came(&self) -> bool {
+        let Some(both) = &self.0 else { return false };
+        let (runtime, stream) = &mut *both.borrow_mut();
+        let wait = std::time::Duration::from_millis(1);
+        runtime.block_on(async { tokio::time::timeout(wait, stream.recv()).await }).is_ok()
+    }
+}
+
+impl Default for Interrupts {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 /// Asks for one line outside a run: shows a page, throws away what was typed before it, reads.
 pub fn one_line(page: &str, style: &Style) -> Read {
     let out = Out::stderr(style);
     let _ = out.print(page);
     let _ = rustix::termios::tcflush(io::stdin(), rustix::termios::QueueSelector::IFlush);
+    let interrupts = Interrupts::new();
     let read = if style.live {
         keys("> ")
     } else {
         let _ = out.print("> ");
-        whole_line(&|| false, &|| false)
+        whole_line(&|| false, &|| interrupts.came())
     };
     if style.live {
         let _ = Term::stderr().show_cursor();

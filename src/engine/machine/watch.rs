@@ -276,7 +276,7 @@ impl Machine {
                         return self.leave(Exit::Interrupted, "interrupted");
                     }
                     self.watch.stopping = true;
-                    self.out.push(Effect::Stop { why: format!("stopped by {}", self.me) });
+                    self.out.push(Effect::Stop { why: format!("by {}", self.me) });
                 }
             }
             Answer::Go => {

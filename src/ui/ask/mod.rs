@@ -70,15 +70,20 @@ pub fn unanswered(question: &Question, snapshot: &Snapshot, now: &Moment, style:
         Question::Manual { step, .. } => format!("was {step} carried out by hand?"),
         Question::Confirm { step, text, .. } => format!("{step}: type the text `{text}`"),
         Question::Held { step, .. } => format!("{step} is held. Put right what stands in the way, then resume."),
-        Question::Failed { step, .. } => format!("{step} failed, and nothing after it was begun. What now?"),
+        Question::Failed { step, .. } => format!("{step} failed, and nothing after it was begun. A person decides."),
         Question::Doubt { step, .. } => format!("{step} is in doubt: is it done, or is it run again?"),
         Question::Paused { step, .. } => format!("{step} is paused: continue or stop its command?"),
         Question::Interrupted { .. } => "what about the running work?".to_owned(),
     };
-    let failed = matches!(question, Question::Failed { .. });
-    let label = if failed { "FAILED" } else { "NOT ANSWERED" };
-    page.item(0, (if failed { Tone::Bad } else { Tone::Doubt }, label), 14, &asked);
-    page.item(0, (Tone::Plain, ""), 14, "A person has to answer this, and there is no terminal to ask at.");
+    let (tone, label) = match question {
+        Question::Failed { .. } => (Tone::Bad, "FAILED"),
+        Question::Held { .. } => (Tone::Bad, "HELD"),
+        _ => (Tone::Doubt, "NOT ANSWERED"),
+    };
+    page.item(0, (tone, label), 14, &asked);
+    if tone == Tone::Doubt {
+        page.item(0, (Tone::Plain, ""), 14, "A person has to answer this, and there is no terminal to ask at.");
+    }
     let answers: Vec<(&str, String)> = match question {
         Question::Environment { .. } => {
             vec![("somebody who means it:", format!("{resume} --confirm environment=NAME"))]

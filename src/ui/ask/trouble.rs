@@ -151,7 +151,10 @@ pub fn interrupted(page: &mut Page<'_>, snapshot: &Snapshot, running: Option<&St
         Some(id) => {
             let since = snapshot.state.step(id).began.filter(|began| !now.jumped_since(began));
             let since = since
-                .map(|began| format!(", for {}", Span::secs(now.since(&began).as_secs())))
+                .map(|began| match now.since(&began).as_secs() {
+                    0 => ", since this moment".to_owned(),
+                    seconds => format!(", for {}", Span::secs(seconds)),
+                })
                 .unwrap_or_default();
             page.say(
                 Tone::Plain,
