@@ -34,17 +34,14 @@ impl<'a> Stage<'a> {
         let _interrupts = self.interactive.then(prompt::Interrupts::new);
         self.tell(&format!(
             "The night of June 2021, small. Everything below really happens, in\n  {}\n\n\
-             Alice moves the chat server's database ({} messages) to a new volume. The\n\
-             volume is too small, and the copying tool hides that. The only backup is five\n\
-             months old.",
+             Alice moves the chat server's database ({} messages) to a new volume. The  volume is too small, and the copying tool hides that. The only backup is five months old.",
             self.place.display(),
             crate::base::text::thousands(seed::MESSAGES.into())
         ));
         if self.interactive {
             self.tell(
-                "You play both: Alice tonight, Bob in the morning. Each question is answered with\n\
-                 one letter and Enter. Nothing outside that folder can be harmed, and q always\n\
-                 leaves. It takes about three minutes.",
+                "You play both: Alice tonight, Bob in the morning. Each question is answered with one letter and \
+                 Enter. Nothing outside that folder can be harmed, and q always leaves. It takes about three minutes.",
             );
         }
         self.evening()?;
@@ -62,8 +59,8 @@ impl<'a> Stage<'a> {
         let (place, exe) = (format!("place={}", self.place.display()), format!("holdpoint={exe}"));
         self.scene(
             "Saturday, 23:40. Alice starts the move.",
-            "You are Alice. Type g to begin each step, and read what the copying tool says. When\n\
-             the step is refused nevertheless, type q: it is late.",
+            "You are Alice. Type g to begin each step, and read what the copying tool says. When \
+                 the step is refused nevertheless, type q: it is late.",
         );
         let status = self.show("alice", &["run", "runbook.yaml", "--var", &place, "--var", &exe])?;
         if !self.interactive {
@@ -82,8 +79,8 @@ impl<'a> Stage<'a> {
     fn morning(&self) -> Result<Exit, CliError> {
         self.scene(
             "Sunday, 09:00. Bob takes over. He knows nothing of the night.",
-            "You are Bob. Read what is handed over, and acknowledge each open point with ok.\n\
-             Then look at the copy; q goes on with the story.",
+            "You are Bob. Read what is handed over, and acknowledge each open point with ok. \
+                 Then look at the copy; q goes on with the story.",
         );
         let accepted = if self.interactive { self.bob_accepts()? } else { self.bob_accepts_unattended()? };
         if !accepted {
@@ -101,8 +98,7 @@ impl<'a> Stage<'a> {
         if self.unfinished()? && !self.copied()? {
             self.scene(
                 "Sunday, 09:30. The volume is made larger.",
-                "You are Bob. Type r to run the copy again, and say why. Then g for each step; at the\n\
-                 end, what goes is shown, and the text to type.",
+                "You are Bob. Type r to run the copy again, and say why. Then g for each step; at the end, what goes is shown, and the text to type.",
             );
             seed::grow(&self.place).map_err(|why| CliError::new(Exit::Failed, why))?;
         }
@@ -188,12 +184,12 @@ impl<'a> Stage<'a> {
     }
 
     fn tell(&self, text: &str) {
-        self.cmd.print(&format!("{text}\n\n"));
+        self.cmd.print(&format!("{}\n", handover::told(text, &self.cmd.style)));
     }
 
     fn scene(&self, text: &str, hint: &str) {
         let hint = if self.interactive && !hint.is_empty() { format!("{hint}\n\n") } else { String::new() };
-        self.cmd.print(&format!("\n== {text}\n\n{hint}"));
+        self.cmd.print(&handover::told(&format!("\n== {text}\n\n{hint}"), &self.cmd.style));
     }
 
     fn command(&self, operator: &str, words: &[&str], interactive: bool) -> Result<Command, CliError> {

@@ -88,6 +88,16 @@ pub fn next(command: &str, who: &str, style: &Style) -> String {
     }
 }
 
+/// Plain sentences, each line wrapped to the screen; an indented line, a path or a command, stays whole.
+pub fn told(text: &str, style: &Style) -> String {
+    let columns = style.width.min(80);
+    let line = |line: &str| match line.starts_with(' ') {
+        true => line.to_owned(),
+        false => crate::ui::layout::wrap(line, columns).join("\n"),
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n") + "\n"
+}
+
 /// A command line as somebody types it, after their mark; broken between words where it is too long.
 pub fn typed(mark: &str, argv: &[String], style: &Style) -> String {
     let mut text = style.paint(Tone::Strong, mark);

@@ -6,7 +6,6 @@
 mod data;
 mod data_faults;
 mod data_sqlite;
-mod harness;
 mod host;
 mod journal;
 mod night;
