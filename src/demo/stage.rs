@@ -34,7 +34,8 @@ impl<'a> Stage<'a> {
         let _interrupts = self.interactive.then(prompt::Interrupts::new);
         self.tell(&format!(
             "The night of June 2021, small. Everything below really happens, in\n  {}\n\n\
-             Alice moves the chat server's database ({} messages) to a new volume. The  volume is too small, and the copying tool hides that. The only backup is five months old.",
+             Alice moves the chat server's database ({} messages) to a new volume. The volume is too small, \
+             and the copying tool hides that. The only backup is five months old.",
             self.place.display(),
             crate::base::text::thousands(seed::MESSAGES.into())
         ));

@@ -6,6 +6,8 @@
 mod data;
 mod data_faults;
 mod data_sqlite;
+mod guided;
+mod harness;
 mod host;
 mod journal;
 mod night;
@@ -24,6 +26,7 @@ fn main() -> std::process::ExitCode {
     let mut registry = Registry::default();
     ui::register(&mut registry);
     supervise::register(&mut registry);
+    guided::register(&mut registry);
     host::register(&mut registry);
     data::register(&mut registry);
     journal::register(&mut registry);
