@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use expectrl::Expect;
 use expectrl::process::Healthcheck;
+use expectrl::process::unix::WaitStatus;
 use expectrl::session::OsSession;
 
 use crate::harness::{Registry, Sandbox, eventually};
@@ -88,13 +89,14 @@ impl Person {
             self.screen.push_str(&String::from_utf8_lossy(found.as_bytes()));
         }
         let until = Instant::now() + LIMIT;
-        while self.session.is_alive().unwrap_or(false) {
+        loop {
+            match self.session.get_process().status() {
+                Ok(WaitStatus::Exited(_, status)) => return status,
+                Ok(WaitStatus::StillAlive) => {}
+                other => panic!("{other:?}\n{}", self.screen),
+            }
             assert!(Instant::now() < until, "it does not end:\n{}", self.screen);
             std::thread::sleep(Duration::from_millis(10));
-        }
-        match self.session.get_process().wait() {
-            Ok(expectrl::process::unix::WaitStatus::Exited(_, status)) => status,
-            other => panic!("{other:?}\n{}", self.screen),
         }
     }
 }
