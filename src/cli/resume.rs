@@ -177,8 +177,12 @@ fn take_and_drive(
 ) -> Result<Exit, CliError> {
     let boot = host::boot_id();
     let rebooted = state.holder.as_ref().is_some_and(|h| !h.released && h.boot_id != boot);
+    let how = taking.how;
     let (lease, taken) = take(cmd, &mut journal, taking)?;
     taken.foreign.iter().chain(&taken.own).for_each(|line| state.apply(line));
+    if matches!(how, LeaseHow::Accept | LeaseHow::TakeOver) {
+        cmd.err(&format!("accepted: {} is yours\n", state.run));
+    }
     let session = Session { cmd, bound, dir, journal, lease, state, mode, given, resumed: true, rebooted };
     session.drive()
 }
