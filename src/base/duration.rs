@@ -62,6 +62,7 @@ impl fmt::Display for Span {
             _ => write!(f, "{a}{ua} {b}{ub}"),
         };
         match s {
+            0 if ms == 0 => f.write_str("0s"),
             0 => write!(f, "{ms}ms"),
             1..60 if !ms.is_multiple_of(1000) && s < 10 => write!(f, "{:.1}s", ms as f64 / 1000.0),
             1..60 => write!(f, "{s}s"),

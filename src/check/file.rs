@@ -198,6 +198,7 @@ impl Check for FileCheck {
 fn age_of(stat: &Stat, cx: &Context) -> String {
     let seconds = cx.world.clock.now().wall.duration_since(stat.modified).as_secs();
     match u64::try_from(seconds) {
+        Ok(0) => "changed just now".to_owned(),
         Ok(seconds) => format!("changed {} ago", Span::secs(seconds)),
         Err(_) => format!("changed {} from now", Span::secs(seconds.unsigned_abs())),
     }

@@ -71,6 +71,20 @@ impl Cmd {
         Store::locate(self.global.store.as_deref(), None).map_err(|e| CliError::new(Exit::Usage, e))
     }
 
+    /// A command as it must be typed to reach the same store, as the same operator if it is for them.
+    pub fn again(&self, command: &str, for_me: bool) -> String {
+        let quoted = crate::report::commands::quoted;
+        let mut text = command.to_owned();
+        let known = std::env::var("HOLDPOINT_STORE").ok();
+        if let Some(store) = self.global.store.as_ref().filter(|store| known.as_ref() != Some(store)) {
+            text.push_str(&format!(" --store {}", quoted(store)));
+        }
+        if let Some(operator) = self.global.operator.as_ref().filter(|_| for_me) {
+            text.push_str(&format!(" --operator {}", quoted(operator)));
+        }
+        text
+    }
+
     /// A run by the beginning of its name; the only unfinished one when none is named.
     pub fn find(&self, run: Option<&str>) -> Result<RunDir, CliError> {
         self.store()?.find(run).map_err(|e| CliError::usage(e).hint("`holdpoint runs` lists all runs"))

@@ -87,6 +87,7 @@ pub fn accept(
     if !cmd.global.json {
         cmd.print(&briefing::briefing(&standing, &cmd.now(), &cmd.style));
     }
+    let present = prompt::present(cmd.global.non_interactive) && !cmd.global.json;
     let walked = walk::down(cmd, &bound, &dir, &state)?;
     let changes = walkdown::changes(&state.last, &walked);
     let points = walkdown::open_points(&state, &walked);
@@ -94,20 +95,23 @@ pub fn accept(
         cmd.print(&json::handoff(&standing, &changes, &points));
     } else {
         cmd.print(&briefing::walkdown(&changes, &cmd.style));
-        cmd.print(&briefing::points(&points, &cmd.style));
+        if !present {
+            cmd.print(&briefing::points(&points, &cmd.style));
+        }
     }
     let known: BTreeSet<&str> = points.iter().map(|point| point.id.as_str()).collect();
     if let Some(unknown) = acknowledge.iter().find(|id| !known.contains(id.as_str())) {
         return Err(CliError::usage(format!("`{unknown}` is not an open point"))
             .hint(format!("open points: {}", known.iter().copied().collect::<Vec<_>>().join(", "))));
     }
-    let present = prompt::present(cmd.global.non_interactive) && !cmd.global.json;
     let mut acknowledged = Vec::new();
-    for point in &points {
-        if acknowledge.contains(&point.id) || (present && handover::acknowledge(point, &cmd.err_style)) {
+    let all = points.len();
+    for (n, point) in points.iter().enumerate() {
+        if acknowledge.contains(&point.id) || (present && handover::acknowledge(point, (n + 1, all), &cmd.err_style)) {
             acknowledged.push(format!("{}: {}", point.id, point.text));
         } else if present {
-            cmd.err("Nothing was taken over.\n");
+            cmd.err("\nNothing was taken over; the run is as it was.\n");
+            cmd.err(&handover::next(&cmd.again(&commands::accept(&state.run), true), "", &cmd.err_style));
             return Ok(Exit::Waiting);
         }
     }
@@ -155,7 +159,8 @@ fn take_only(cmd: &Cmd, mut journal: Journal, taking: Taking) -> Result<Exit, Cl
     let (lease, _) = take(cmd, &mut journal, taking)?;
     lease.release(&mut journal, cmd.now(), "accepted without a terminal").map_err(super::append_error)?;
     let run = journal.dir().run.clone();
-    cmd.print(&format!("accepted: {} is yours. go on with `{}`\n", run, commands::resume(&run)));
+    cmd.print(&format!("accepted: {run} is yours\n"));
+    cmd.print(&handover::next(&cmd.again(&commands::resume(&run), true), "", &cmd.style));
     Ok(Exit::Done)
 }
 
@@ -171,8 +176,12 @@ fn take_and_drive(
     cmd: &Cmd, dir: RunDir, mut journal: Journal, mut state: RunState, bound: book::Bound, mode: Mode, given: Given,
     taking: Taking,
 ) -> Result<Exit, CliError> {
+    let how = taking.how;
     let (lease, taken) = take(cmd, &mut journal, taking)?;
     taken.foreign.iter().chain(&taken.own).for_each(|line| state.apply(line));
+    if matches!(how, LeaseHow::Accept | LeaseHow::TakeOver) {
+        cmd.err(&format!("accepted: {} is yours\n", state.run));
+    }
     let session = Session { cmd, bound, dir, journal, lease, state, mode, given, resumed: true };
     session.drive()
 }

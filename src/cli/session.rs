@@ -16,6 +16,8 @@ use crate::journal::record::Decision;
 use crate::journal::{Journal, Lease, RunDir};
 use crate::ui::view::{Fan, Snapshot, View};
 use crate::ui::live::Live;
+use crate::report::commands;
+use crate::ui::{handover, overview};
 use crate::ui::{NobodyOperator, PlainReporter, TerminalOperator, TerminalReporter, prompt};
 
 /// Time between TERM and KILL for a step's command.
@@ -139,10 +141,28 @@ impl Session<'_> {
             },
             operator,
             reporter,
-            rebind: rebinder(self.bound, view),
+            rebind: rebinder(self.bound, view.clone()),
         };
-        Ok(drive::drive(desk, machine, self.resumed).await)
+        if present && !self.resumed {
+            cmd.err(&overview::overview(&view.snapshot(), &cmd.by(), &cmd.err_style));
+        }
+        let exit = drive::drive(desk, machine, self.resumed).await;
+        cmd.err(&next(cmd, &view, exit));
+        Ok(exit)
     }
+}
+
+/// The exact next command, in one line: whoever leaves may be too tired to remember it.
+fn next(cmd: &Cmd, view: &View, exit: Exit) -> String {
+    let state = view.snapshot().state;
+    let run = &state.run;
+    let (command, who) = match exit {
+        _ if state.end.is_some() => (cmd.again(&commands::log(run), false), "; it shows what happened"),
+        Exit::Busy | Exit::Journal => (cmd.again(&commands::status(run), false), ""),
+        _ if state.offer.is_some() => (cmd.again(&commands::accept(run), false), ", by the next operator"),
+        _ => (cmd.again(&commands::resume(run), true), ""),
+    };
+    handover::next(&command, who, &cmd.err_style)
 }
 
 /// Whom to ask and where to show: the terminal, or nobody and plain lines.

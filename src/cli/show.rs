@@ -158,8 +158,8 @@ pub fn verify(cmd: &Cmd, what: &str, head: Option<&str>) -> Result<Exit, CliErro
         }
         if whole && head.is_none() {
             text.push_str(
-                "A chain alone cannot show that its last lines were cut off, or that an older copy was put in its\n\
-                 place: compare with the head that a handoff printed (--head).\n",
+                "A chain alone cannot show that its last lines were cut off, or that an older\n\
+                 copy was put in its place: compare with the head that a handoff printed (--head).\n",
             );
         }
         cmd.print(&text);

@@ -16,6 +16,9 @@ use crate::engine::Exit;
 /// The runbook that the demo runs; the same file as in `runbooks/`.
 pub const RUNBOOK: &str = include_str!("../../runbooks/june-2021.yaml");
 
+/// Folders of earlier games that are stepped over before we give up.
+const MOST: u32 = 10_000;
+
 /// Plays the night in a new folder, or in the one given.
 pub fn play(cmd: &Cmd, dir: Option<&Path>) -> Result<Exit, CliError> {
     let place = place(dir)?;
@@ -47,11 +50,17 @@ fn place(dir: Option<&Path>) -> Result<std::path::PathBuf, CliError> {
             dir.to_owned()
         }
         None => {
-            let stamp = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-            let stamp = stamp.map(|d| d.as_millis()).unwrap_or_default();
-            let dir = std::env::temp_dir().join(format!("holdpoint-demo-{stamp}-{}", std::process::id()));
-            std::fs::create_dir(&dir).map_err(|why| cannot(&dir, why))?;
-            dir
+            use std::os::unix::fs::DirBuilderExt as _;
+            // Short names: they stand in every path that the player reads.
+            let mut number = 1;
+            loop {
+                let dir = std::env::temp_dir().join(format!("holdpoint-demo-{number}"));
+                match std::fs::DirBuilder::new().mode(0o700).create(&dir) {
+                    Ok(()) => break dir,
+                    Err(why) if why.kind() == std::io::ErrorKind::AlreadyExists && number < MOST => number += 1,
+                    Err(why) => return Err(cannot(&dir, why)),
+                }
+            }
         }
     };
     // The runbook deletes by real paths only.

@@ -3,6 +3,7 @@
 //! [`words`] puts every event into words; the live session, the log and the briefing all read those. The other modules
 //! make serialisable facts, so that a screen and its `--json` form cannot say different things.
 
+pub mod blockers;
 pub mod commands;
 #[cfg(test)]
 pub mod fixture;

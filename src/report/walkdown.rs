@@ -69,7 +69,7 @@ fn changed(before: Option<&Evidence>, now: &Evidence) -> Changed {
         Some((true, _)) if !passes => Kind::Lost,
         Some((false, _)) if !passes => Kind::StillNotPassing,
         Some((false, _)) => Kind::Regained,
-        Some((true, before)) if before.outcome.observed == now.outcome.observed => Kind::Same,
+        Some((true, before)) if same(before, now) => Kind::Same,
         Some((true, _)) => Kind::Moved,
     };
     Changed {
@@ -77,6 +77,12 @@ fn changed(before: Option<&Evidence>, now: &Evidence) -> Changed {
         before: before.map(|before| (before.verdict(), before.outcome.observed.clone())),
         now: now.clone(),
     }
+}
+
+/// The same was seen: in the same words, or with the same facts, so that an age that grew is no change.
+fn same(before: &Evidence, now: &Evidence) -> bool {
+    let (before, now) = (&before.outcome, &now.outcome);
+    before.observed == now.observed || (!now.facts.is_empty() && before.facts == now.facts)
 }
 
 /// Something that the next operator must acknowledge before the run is theirs.

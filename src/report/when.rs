@@ -16,11 +16,11 @@ pub fn clock(at: Timestamp) -> String {
     at.strftime("%H:%M:%SZ").to_string()
 }
 
-/// `3min ago`; `about 3min ago` when only the wall clock can tell; `in the future, by the clock` when that is wrong.
+/// `just now`; `3min ago`; `about 3min ago` when only the wall clock can tell; `in the future, by the clock` when that is wrong.
 pub fn ago(now: &Moment, then: &Moment) -> String {
     if !now.jumped_since(then) {
         return match now.since(then).as_secs() {
-            0 => "now".to_owned(),
+            0 => "just now".to_owned(),
             seconds => format!("{} ago", Span::secs(seconds)),
         };
     }
@@ -48,7 +48,7 @@ mod tests {
         let then = at(1_795_183_402, 1_000);
         assert_eq!(stamp(then.wall), "2026-11-20 14:03:22Z");
         assert_eq!(ago(&at(1_795_183_582, 181_000), &then), "3min ago");
-        assert_eq!(ago(&at(1_795_183_402, 1_400), &then), "now");
+        assert_eq!(ago(&at(1_795_183_402, 1_400), &then), "just now");
         assert_eq!(ago(&at(1_795_183_582, 500), &then), "about 3min ago", "another boot");
         assert_eq!(ago(&at(1_795_180_000, 500), &then), "in the future, by the clock");
     }

@@ -122,7 +122,7 @@ fn blast(words: Words, blast: &Blast) -> Words {
 }
 
 fn blockers(words: Words, blockers: &[Blocker]) -> Words {
-    blockers.iter().fold(words, |words, b| {
+    super::blockers::merged(blockers).iter().fold(words, |words, b| {
         words
             .with("blocker", format!("{} ({})", b.title, b.subject))
             .with("seen", &b.observed)
@@ -181,7 +181,7 @@ pub fn event(event: &Event, by: &str) -> Words {
         Event::Held { step, blockers: all } => {
             let head = format!(
                 "the hold point before {step} stays closed: {}",
-                count(all.len() as u64, "blocker", "blockers")
+                count(super::blockers::merged(all).len() as u64, "blocker", "blockers")
             );
             blockers(Words::new(Tone::Bad, "HELD", head), all)
         }

@@ -1,7 +1,6 @@
 //! The handoff: a briefing for the next operator from the journal alone, and the walk-down that shows what changed.
 
 use crate::base::Moment;
-use crate::engine::state::Status;
 use crate::report::standing::Standing;
 use crate::report::walkdown::{Changed, Kind, OpenPoint};
 use crate::report::{Tone, when};
@@ -24,58 +23,17 @@ pub fn briefing(standing: &Standing, now: &Moment, style: &Style) -> String {
         page.blank();
     }
     status::head(&mut page, standing, now);
-    trouble_steps(&mut page, standing);
     if let Some(step) = standing.held_step.as_ref().filter(|_| !standing.blockers.is_empty()) {
         page.heading(&format!("What holds {step}"));
         trouble::blockers(&mut page, &standing.blockers);
     }
     page.heading("Steps");
     status::steps(&mut page, &standing.steps);
-    to_come(&mut page, standing);
     status::remarks(&mut page, "Notes", &standing.remarks, now);
     status::remarks(&mut page, "Decisions", &standing.decisions, now);
     page.heading("Way back");
     page.text(2, &standing.way_back);
     page.finish()
-}
-
-fn trouble_steps(page: &mut Page<'_>, standing: &Standing) {
-    let bad = |status: Status| {
-        matches!(
-            status,
-            Status::Failed
-                | Status::InDoubt
-                | Status::Reopened
-                | Status::Running
-                | Status::Ended
-                | Status::RollingBack
-        )
-    };
-    let steps: Vec<_> = standing.steps.iter().filter(|step| bad(step.status)).collect();
-    if steps.is_empty() {
-        return;
-    }
-    page.heading("Not settled");
-    for step in steps {
-        let (tone, mark) = status::mark(step.status);
-        page.item(2, (tone, mark), 4, &format!("{}: {}", step.id, step.words));
-    }
-}
-
-fn to_come(page: &mut Page<'_>, standing: &Standing) {
-    let doomed: Vec<_> = standing
-        .steps
-        .iter()
-        .filter(|step| !matches!(step.status, Status::Done))
-        .filter_map(|step| step.destroys.as_ref().map(|what| (step, what)))
-        .collect();
-    if doomed.is_empty() {
-        return;
-    }
-    page.heading("Destruction still to come");
-    for (step, what) in doomed {
-        page.item(2, (Tone::Bad, "DESTROYS"), 10, &format!("{what} (step {}, {})", step.number, step.id));
-    }
 }
 
 /// The walk-down: what changed since it was last seen, the worst first; what is as before only counted.

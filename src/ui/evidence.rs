@@ -22,8 +22,8 @@ pub fn entry(page: &mut Page<'_>, evidence: &Evidence) {
     if let Some(help) = &evidence.outcome.help {
         page.item(indent, (Tone::Strong, "next"), 8, help);
     }
-    for detail in evidence.outcome.details.iter().take(DETAILS) {
-        page.item(indent, (Tone::Plain, ""), 8, detail);
+    for (n, detail) in evidence.outcome.details.iter().take(DETAILS).enumerate() {
+        page.item(indent, (Tone::Plain, if n == 0 { "detail" } else { "" }), 8, detail);
     }
     if let Some(more) = evidence.outcome.details.len().checked_sub(DETAILS).filter(|more| *more > 0) {
         page.item(indent, (Tone::Dim, ""), 8, &format!("and {more} more; --json shows all"));
@@ -80,7 +80,7 @@ mod tests {
                 "           seen    0 rows in events",
                 "           wanted  1,000,000 rows, as in old",
                 "           next    copy the table again, then measure again",
-                "                   events: 0 rows instead of 1,000,000",
+                "           detail  events: 0 rows instead of 1,000,000",
                 "           check   copy.post.rows",
                 "",
                 "1 of 2 checks pass; 1 FAIL, 0 UNKNOWN.",

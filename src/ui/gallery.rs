@@ -83,7 +83,7 @@ fn questions() -> Vec<(&'static str, Question)> {
 
 fn shown(question: &Question, lines: &[Line], width: usize) -> String {
     let (snapshot, style) = (snapshot(lines), Style { width, ..Style::PLAIN });
-    ask::page(question, &snapshot, &at(600), &style) + &ask::choices(question, &snapshot, &style)
+    ask::page(question, &snapshot, &at(600), &style) + &ask::choices(question, &style)
 }
 
 fn around() -> Around {
@@ -273,7 +273,7 @@ fn hostile_text_reaches_no_question() {
         let style = Style { width, ..Style::PLAIN };
         for (_, question) in &questions {
             safe(&ask::page(question, &snapshot, &at(600), &style), width);
-            safe(&ask::choices(question, &snapshot, &style), width);
+            safe(&ask::choices(question, &style), width);
             safe(&ask::unanswered(question, &snapshot, &at(600), &style), width);
         }
     }

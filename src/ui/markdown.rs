@@ -104,7 +104,7 @@ fn spans(lines: &[String], style: &Style) -> Vec<String> {
         for (n, part) in line.split('`').enumerate() {
             let closed = n % 2 == 1 && line.matches('`').count() > n;
             match (n % 2, closed) {
-                (0, _) => out.push_str(part),
+                (0, _) => out.push_str(&strong(part, style)),
                 (_, true) => out.push_str(&style.paint(Tone::Strong, part)),
                 (_, false) => out.push_str(&format!("`{part}")),
             }
@@ -112,6 +112,19 @@ fn spans(lines: &[String], style: &Style) -> Vec<String> {
         out
     };
     lines.iter().map(paint).collect()
+}
+
+/// Paints `**strong**` words; a mark without its other half stays.
+fn strong(text: &str, style: &Style) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("**") {
+        let Some((inner, behind)) = after.split_once("**").filter(|(inner, _)| !inner.trim().is_empty()) else { break };
+        out.push_str(before);
+        out.push_str(&style.paint(Tone::Strong, inner));
+        rest = behind;
+    }
+    out + rest
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ pub mod layout;
 pub mod live;
 pub mod markdown;
 pub mod output;
+pub mod overview;
 pub mod page;
 pub mod plain;
 pub mod plan;

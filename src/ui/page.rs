@@ -127,6 +127,24 @@ impl<'a> Page<'a> {
         }
     }
 
+    /// A command to be typed, after a `$`: where it does not fit it moves to the left, then it is broken between words as a
+    /// shell takes it, so that it can be copied.
+    pub fn command(&mut self, indent: usize, text: &str) {
+        let text = words::flat(&self.clean(text));
+        let wide = crate::ui::layout::width(&text) + 2;
+        let indent = if indent + wide <= self.columns() { indent } else { 2 };
+        let edge = " ".repeat(indent);
+        if indent + wide <= self.columns() {
+            return self.push(&format!("{edge}$ {text}"));
+        }
+        let lines = wrap(&text, self.columns().saturating_sub(indent + 4).max(8));
+        let last = lines.len().saturating_sub(1);
+        for (n, line) in lines.iter().enumerate() {
+            let (mark, tail) = (if n == 0 { "$" } else { " " }, if n < last { " \\" } else { "" });
+            self.push(&format!("{edge}{mark} {line}{tail}"));
+        }
+    }
+
     /// A guide.
     pub fn guide(&mut self, indent: usize, text: &str) {
         let text = self.clean(text);

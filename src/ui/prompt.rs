@@ -61,6 +61,8 @@ impl Operator for TerminalOperator {
     async fn ask(&self, question: &Question) -> Answer {
         let open = self.live.question();
         let withdrawn = Arc::new(AtomicBool::new(false));
+        let interrupted = Arc::new(AtomicBool::new(false));
+        let _listen = (!self.live.style().live).then(|| Listen::new(interrupted.clone()));
         let _withdraw = Withdraw(withdrawn.clone());
         let (question, live, turn) = (question.clone(), self.live.clone(), self.turn.clone());
         let (view, clock) = (self.view.clone(), self.clock.clone());
@@ -70,10 +72,11 @@ impl Operator for TerminalOperator {
                 return Answer::Quit;
             }
             let snapshot = view.snapshot();
-            let mut console = Tty { live, withdrawn };
+            let mut console = Tty { live, withdrawn, interrupted };
             let page = ask::page(&question, &snapshot, &clock.now(), &console.style());
+            console.show("\n");
             console.show(&page);
-            console.show(&ask::choices(&question, &snapshot, &console.style()));
+            console.show(&ask::choices(&question, &console.style()));
             let answer = converse(&question, &mut console);
             if console.style().live {
                 let _ = Term::stderr().show_cursor();
@@ -90,6 +93,31 @@ impl Operator for TerminalOperator {
 struct Tty {
     live: Arc<Live>,
     withdrawn: Arc<AtomicBool>,
+    interrupted: Arc<AtomicBool>,
+}
+
+/// Where the terminal edits the line itself, Ctrl-C comes as a signal only.
+struct Listen(Option<tokio::task::JoinHandle<()>>);
+
+impl Listen {
+    fn new(flag: Arc<AtomicBool>) -> Listen {
+        let stream = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt());
+        Listen(stream.ok().map(|mut stream| {
+            tokio::spawn(async move {
+                while stream.recv().await.is_some() {
+                    flag.store(true, Ordering::SeqCst);
+                }
+            })
+        }))
+    }
+}
+
+impl Drop for Listen {
+    fn drop(&mut self) {
+        if let Some(task) = self.0.take() {
+            task.abort();
+        }
+    }
 }
 
 impl Console for Tty {
@@ -105,7 +133,15 @@ impl Console for Tty {
         if self.withdrawn.load(Ordering::SeqCst) {
             return Read::Gone;
         }
-        let read = if self.live.style().live { keys(mark) } else { whole_line(&self.live, mark) };
+        let read = if self.live.style().live {
+            keys(mark)
+        } else {
+            self.live.ask(mark);
+            whole_line(&|| self.withdrawn.load(Ordering::SeqCst), &|| self.interrupted.swap(false, Ordering::SeqCst))
+        };
+        if read == Read::Interrupted && !self.live.style().live {
+            self.live.ask("\n");
+        }
         if self.withdrawn.load(Ordering::SeqCst) {
             self.live.ask("That question is no longer open; the answer is dropped.\n");
             return Read::Gone;
@@ -168,13 +204,75 @@ fn keys(mark: &str) -> Read {
 }
 
 /// A line as the terminal itself gives it, for terminals that cannot move the cursor.
-fn whole_line(live: &Live, mark: &str) -> Read {
-    live.ask(mark);
+fn whole_line(withdrawn: &dyn Fn() -> bool, interrupted: &dyn Fn() -> bool) -> Read {
+    let stdin = io::stdin();
+    loop {
+        if interrupted() {
+            return Read::Interrupted;
+        }
+        if withdrawn() {
+            return Read::Gone;
+        }
+        let mut fds = [rustix::event::PollFd::new(&stdin, rustix::event::PollFlags::IN)];
+        let wait = rustix::time::Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        match rustix::event::poll(&mut fds, Some(&wait)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            Ok(_) => break,
+            Err(_) => return Read::Gone,
+        }
+    }
     let mut line = String::new();
-    match io::stdin().read_line(&mut line) {
+    match stdin.read_line(&mut line) {
         Ok(0) | Err(_) => Read::Gone,
         Ok(_) => Read::Line(line.trim_end_matches(['\n', '\r']).to_owned()),
     }
+}
+
+/// Listens to Ctrl-C outside a session. From then on it no longer ends the process by itself.
+pub struct Interrupts(Option<std::cell::RefCell<(tokio::runtime::Runtime, tokio::signal::unix::Signal)>>);
+
+impl Interrupts {
+    /// Begins to listen; without the means Ctrl-C ends the process as always.
+    pub fn new() -> Interrupts {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok();
+        Interrupts(runtime.and_then(|runtime| {
+            let kind = tokio::signal::unix::SignalKind::interrupt();
+            let stream = runtime.block_on(async { tokio::signal::unix::signal(kind) }).ok()?;
+            Some(std::cell::RefCell::new((runtime, stream)))
+        }))
+    }
+
+    /// True when Ctrl-C came since the last call.
+    pub fn came(&self) -> bool {
+        let Some(both) = &self.0 else { return false };
+        let (runtime, stream) = &mut *both.borrow_mut();
+        let wait = std::time::Duration::from_millis(1);
+        runtime.block_on(async { tokio::time::timeout(wait, stream.recv()).await }).is_ok()
+    }
+}
+
+impl Default for Interrupts {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Asks for one line outside a run: shows a page, throws away what was typed before it, reads.
+pub fn one_line(page: &str, style: &Style) -> Read {
+    let out = Out::stderr(style);
+    let _ = out.print(page);
+    let _ = rustix::termios::tcflush(io::stdin(), rustix::termios::QueueSelector::IFlush);
+    let interrupts = Interrupts::new();
+    let read = if style.live {
+        keys("> ")
+    } else {
+        let _ = out.print("> ");
+        whole_line(&|| false, &|| interrupts.came())
+    };
+    if style.live {
+        let _ = Term::stderr().show_cursor();
+    }
+    read
 }
 
 /// Nobody: prints what would be asked and the command that answers it.

@@ -29,6 +29,11 @@ pub fn mark(status: Status) -> (Tone, &'static str) {
 pub fn status(standing: &Standing, now: &Moment, style: &Style) -> String {
     let mut page = Page::new(style);
     head(&mut page, standing, now);
+    if let Some(offer) = &standing.offer {
+        let whom = offer.to.as_deref().unwrap_or("the next operator");
+        let text = format!("to {whom}, {}: {}", when::both(now, &offer.at), offer.note);
+        page.item(2, (Tone::Strong, "offered"), LABEL, &text);
+    }
     page.blank();
     steps(&mut page, &standing.steps);
     if let Some(step) = standing.held_step.as_ref().filter(|_| !standing.blockers.is_empty()) {
@@ -52,11 +57,6 @@ pub fn head(page: &mut Page<'_>, standing: &Standing, now: &Moment) {
     match &standing.holder {
         Some(holder) => page.item(2, (Tone::Plain, "held by"), LABEL, &holder_words(holder, now)),
         None => page.item(2, (Tone::Plain, "held by"), LABEL, "nobody"),
-    }
-    if let Some(offer) = &standing.offer {
-        let whom = offer.to.as_deref().unwrap_or("the next operator");
-        let text = format!("by {} to {whom}, {}: {}", offer.by, when::both(now, &offer.at), offer.note);
-        page.item(2, (Tone::Strong, "offered"), LABEL, &text);
     }
     page.blank();
     page.say(Tone::Strong, &standing.summary);
@@ -133,7 +133,7 @@ pub fn tail(page: &mut Page<'_>, standing: &Standing) {
     page.heading("Next");
     page.text(2, &standing.next.why);
     if let Some(command) = &standing.next.command {
-        page.block(4, "$", command);
+        page.command(4, command);
     }
 }
 

@@ -5,11 +5,13 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use crate::base::Size;
+use crate::base::{CheckId, Size};
 use crate::engine::event::{Notice, Reporter};
 use crate::journal::Line;
-use crate::journal::record::Event;
+use crate::journal::record::{Event, Purpose};
 use crate::report::{Tone, when};
+use crate::runbook::Runbook;
+use crate::runbook::graph::{self, Section};
 use crate::ui::live::{Live, Source};
 use crate::ui::output::Valve;
 use crate::ui::track::Track;
@@ -95,11 +97,32 @@ fn words_of(view: &View, text: &str) -> String {
     crate::report::words::flat(&view.read(|snapshot| snapshot.secrets.text(text)))
 }
 
+/// True for a check that is shown and gates nothing: no question follows it.
+fn advisory(runbook: &Runbook, check: &CheckId) -> bool {
+    let mut placed = runbook.steps.iter().flat_map(|step| {
+        Section::OWN.iter().flat_map(move |section| graph::check_ids(step, *section))
+    });
+    placed.any(|(id, spec)| id == *check && spec.common.advisory)
+}
+
 fn journal(line: &Line, view: &View, asked: bool) -> Option<Words> {
     let mut words = words::line(line);
     match &line.event {
         Event::Soaked { elapsed_ms, .. } if *elapsed_ms > 0 => return None,
         Event::Held { .. } | Event::Confirmed { .. } if asked => words.more.clear(),
+        // A question that shows it in full follows; while a command runs, none need follow.
+        Event::Measured { purpose, evidence, .. } if asked && *purpose != Purpose::Invariant => {
+            if !view.read(|snapshot| advisory(&snapshot.runbook, &evidence.check)) {
+                words.more.clear();
+            }
+        }
+        Event::Failed { step, why } if asked => {
+            // The evidence that says it stands right above.
+            let told = view.read(|snapshot| snapshot.state.last.values().any(|seen| why.starts_with(&seen.title)));
+            if told {
+                words.head = crate::report::words::flat(&format!("{step} FAILED"));
+            }
+        }
         Event::Permitted { .. } => words.more.clear(),
         Event::Began { step, .. } => view.read(|snapshot| {
             if let Some((n, found)) = snapshot.step(step) {

@@ -8,6 +8,7 @@ mod data;
 mod data_faults;
 mod data_sqlite;
 mod docs;
+mod guided;
 mod harness;
 mod host;
 mod journal;
@@ -31,6 +32,7 @@ fn main() -> std::process::ExitCode {
     let mut registry = Registry::default();
     ui::register(&mut registry);
     supervise::register(&mut registry);
+    guided::register(&mut registry);
     host::register(&mut registry);
     crash::register(&mut registry);
     data::register(&mut registry);

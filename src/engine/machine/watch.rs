@@ -286,7 +286,7 @@ impl Machine {
                 self.watch.stopping = true;
                 // On record before it happens; and whoever lost the lease meanwhile stops nothing.
                 self.append(vec![Event::Note { text: format!("stops the command of {step}") }]);
-                self.out.push(Effect::Stop { why: format!("stopped by {}", self.me) });
+                self.out.push(Effect::Stop { why: format!("by {}", self.me) });
             }
             Answer::Go => {
                 match (working, question) {

@@ -72,12 +72,23 @@ pub fn begin(page: &mut Page<'_>, snapshot: &Snapshot, id: &StepId, now: &Moment
         page.item(2, (Tone::Plain, "earlier"), LABEL, &format!("begun {}{how}", when::both(now, &began)));
     }
     checks(page, snapshot, number - 1, step);
+    onward(page, snapshot, number, step);
+}
+
+/// What comes next, and how far one can go back.
+fn onward(page: &mut Page<'_>, snapshot: &Snapshot, number: usize, step: &Step) {
     next(page, snapshot, number);
-    page.item(2, (Tone::Plain, "way back"), LABEL, &snapshot.horizon().sentence());
-    if let Some(why) = crate::engine::reverse::irreversible(step) {
-        let text = format!("Once this step begins there is no way back past it: {why}.");
-        page.item(2, (Tone::Doubt, "NOTE"), LABEL, &text);
+    let horizon = snapshot.horizon();
+    let mut text = horizon.sentence();
+    let note = crate::engine::reverse::irreversible(step);
+    if let Some(why) = note.filter(|_| horizon.stops_at.is_none()) {
+        // The sentence ends with the same warning, without the reason.
+        text = text.split(" The way back ends when").next().unwrap_or_default().to_owned();
+        page.item(2, (Tone::Plain, "way back"), LABEL, &text);
+        page.item(2, (Tone::Doubt, "NOTE"), LABEL, &format!("Past this step there is no way back: {why}."));
+        return;
     }
+    page.item(2, (Tone::Plain, "way back"), LABEL, &text);
 }
 
 /// What the step does: the command itself, who runs it, its limit.
@@ -164,19 +175,24 @@ pub fn undo(page: &mut Page<'_>, snapshot: &Snapshot, id: &StepId) {
 /// A step by hand: was it carried out?
 pub fn manual(page: &mut Page<'_>, snapshot: &Snapshot, id: &StepId, observe: Option<&str>) {
     top(page, snapshot, id, Tone::Plain, "by hand");
-    let Some((_, step)) = snapshot.step(id) else { return };
+    let Some((number, step)) = snapshot.step(id) else { return };
+    page.say(Tone::Plain, "Do this yourself, then say so here:");
+    page.blank();
     let undo = snapshot.state.status(id) == crate::engine::state::Status::RollingBack;
     let rollback = step.rollback.as_ref().filter(|_| undo).and_then(|rollback| rollback.manual.as_ref());
     if let Some(manual) = rollback.or(step.manual.as_ref()) {
         page.guide(2, &manual.instructions);
         page.blank();
     }
+    if let Some(guide) = &step.guide {
+        page.guide(2, guide);
+        page.blank();
+    }
     if let Some(question) = observe {
-        page.item(2, (Tone::Strong, "observe"), LABEL, question);
+        page.item(2, (Tone::Strong, "you tell"), LABEL, question);
     }
     for (n, (_, spec)) in graph::check_ids(step, Section::Post).into_iter().enumerate() {
         page.item(2, (Tone::Plain, if n == 0 { "after" } else { "" }), LABEL, &plan::title(spec));
     }
-    page.blank();
-    page.say(Tone::Plain, "Your word is put on record; what can be measured is measured afterwards.");
+    onward(page, snapshot, number, step);
 }

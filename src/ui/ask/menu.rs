@@ -1,6 +1,5 @@
 //! The choices of every question. Letters and Enter; no choice is made by Enter alone.
 
-use crate::base::RunId;
 use crate::engine::event::Question;
 
 /// What a choice leads to.
@@ -35,15 +34,8 @@ pub struct Choice {
     pub word: &'static str,
     /// What it leads to.
     pub act: Act,
-    /// What happens, in a few words; `{run}` stands for the run.
-    effect: &'static str,
-}
-
-impl Choice {
-    /// What happens.
-    pub fn effect(&self, run: &RunId) -> String {
-        self.effect.replace("{run}", run.as_str())
-    }
+    /// What happens, in a few words.
+    pub effect: &'static str,
 }
 
 const fn choice(word: &'static str, act: Act, effect: &'static str) -> Choice {
@@ -54,12 +46,12 @@ const MEASURE: Choice = choice("measure", Act::Measure, "measure again now, chan
 const AGAIN: Choice = choice("run again", Act::Again, "run the step again; asks why");
 const FINISHED: Choice = choice("done", Act::Finished, "declare it done: its postconditions pass; asks why");
 const STOP: Choice = choice("stop", Act::Stop, "stop the command; asks once more");
-const NOTE: Choice = choice("note", Act::Note, "put something on record, then ask this again");
+const NOTE: Choice = choice("note", Act::Note, "put something on record, then ask again");
 const HANDOFF: Choice =
-    choice("handoff", Act::Handoff, "offer the run to the next operator; asks what to tell");
+    choice("handoff", Act::Handoff, "offer the run to the next operator; asks for a note");
 const ABANDON: Choice = choice("abandon", Act::Abandon, "end this run for good, undo nothing; asks why");
-const QUIT: Choice = choice("quit", Act::Quit, "leave; to go on later: holdpoint resume {run}");
-const LEAVE: Choice = choice("quit", Act::Quit, "leave; the command runs on; later: holdpoint resume {run}");
+const QUIT: Choice = choice("quit", Act::Quit, "leave; the run can be resumed at any time");
+const LEAVE: Choice = choice("quit", Act::Quit, "leave; the command runs on; resume the run later");
 
 /// The choices of a question, in the order in which they are shown.
 pub fn choices(question: &Question) -> Vec<Choice> {
@@ -91,7 +83,7 @@ pub fn choices(question: &Question) -> Vec<Choice> {
             }
         }
         Question::Paused { .. } => {
-            let leave = "leave; the command stays paused; later: holdpoint resume {run}";
+            let leave = "leave; the command stays paused until the run is resumed";
             let go = choice("go on", Act::Go, "continue the command although this does not hold");
             return vec![MEASURE, go, STOP, NOTE, HANDOFF, choice("quit", Act::Quit, leave)];
         }

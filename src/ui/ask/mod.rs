@@ -38,11 +38,11 @@ pub fn page(question: &Question, snapshot: &Snapshot, now: &Moment, style: &Styl
 }
 
 /// The choices of a question as lines: `  [g]o        begin this step`.
-pub fn choices(question: &Question, snapshot: &Snapshot, style: &Style) -> String {
-    let mut page = Page::new(style).without(&snapshot.secrets);
+pub fn choices(question: &Question, style: &Style) -> String {
+    let mut page = Page::new(style);
     for choice in menu::choices(question) {
         let (first, rest) = choice.word.split_at(1);
-        page.item(2, (Tone::Strong, &format!("[{first}]{rest}")), 15, &choice.effect(&snapshot.state.run));
+        page.item(2, (Tone::Strong, &format!("[{first}]{rest}")), 15, choice.effect);
     }
     page.blank();
     page.say(
@@ -56,10 +56,12 @@ pub fn choices(question: &Question, snapshot: &Snapshot, style: &Style) -> Strin
     format!("\n{}", page.finish())
 }
 
-/// What is printed when nobody is there to answer: the page, what would be asked, and the command that answers it.
+/// What is printed when nobody is there to answer: the page, what would be asked, and the command that answers it. How to
+/// go on when nothing has to be decided is said when the session ends.
 pub fn unanswered(question: &Question, snapshot: &Snapshot, now: &Moment, style: &Style) -> String {
     let mut page = Page::new(style).without(&snapshot.secrets);
-    let run = &snapshot.state.run;
+    let resume = commands::resume(&snapshot.state.run);
+    page.blank();
     page.rule('-');
     let asked = match question {
         Question::Environment { name } => format!("type the environment's name, {name}"),
@@ -67,20 +69,39 @@ pub fn unanswered(question: &Question, snapshot: &Snapshot, now: &Moment, style:
         Question::Undo { step } => format!("undo {step}?"),
         Question::Manual { step, .. } => format!("was {step} carried out by hand?"),
         Question::Confirm { step, text, .. } => format!("{step}: type the text `{text}`"),
-        Question::Held { step, .. } => {
-            format!("{step} is held: measure again once the blockers are put right?")
-        }
-        Question::Failed { step, .. } => format!("{step} failed: what now?"),
+        Question::Held { step, .. } => format!("{step} is held. Put right what stands in the way, then resume."),
+        Question::Failed { step, .. } => format!("{step} failed, and nothing after it was begun. A person decides."),
         Question::Doubt { step, .. } => format!("{step} is in doubt: is it done, or is it run again?"),
         Question::Paused { step, .. } => format!("{step} is paused: continue or stop its command?"),
         Question::Interrupted { .. } => "what about the running work?".to_owned(),
     };
-    page.item(0, (Tone::Doubt, "NOT ANSWERED"), 14, &asked);
-    page.item(0, (Tone::Plain, ""), 14, "A person has to answer this, and there is no terminal to ask at.");
-    page.item(0, (Tone::Plain, "answer with"), 14, &commands::resume(run));
-    if let Question::Confirm { step, .. } = question {
-        let command = format!("{} --confirm {step}=TEXT", commands::resume(run));
-        page.item(0, (Tone::Plain, "or"), 14, &format!("{command} when somebody has read the list above"));
+    let (tone, label) = match question {
+        Question::Failed { .. } => (Tone::Bad, "FAILED"),
+        Question::Held { .. } => (Tone::Bad, "HELD"),
+        _ => (Tone::Doubt, "NOT ANSWERED"),
+    };
+    page.item(0, (tone, label), 14, &asked);
+    if tone == Tone::Doubt {
+        page.item(0, (Tone::Plain, ""), 14, "A person has to answer this, and there is no terminal to ask at.");
+    }
+    let answers: Vec<(&str, String)> = match question {
+        Question::Environment { .. } => {
+            vec![("somebody who means it:", format!("{resume} --confirm environment=NAME"))]
+        }
+        Question::Confirm { step, .. } => {
+            vec![("somebody who has read the list above:", format!("{resume} --confirm {step}=TEXT"))]
+        }
+        Question::Failed { step, may_rerun, may_finish, .. } | Question::Doubt { step, may_rerun, may_finish, .. } => {
+            let decide = |word: &str| format!("{resume} --decide {step}={word} --reason TEXT");
+            let again = may_rerun.then(|| ("the cause is put right, run it again:", decide("again")));
+            let done = may_finish.then(|| ("somebody knows that it is done:", decide("done")));
+            again.into_iter().chain(done).collect()
+        }
+        _ => Vec::new(),
+    };
+    for (when, command) in answers {
+        page.item(0, (Tone::Plain, ""), 14, when);
+        page.command(14, &command);
     }
     self::page(question, snapshot, now, style) + &page.finish()
 }

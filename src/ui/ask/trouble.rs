@@ -4,15 +4,15 @@ use super::begin::{LABEL, top};
 use crate::base::{Moment, Span, StepId};
 use crate::check::{Evidence, Verdict};
 use crate::journal::record::Blocker;
-use crate::report::{Tone, commands, words};
+use crate::report::{Tone, commands, when, words};
 use crate::runbook::graph::{self, Section};
 use crate::ui::evidence;
 use crate::ui::page::Page;
 use crate::ui::view::Snapshot;
 
 /// All blockers, each with what was seen, what was wanted, and what to do.
-pub fn blockers(page: &mut Page<'_>, blockers: &[Blocker]) {
-    for (n, blocker) in blockers.iter().enumerate() {
+pub fn blockers(page: &mut Page<'_>, all: &[Blocker]) {
+    for (n, blocker) in crate::report::blockers::merged(all).iter().enumerate() {
         page.blank();
         page.item(2, (Tone::Bad, &format!("{}.", n + 1)), 4, &blocker.title);
         page.item(6, (Tone::Plain, "seen"), 8, &blocker.observed);
@@ -25,7 +25,8 @@ pub fn blockers(page: &mut Page<'_>, blockers: &[Blocker]) {
 /// The hold point refuses.
 pub fn held(page: &mut Page<'_>, snapshot: &Snapshot, id: &StepId, all: &[Blocker]) {
     top(page, snapshot, id, Tone::Bad, "HELD");
-    let n = crate::base::text::count(all.len() as u64, "thing stands", "things stand");
+    let n = crate::report::blockers::merged(all).len() as u64;
+    let n = crate::base::text::count(n, "thing stands", "things stand");
     page.say(Tone::Plain, &format!("The hold point stays closed. {n} in the way:"));
     blockers(page, all);
     page.blank();
@@ -41,21 +42,32 @@ pub fn failed(
     now: &Moment,
 ) {
     top(page, snapshot, id, Tone::Bad, "FAILED");
-    page.item(2, (Tone::Bad, "why"), LABEL, why);
     let at = snapshot.state.step(id);
+    let Some((_, step)) = snapshot.step(id) else { return };
+    let checks = graph::check_ids(step, Section::Post);
+    let all = checks.len();
+    let seen = checks.into_iter().filter_map(|(id, _)| snapshot.state.last.get(&id));
+    let bad: Vec<&Evidence> = seen.filter(|seen| seen.verdict() != Verdict::Pass).collect();
+    // What the evidence below says in full is not said twice.
+    let told = bad.iter().any(|seen| why.starts_with(&seen.title));
+    if !told {
+        page.item(2, (Tone::Bad, "why"), LABEL, why);
+    }
     if let Some(ending) = at.ending.as_ref().filter(|ending| !why.contains(&ending.describe())) {
         let when =
-            at.ended.map(|ended| format!(", {}", crate::report::when::ago(now, &ended))).unwrap_or_default();
+            at.ended.map(|ended| format!(", {}", when::ago(now, &ended))).unwrap_or_default();
         page.item(2, (Tone::Plain, "work"), LABEL, &format!("{}{when}", ending.describe()));
     }
     for left in &at.left_running {
         page.item(2, (Tone::Doubt, "running"), LABEL, &format!("it left {left}"));
     }
-    let Some((_, step)) = snapshot.step(id) else { return };
-    let seen =
-        graph::check_ids(step, Section::Post).into_iter().filter_map(|(id, _)| snapshot.state.last.get(&id));
-    let bad: Vec<&Evidence> = seen.filter(|seen| seen.verdict() != Verdict::Pass).collect();
     if !bad.is_empty() {
+        let age = bad.first().map(|seen| when::ago(now, &seen.at)).unwrap_or_default();
+        let word = match all {
+            1 => "its postcondition does not pass".to_owned(),
+            all => format!("{} of {all} postconditions do not pass", bad.len()),
+        };
+        page.item(2, (Tone::Bad, "proof"), LABEL, &format!("{word}, measured {age}:"));
         page.blank();
         bad.into_iter().for_each(|seen| evidence::entry(page, seen));
     }
@@ -71,7 +83,7 @@ pub fn failed(
             2,
             (Tone::Plain, "undo"),
             LABEL,
-            &format!("quit, then {}", commands::rollback(&snapshot.state.run)),
+            &format!("possible: quit, then {}", commands::rollback(&snapshot.state.run)),
         );
     }
     unable(page, may_rerun, may_finish);
@@ -109,7 +121,7 @@ fn unable(page: &mut Page<'_>, may_rerun: bool, may_finish: bool) {
             2,
             (Tone::Plain, "done?"),
             LABEL,
-            "cannot be declared done while its postconditions do not pass",
+            "not while its postconditions do not pass",
         );
     }
     if !may_rerun {
@@ -139,7 +151,10 @@ pub fn interrupted(page: &mut Page<'_>, snapshot: &Snapshot, running: Option<&St
         Some(id) => {
             let since = snapshot.state.step(id).began.filter(|began| !now.jumped_since(began));
             let since = since
-                .map(|began| format!(", for {}", Span::secs(now.since(&began).as_secs())))
+                .map(|began| match now.since(&began).as_secs() {
+                    0 => ", since this moment".to_owned(),
+                    seconds => format!(", for {}", Span::secs(seconds)),
+                })
                 .unwrap_or_default();
             page.say(
                 Tone::Plain,
