@@ -11,6 +11,8 @@
 
 mod back;
 mod begin;
+#[cfg(test)]
+mod by_hand;
 mod holds;
 mod review;
 #[cfg(test)]
