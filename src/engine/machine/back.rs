@@ -8,7 +8,6 @@ use crate::engine::state::Status;
 use crate::gate::Cleared;
 use crate::journal::record::{Blocker, Event};
 use crate::runbook::graph::Section;
-use crate::runbook::model::Work;
 
 impl Machine {
     /// The next step to be undone; leaves when there is none.
@@ -34,11 +33,8 @@ impl Machine {
             _ => {}
         }
         if step.rollback.is_some() && step.destroys.is_none() {
-            // What a person has to do by hand is never taken as done because nobody was asked.
-            let by_hand = matches!(step.rollback.as_ref().and_then(|r| r.work()), Some(Work::Manual(_)));
-            if by_hand || (self.present && !self.begun.contains(&id)) {
+            if self.present && !self.begun.contains(&id) {
                 self.ask(Asked::Undo(id.clone()), Question::Undo { step: id });
-                self.leave_unless_present(Exit::Waiting);
             } else {
                 self.undo(&id);
             }

@@ -263,13 +263,6 @@ impl Machine {
     }
 
     fn confirm(&mut self, step: &StepId, text: String, blast: Blast) {
-        if let Some(Work::Manual(manual)) = self.plan.step(step).and_then(|s| s.work())
-            && !self.present
-        {
-            let observe = manual.observe.clone();
-            self.out.push(Effect::Ask(Question::Manual { step: step.clone(), observe }));
-            return self.leave(Exit::Waiting, "a person has to do it");
-        }
         self.append(vec![Event::Confirmed { step: step.clone(), text: text.clone(), blast: blast.clone() }]);
         self.confirmed = Some(Confirmation { text, blast, at: self.now });
         self.phase = Phase::Reguard { step: step.clone(), round: 0 };

@@ -11,8 +11,6 @@
 
 mod back;
 mod begin;
-#[cfg(test)]
-mod by_hand;
 mod holds;
 mod review;
 #[cfg(test)]

@@ -231,7 +231,7 @@ fn ended(turn: &Turn) -> Ended {
     Ended { ending, output_bytes: 0, left_running: Vec::new(), captured: None, recorded: None }
 }
 
-pub(super) fn start_state(now: Moment) -> RunState {
+fn start_state(now: Moment) -> RunState {
     let opened = Event::Opened {
         format: 1,
         run: "r".into(),
@@ -265,7 +265,7 @@ fn lease(state: &mut RunState, epoch: u64, now: Moment) {
     state.event(&event, &now, "a@h", epoch);
 }
 
-pub(super) fn moment(ms: u64) -> Moment {
+fn moment(ms: u64) -> Moment {
     Moment { wall: Timestamp::from_millisecond(1_700_000_000_000 + ms as i64).unwrap(), boot_ms: 1_000_000 + ms }
 }
 

@@ -25,11 +25,6 @@ impl Machine {
     }
 
     pub(super) fn set_to_work(&mut self, step: &StepId, cleared: Cleared, attempt: u32) {
-        if let Some(Work::Manual(manual)) = self.plan.step(step).and_then(|s| s.work()) {
-            // The permit is used up: now, and only now, a person may do it.
-            let observe = manual.observe.clone();
-            return self.ask(Asked::Manual(step.clone()), Question::Manual { step: step.clone(), observe });
-        }
         self.phase = Phase::Working { step: step.clone(), undo: false };
         self.watch = super::watch::Watch::new(self.plan.checks(step, Section::Inv), self.now);
         if !matches!(self.plan.step(step).and_then(|s| s.work()), Some(Work::Soak(_))) {
@@ -39,12 +34,8 @@ impl Machine {
 
     pub(super) fn manual_answer(&mut self, step: &StepId, answer: Answer) {
         let Answer::Carried(observation) = answer else { return self.leave(Exit::Waiting, "quit") };
-        let mut events = Vec::new();
-        // One that destroys was begun under its permit.
-        if self.state.status(step) != Status::Running {
-            let attempt = self.state.step(step).attempts + 1;
-            events.push(Event::Began { step: step.clone(), attempt, permit: None });
-        }
+        let attempt = self.state.step(step).attempts + 1;
+        let mut events = vec![Event::Began { step: step.clone(), attempt, permit: None }];
         events.extend(observation.map(|text| Event::Observed { step: step.clone(), text }));
         self.append(events);
         self.phase = Phase::Working { step: step.clone(), undo: false };
@@ -60,11 +51,7 @@ impl Machine {
     /// A step was begun and is not known to have ended: what became of it?
     pub(super) fn look(&mut self, step: &StepId, undo: bool) {
         let state = self.state.step(step);
-        let work = self.plan.step(step).and_then(|s| match undo {
-            true => s.rollback.as_ref().and_then(|r| r.work()),
-            false => s.work(),
-        });
-        match work {
+        match self.plan.step(step).and_then(|s| s.work()) {
             Some(Work::Run(_) | Work::Sql(_)) => {
                 self.phase = Phase::Looking { step: step.clone(), undo };
                 let attempt = if undo { state.rollbacks } else { state.attempts };
@@ -73,13 +60,6 @@ impl Machine {
             Some(Work::Soak(_)) => {
                 self.phase = Phase::Working { step: step.clone(), undo: false };
                 self.watch = super::watch::Watch::new(self.plan.checks(step, Section::Inv), self.now);
-            }
-            _ if undo => self.unfinished_undo(step),
-            Some(Work::Manual(_)) if self.destructive(step) => {
-                let why = "the session ended before anybody said whether it was carried out".to_owned();
-                let attempt = state.attempts;
-                self.append(vec![Event::InDoubt { step: step.clone(), attempt, why }]);
-                self.review(step);
             }
             _ => {
                 // A measurement or a person's word is simply taken again: neither changes anything by itself.

@@ -154,16 +154,9 @@ pub fn undo(page: &mut Page<'_>, snapshot: &Snapshot, id: &StepId) {
         page.guide(2, guide);
         page.blank();
     }
-    match rollback.work() {
-        Some(work @ Work::Manual(_)) => {
-            page.item(2, (Tone::Plain, "by hand"), LABEL, "you do this yourself, now; then say that it is done:");
-            page.guide(4, &plan::work_text(&work));
-        }
-        Some(work) => {
-            page.item(2, (Tone::Plain, "runs"), LABEL, "");
-            page.block(LABEL + 2, " ", &plan::work_text(&work));
-        }
-        None => {}
+    if let Some(work) = rollback.work() {
+        page.item(2, (Tone::Plain, "runs"), LABEL, "");
+        page.block(LABEL + 2, " ", &plan::work_text(&work));
     }
     page.say(Tone::Plain, &snapshot.horizon().sentence());
 }
