@@ -110,7 +110,23 @@ pub fn bind(cmd: &Cmd, path: &Path, env: Option<&str>, vars: &[(String, String)]
     let values = vars::resolve(&document, env, vars, &|name| std::env::var(name).ok())
         .map_err(|problems| refuse(cmd, &source, &problems))?;
     let runbook = document.bind(&values).map_err(|problems| refuse(cmd, &source, &problems))?;
+    let errors = judge_bound(&document, &runbook, &values);
+    if !errors.is_empty() {
+        return Err(refuse(cmd, &source, &errors));
+    }
     Ok(Bound { document, bytes, values, runbook: Arc::new(runbook) })
+}
+
+/// What is wrong with a runbook now that its values are known, in words without its secrets.
+fn judge_bound(document: &Document, runbook: &Runbook, values: &Values) -> Vec<Problem> {
+    let mut problems = lint::lint(document, runbook, &lint::facts);
+    problems.retain(|problem| problem.severity == Severity::Error);
+    let redactor = Redactor::new(secrets(values));
+    for problem in &mut problems {
+        problem.message = redactor.text(&problem.message);
+        problem.help = problem.help.as_deref().map(|help| redactor.text(help));
+    }
+    problems
 }
 
 /// The runbook of a run, from the copy in its folder, with the values on record. Secret values come from the command

@@ -77,7 +77,11 @@ pub fn unanswered(question: &Question, snapshot: &Snapshot, now: &Moment, style:
     };
     page.item(0, (Tone::Doubt, "NOT ANSWERED"), 14, &asked);
     page.item(0, (Tone::Plain, ""), 14, "A person has to answer this, and there is no terminal to ask at.");
-    page.item(0, (Tone::Plain, "answer with"), 14, &commands::resume(run));
+    let answer = match question {
+        Question::Undo { .. } => commands::rollback(run),
+        _ => commands::resume(run),
+    };
+    page.item(0, (Tone::Plain, "answer with"), 14, &answer);
     if let Question::Confirm { step, .. } = question {
         let command = format!("{} --confirm {step}=TEXT", commands::resume(run));
         page.item(0, (Tone::Plain, "or"), 14, &format!("{command} when somebody has read the list above"));
