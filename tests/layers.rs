@@ -72,7 +72,8 @@ fn every_layer_uses_only_those_before_it() {
 fn every_folder_is_a_layer_and_every_layer_is_there() {
     let found: BTreeSet<String> = sources().iter().filter_map(|(path, _)| layer(path)).collect();
     let page = Page::read();
-    let known: BTreeSet<String> = page.arrow.into_iter().chain(page.beside.into_iter().map(|b| b.layer)).collect();
+    let known: BTreeSet<String> =
+        page.arrow.into_iter().chain(page.beside.into_iter().map(|b| b.layer)).collect();
     assert_eq!(found, known);
 }
 

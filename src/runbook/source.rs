@@ -186,7 +186,7 @@ impl Builder<'_> {
         match self.root {
             Some(root) if self.problems.is_empty() => Ok(root),
             None if self.problems.is_empty() => {
-                let help = "docs/runbook-format.md has a small one to start from; `holdpoint schema` lists the keys";
+                let help = "docs/runbook-format.md has a small one to start from";
                 Err(vec![Problem::error("HP004", "the file is empty", 0..0).help(help)])
             }
             _ => Err(self.problems),

@@ -101,7 +101,7 @@ impl<'a> Walk<'a> {
             let range = first_line(self.text, root.range());
             let problem =
                 Problem::error("HP012", format!("a runbook is a map, but this is {}", root.word()), range);
-            let help = "docs/runbook-format.md has a small one to start from; `holdpoint schema` lists the keys";
+            let help = "docs/runbook-format.md has a small one to start from";
             self.push(problem.help(help));
             return Value::Null;
         }

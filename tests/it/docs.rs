@@ -25,6 +25,7 @@ pub fn register(r: &mut Registry) {
     r.add("docs::examples_of_checks_can_be_set_up", &[], check_examples);
     r.add("docs::command_lines_parse", &[], command_lines);
     r.add("docs::names_are_plain_to_see_in_the_file", &[], names_are_plain);
+    r.add("docs::values_are_judged_before_anything_runs", &[], values_judged);
     r.add("docs::links_lead_somewhere", &[], links);
     r.add("docs::codes_exist", &[], codes_exist);
     r.add("docs::exit_statuses_are_all_there", &[], exit_table);
@@ -66,7 +67,10 @@ fn compare(path: &str, wanted: &str) {
     }
     let there = read(path);
     let line = there.lines().zip(wanted.lines()).position(|(a, b)| a != b).map_or(0, |at| at + 1);
-    assert!(there == wanted, "{path} is out of date at line {line}; UPDATE_DOCS=1 cargo test --test it -- docs::");
+    assert!(
+        there == wanted,
+        "{path} is out of date at line {line}; UPDATE_DOCS=1 cargo test --test it -- docs::"
+    );
 }
 
 fn checks_page() {
@@ -82,7 +86,10 @@ fn codes_table() {
     let (before, rest) = text.split_once(CODES_BEGIN).expect("the mark before the table");
     let (_, after) = rest.split_once(CODES_END).expect("the mark behind the table");
     let rows: String = CODES.iter().map(|(code, meaning)| format!("| {code} | {meaning} |\n")).collect();
-    compare(path, &format!("{before}{CODES_BEGIN}\n| code | what is wrong |\n|---|---|\n{rows}\n{CODES_END}{after}"));
+    compare(
+        path,
+        &format!("{before}{CODES_BEGIN}\n| code | what is wrong |\n|---|---|\n{rows}\n{CODES_END}{after}"),
+    );
 }
 
 /// Pieces of a page: a heading's text, and what follows it up to the next heading of any level.
@@ -116,7 +123,8 @@ fn fenced_lines(text: &str) -> Vec<(bool, &str)> {
 /// The keys in the first column of a section's tables.
 fn described(text: &str, heading: &str) -> BTreeSet<String> {
     let all = sections(text);
-    let (_, section) = all.iter().find(|(h, _)| h == heading).unwrap_or_else(|| panic!("no section `{heading}`"));
+    let (_, section) =
+        all.iter().find(|(h, _)| h == heading).unwrap_or_else(|| panic!("no section `{heading}`"));
     let rows = section.lines().filter_map(|line| line.strip_prefix("| `"));
     rows.filter_map(|row| row.split_once('`')).map(|(key, _)| key.to_owned()).collect()
 }
@@ -124,7 +132,9 @@ fn described(text: &str, heading: &str) -> BTreeSet<String> {
 fn keys() {
     let page = read("docs/runbook-format.md");
     let schema = schema::schema(&lint::catalogue());
-    let properties = |def: &Value| -> BTreeSet<String> { def["properties"].as_object().unwrap().keys().cloned().collect() };
+    let properties = |def: &Value| -> BTreeSet<String> {
+        def["properties"].as_object().unwrap().keys().cloned().collect()
+    };
     let of = |name: &str| properties(&schema["$defs"][name]);
     assert_eq!(described(&page, "The top level"), properties(&schema));
     for (heading, def) in [
@@ -168,7 +178,9 @@ fn blocks(text: &str) -> Vec<(String, String)> {
 /// Runbooks that stand whole in the pages.
 fn whole_runbooks() -> Vec<(String, String)> {
     let each = documents().into_iter().flat_map(|(name, text)| {
-        let yaml = blocks(&text).into_iter().filter(|(word, body)| word == "yaml" && body.starts_with("holdpoint: 1\n"));
+        let yaml = blocks(&text)
+            .into_iter()
+            .filter(|(word, body)| word == "yaml" && body.starts_with("holdpoint: 1\n"));
         yaml.map(|(_, body)| (name.clone(), body)).collect::<Vec<_>>()
     });
     each.collect()
@@ -226,13 +238,18 @@ fn commands(text: &str) -> Vec<String> {
         let whole = body.replace("\\\n", " ");
         for line in whole.lines() {
             let line = line.trim_start();
-            let line = line.split_once("$ ").map_or(line, |(prompt, rest)| if prompt.contains(' ') { line } else { rest });
+            let line = line
+                .split_once("$ ")
+                .map_or(line, |(prompt, rest)| if prompt.contains(' ') { line } else { rest });
             let line = line.strip_prefix("sudo ").unwrap_or(line);
             found.extend(line.starts_with("holdpoint ").then(|| line.to_owned()));
         }
     }
-    let prose: String =
-        fenced_lines(text).into_iter().filter(|(fenced, _)| !fenced).map(|(_, line)| format!("{line}\n")).collect();
+    let prose: String = fenced_lines(text)
+        .into_iter()
+        .filter(|(fenced, _)| !fenced)
+        .map(|(_, line)| format!("{line}\n"))
+        .collect();
     let spans = prose.split('`').skip(1).step_by(2).map(|span| span.replace('\n', " "));
     found.extend(spans.filter(|span| span.starts_with("holdpoint ")));
     found
@@ -294,9 +311,14 @@ fn anchor(heading: &str) -> String {
 fn links() {
     let mut seen = 0;
     for (name, text) in documents() {
-        let prose: String =
-            fenced_lines(&text).into_iter().filter(|(fenced, _)| !fenced).map(|(_, line)| format!("{line}\n")).collect();
-        for target in prose.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target) {
+        let prose: String = fenced_lines(&text)
+            .into_iter()
+            .filter(|(fenced, _)| !fenced)
+            .map(|(_, line)| format!("{line}\n"))
+            .collect();
+        for target in
+            prose.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(target, _)| target)
+        {
             if target.contains("://") {
                 continue;
             }
@@ -311,7 +333,8 @@ fn links() {
             assert!(file.exists(), "{name}: nothing is at {target}");
             if !hash.is_empty() {
                 let text = std::fs::read_to_string(&file).unwrap();
-                let anchors: Vec<String> = sections(&text).iter().map(|(heading, _)| anchor(heading)).collect();
+                let anchors: Vec<String> =
+                    sections(&text).iter().map(|(heading, _)| anchor(heading)).collect();
                 assert!(anchors.iter().any(|a| a == hash), "{name}: {target} names no heading: {anchors:?}");
             }
         }
@@ -335,7 +358,14 @@ fn exit_table() {
     let rows = page.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" |"));
     let listed: Vec<u8> = rows.filter_map(|(first, _)| first.parse().ok()).collect();
     let all = [
-        Exit::Done, Exit::Failed, Exit::Usage, Exit::Held, Exit::Waiting, Exit::Busy, Exit::Journal, Exit::Interrupted,
+        Exit::Done,
+        Exit::Failed,
+        Exit::Usage,
+        Exit::Held,
+        Exit::Waiting,
+        Exit::Busy,
+        Exit::Journal,
+        Exit::Interrupted,
     ];
     assert_eq!(listed, all.map(Exit::status));
 }
@@ -395,6 +425,32 @@ fn names_are_plain() {
     assert_eq!(found.iter().filter(|p| p.starts_with("HP028")).count(), 4, "{found:?}");
 }
 
+const SAME: &str = "\
+holdpoint: 1
+name: same
+vars: { old: {}, new: {}, word: { secret: true, env: WORD } }
+targets: { a: { sqlite: \"${old}\" }, b: { sqlite: \"${new}\" } }
+steps:
+  - id: drop
+    destroys: { what: old, target: a, survives_in: b }
+    run: [rm, \"${old}\"]
+    timeout: 1min
+    preconditions: [{ data_matches: { source: a, target: b } }]
+    postconditions: [{ file: { path: \"${old}\", exists: false } }]
+";
+
+/// Two targets that only their values make one.
+fn values_judged() {
+    let sandbox = Sandbox::new();
+    let book = sandbox.write("same.yaml", SAME).display().to_string();
+    sandbox.run(&["lint", &book]).exits(0);
+    let run = |new: &str| {
+        sandbox.run(&["run", &book, "--var", "old=/a.db", "--var", new, "--var", "word=xyzzy-17"])
+    };
+    run("new=/a.db").exits(2).says("HP055");
+    run("new=/b.db").exits(3).says("/b.db");
+}
+
 /// What README.md says is not there yet: when one of these lands, the page has to change.
 fn not_yet() {
     let readme = read("README.md");
@@ -403,7 +459,10 @@ fn not_yet() {
         assert!(readme.contains(&format!("`{verb}`")), "README.md does not mention {verb}");
     }
     for format in ["github", "sarif"] {
-        assert!(Cli::try_parse_from(["holdpoint", "lint", "x", "--format", format]).is_err(), "{format} is there now");
+        assert!(
+            Cli::try_parse_from(["holdpoint", "lint", "x", "--format", format]).is_err(),
+            "{format} is there now"
+        );
     }
     let head = "holdpoint: 1\nname: x\n";
     let step = "steps: [{ id: a, run: [\"true\"], changes: false, timeout: 1s";
@@ -496,4 +555,3 @@ fn first_runbook() {
     sandbox.run(&["resume", "--confirm", "remove=the old log"]).exits(0).says("the run is complete");
     assert!(!place.join("app.log").exists() && place.join("app.log.gz").exists());
 }
-
