@@ -133,7 +133,16 @@ impl Driver {
 
     async fn perform(&mut self, effect: Effect) -> Option<Exit> {
         match effect {
-            Effect::Append(events) => return self.append(events),
+            Effect::Append(events) => {
+                // What follows on record without anything in between is of the same moment: one flush for all of it.
+                let mut batches = vec![events];
+                while let Some(Effect::Append(_)) = self.queue.front() {
+                    if let Some(Effect::Append(events)) = self.queue.pop_front() {
+                        batches.push(events);
+                    }
+                }
+                return self.append(batches);
+            }
             Effect::Measure { purpose, step, checks, prove, blast } => {
                 self.measure(purpose, step, checks, prove, blast);
             }
@@ -193,25 +202,32 @@ impl Driver {
         }
     }
 
-    fn append(&mut self, events: Vec<Event>) -> Option<Exit> {
+    fn append(&mut self, batches: Vec<Vec<Event>>) -> Option<Exit> {
+        // Where there is no room for all, there may be some for those that close something.
+        let each = if batches.len() > 1 { batches.clone() } else { Vec::new() };
+        match self.append_one(batches.into_iter().flatten().collect()) {
+            Err(AppendError::NoSpace { .. }) if !each.is_empty() => {
+                each.into_iter().find_map(|events| self.append_one(events).err()).map(|error| self.lost(&error))
+            }
+            done => done.err().map(|error| self.lost(&error)),
+        }
+    }
+
+    fn append_one(&mut self, events: Vec<Event>) -> Result<(), AppendError> {
         let captured = events.iter().any(|event| matches!(event, Event::Captured { .. }));
         let now = self.desk.cx.world.clock.now();
         let epoch = self.desk.lease.epoch();
-        match self.desk.journal.append(&self.desk.by, Some(epoch), now, events) {
-            Ok(appended) => {
-                for line in appended.foreign.iter().chain(&appended.own) {
-                    self.desk.reporter.tell(&Notice::Journal(line.clone()));
-                }
-                if !appended.foreign.is_empty() {
-                    let _ = self.tx.send(Input::Foreign(appended.foreign));
-                }
-                if captured {
-                    self.rebind();
-                }
-                None
-            }
-            Err(error) => Some(self.lost(&error)),
+        let appended = self.desk.journal.append(&self.desk.by, Some(epoch), now, events)?;
+        for line in appended.foreign.iter().chain(&appended.own) {
+            self.desk.reporter.tell(&Notice::Journal(line.clone()));
         }
+        if !appended.foreign.is_empty() {
+            let _ = self.tx.send(Input::Foreign(appended.foreign));
+        }
+        if captured {
+            self.rebind();
+        }
+        Ok(())
     }
 
     /// What others wrote to the journal since we last looked.
@@ -267,7 +283,7 @@ impl Driver {
                     evidence
                 }
             };
-            let evidence = futures::future::join_all(checks.into_iter().map(one)).await;
+            let evidence = measure::side_by_side(checks.into_iter().map(one)).await;
             let proofs = prove.into_iter().map(|name| {
                 let cx = &cx;
                 async move {
