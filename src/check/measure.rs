@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use futures::FutureExt as _;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
 
 use super::{Context, Evidence, Outcome, registry};
 use crate::base::{CheckId, Span};
@@ -47,7 +48,36 @@ pub async fn measure(id: CheckId, spec: &CheckSpec, cx: &Context) -> Evidence {
 
 /// Measures several checks at the same time; the answers come in the order of the questions.
 pub async fn measure_all(checks: &[(CheckId, &CheckSpec)], cx: &Context) -> Vec<Evidence> {
-    futures::future::join_all(checks.iter().map(|(id, spec)| measure(id.clone(), spec, cx))).await
+    side_by_side(checks.iter().map(|(id, spec)| measure(id.clone(), spec, cx))).await
+}
+
+/// How many measurements begin at once.
+const WAVE: usize = 16;
+/// When none has ended for this long, as many more begin as are under way.
+const PATIENCE: Duration = Duration::from_millis(5);
+
+/// Does all of it at the same time; results come in the order of the questions. Quick ones by the thousand take turns,
+/// so that they need no thread each; slow ones wait for nobody.
+pub async fn side_by_side<T>(all: impl IntoIterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let mut waiting = all.into_iter().enumerate().peekable();
+    let mut running = FuturesUnordered::new();
+    let mut done = Vec::new();
+    let mut room = WAVE;
+    loop {
+        while running.len() < room && let Some((nth, one)) = waiting.next() {
+            running.push(async move { (nth, one.await) });
+        }
+        tokio::select! {
+            biased;
+            next = running.next() => match next {
+                Some(ended) => done.push(ended),
+                None => break,
+            },
+            () = tokio::time::sleep(PATIENCE), if waiting.peek().is_some() => room += running.len(),
+        }
+    }
+    done.sort_unstable_by_key(|(nth, _)| *nth);
+    done.into_iter().map(|(_, one)| one).collect()
 }
 
 fn redacted(mut outcome: Outcome, cx: &Context) -> Outcome {
@@ -64,4 +94,38 @@ fn redacted(mut outcome: Outcome, cx: &Context) -> Outcome {
         }
     }
     outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Instant;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn slow_ones_do_not_wait_for_each_other_and_quick_ones_take_turns() {
+        let (running, most) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let one = |nth: usize, pause: Duration| {
+            let (running, most) = (&running, &most);
+            async move {
+                most.fetch_max(running.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+                if pause.is_zero() {
+                    tokio::task::yield_now().await;
+                } else {
+                    tokio::time::sleep(pause).await;
+                }
+                running.fetch_sub(1, Ordering::Relaxed);
+                nth
+            }
+        };
+        let all: Vec<usize> = (0..1000).collect();
+        let quick = side_by_side(all.iter().map(|nth| one(*nth, Duration::ZERO))).await;
+        assert_eq!((&quick, most.swap(0, Ordering::Relaxed)), (&all, WAVE));
+        let began = Instant::now();
+        let slow = Duration::from_millis(500);
+        assert_eq!(side_by_side(all.iter().map(|nth| one(*nth, slow))).await, all);
+        assert!(began.elapsed() < 3 * slow, "{:?}", began.elapsed());
+        assert!(side_by_side(std::iter::empty::<std::future::Ready<()>>()).await.is_empty());
+    }
 }

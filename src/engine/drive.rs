@@ -155,7 +155,16 @@ impl Driver {
 
     async fn perform(&mut self, effect: Effect) -> Option<Exit> {
         match effect {
-            Effect::Append(events) => return self.append(events),
+            Effect::Append(events) => {
+                // What follows on record without anything in between is of the same moment: one flush for all of it.
+                let mut batches = vec![events];
+                while let Some(Effect::Append(_)) = self.queue.front() {
+                    if let Some(Effect::Append(events)) = self.queue.pop_front() {
+                        batches.push(events);
+                    }
+                }
+                return self.append(batches);
+            }
             Effect::Measure { request, purpose, step, checks, prove, blast } => {
                 let destroys =
                     self.machine.plan().step(&step).and_then(|s| s.destroys.clone()).filter(|_| blast);
@@ -257,23 +266,34 @@ impl Driver {
         }
     }
 
-    fn append(&mut self, events: Vec<Event>) -> Option<Exit> {
+    fn append(&mut self, batches: Vec<Vec<Event>>) -> Option<Exit> {
+        // Where there is no room for all, there may be some for those that close something.
+        let each = if batches.len() > 1 { batches.clone() } else { Vec::new() };
+        let mut done = self.append_one(batches.into_iter().flatten().collect());
+        if matches!(done, Err(AppendError::NoSpace { .. })) {
+            for events in each {
+                done = self.append_one(events);
+                if done.is_err() {
+                    break;
+                }
+            }
+        }
+        done.unwrap_or_else(|error| Some(self.lost(&error)))
+    }
+
+    fn append_one(&mut self, events: Vec<Event>) -> Result<Option<Exit>, AppendError> {
         let captured = events.iter().any(|event| matches!(event, Event::Captured { .. }));
         let events = events.into_iter().map(|event| scrub(event, &self.desk.cx.secrets)).collect();
         let now = self.desk.cx.world.clock.now();
         let epoch = self.desk.lease.epoch();
-        match self.desk.journal.append(&self.desk.by, Some(epoch), now, events) {
-            Ok(appended) => {
-                for line in appended.foreign.iter().chain(&appended.own) {
-                    self.desk.reporter.tell(&Notice::Journal(line.clone()));
-                }
-                if !appended.foreign.is_empty() {
-                    let _ = self.tx.send(Input::Foreign(appended.foreign));
-                }
-                if captured { self.rebind() } else { None }
-            }
-            Err(error) => Some(self.lost(&error)),
+        let appended = self.desk.journal.append(&self.desk.by, Some(epoch), now, events)?;
+        for line in appended.foreign.iter().chain(&appended.own) {
+            self.desk.reporter.tell(&Notice::Journal(line.clone()));
         }
+        if !appended.foreign.is_empty() {
+            let _ = self.tx.send(Input::Foreign(appended.foreign));
+        }
+        Ok(if captured { self.rebind() } else { None })
     }
 
     /// What others wrote to the journal since we last looked.

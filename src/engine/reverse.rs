@@ -29,12 +29,12 @@ pub fn irreversible(step: &Step) -> Option<&'static str> {
     }
 }
 
-/// How far one can go back after the steps that `touched` accepts, in the order of the runbook.
-pub fn horizon(runbook: &Runbook, touched: impl Fn(&Step) -> bool) -> Horizon {
+/// How far one can go back after the steps that `touched` accepts, by position, in the order of the runbook.
+fn horizon(runbook: &Runbook, touched: impl Fn(usize, &Step) -> bool) -> Horizon {
     let mut answer = Horizon { undoable: Vec::new(), stops_at: None, because: None, last_exit_before: None };
     let mut blocked = false;
-    for step in runbook.steps.iter().rev() {
-        if touched(step) {
+    for (at, step) in runbook.steps.iter().enumerate().rev() {
+        if touched(at, step) {
             if blocked {
                 continue;
             }
@@ -56,44 +56,110 @@ pub fn horizon(runbook: &Runbook, touched: impl Fn(&Step) -> bool) -> Horizon {
 
 /// How far one can go back now.
 pub fn now(runbook: &Runbook, state: &RunState) -> Horizon {
-    horizon(runbook, |step| state.touched(&step.key()))
+    horizon(runbook, |_, step| state.touched(&step.key()))
 }
 
-/// How far one could go back after this step and all before it: for `plan`.
+/// How far one could go back after this step and all before it.
 pub fn after(runbook: &Runbook, index: usize) -> Horizon {
-    horizon(runbook, |step| runbook.steps.iter().position(|s| s.id == step.id).is_some_and(|i| i <= index))
+    horizon(runbook, |at, _| at <= index)
+}
+
+/// The sentences of [`after`] for every step, in one pass: for `plan`.
+pub fn sentences(runbook: &Runbook) -> Vec<String> {
+    let mut exits: Vec<Option<&str>> = Vec::with_capacity(runbook.steps.len());
+    let mut exit = None;
+    for step in runbook.steps.iter().rev() {
+        exits.push(exit);
+        exit = irreversible(step).map(|_| step.id.as_str()).or(exit);
+    }
+    let (mut undoable, mut stop): (Vec<&str>, _) = (Vec::new(), None);
+    let each = runbook.steps.iter().zip(exits.into_iter().rev()).map(|(step, exit)| {
+        match irreversible(step) {
+            Some(why) => {
+                undoable.clear();
+                stop = Some((step.id.as_str(), why));
+            }
+            None if step.rollback.is_some() => undoable.push(&step.id),
+            None => {}
+        }
+        sentence(stop, undoable.len(), undoable.iter().rev().copied(), exit)
+    });
+    each.collect()
 }
 
 impl Horizon {
     /// One sentence for people.
     pub fn sentence(&self) -> String {
-        let mut text = match (&self.stops_at, self.undoable.as_slice()) {
-            (None, []) => "Nothing has been changed yet; there is nothing to undo.".to_owned(),
-            (None, steps) => format!("You can still go back to the start, by undoing {}.", list(steps)),
-            (Some(stop), []) => {
-                format!(
-                    "There is no way back past `{stop}`: {}.",
-                    self.because.as_deref().unwrap_or_default()
-                )
-            }
-            (Some(stop), steps) => format!(
-                "You can undo {}, and not past `{stop}`: {}.",
-                list(steps),
-                self.because.as_deref().unwrap_or_default()
-            ),
-        };
-        if let Some(next) = self.last_exit_before.as_ref().filter(|_| self.stops_at.is_none()) {
-            text.push_str(&format!(" The way back ends when `{next}` begins."));
-        }
-        text
+        let because = self.because.as_deref().unwrap_or_default();
+        let stop = self.stops_at.as_deref().map(|stop| (stop, because));
+        let steps = self.undoable.iter().map(String::as_str);
+        sentence(stop, self.undoable.len(), steps, self.last_exit_before.as_deref())
     }
 }
 
-fn list(steps: &[String]) -> String {
-    let quoted: Vec<String> = steps.iter().map(|s| format!("`{s}`")).collect();
+/// What stops the way back and why, how many steps can be undone and which, newest first, and where the way back ends.
+fn sentence<'a>(
+    stop: Option<(&str, &str)>,
+    count: usize,
+    steps: impl Iterator<Item = &'a str>,
+    exit: Option<&str>,
+) -> String {
+    let mut text = match (stop, count) {
+        (None, 0) => "Nothing has been changed yet; there is nothing to undo.".to_owned(),
+        (None, _) => format!("You can still go back to the start, by undoing {}.", list(count, steps)),
+        (Some((stop, because)), 0) => format!("There is no way back past `{stop}`: {because}."),
+        (Some((stop, because)), _) => {
+            format!("You can undo {}, and not past `{stop}`: {because}.", list(count, steps))
+        }
+    };
+    if let Some(next) = exit.filter(|_| stop.is_none()) {
+        text.push_str(&format!(" The way back ends when `{next}` begins."));
+    }
+    text
+}
+
+/// More names than this are only counted.
+const NAMED: usize = 24;
+
+fn list<'a>(count: usize, steps: impl Iterator<Item = &'a str>) -> String {
+    let mut quoted: Vec<String> = steps.take(NAMED).map(|step| format!("`{step}`")).collect();
+    if count > NAMED {
+        quoted.push(format!("{} more", count - NAMED));
+    }
     match quoted.as_slice() {
         [] => String::new(),
         [one] => one.clone(),
         [rest @ .., last] => format!("{} and {last}", rest.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_sentences_of_all_steps_are_those_of_each() {
+        let step = |nth: usize| match nth % 40 {
+            0 => json!({ "id": format!("s{nth}"), "run": ["x"], "changes": false }),
+            37 => json!({ "id": format!("s{nth}"), "run": ["x"], "destroys": "x" }),
+            39 => json!({ "id": format!("s{nth}"), "run": ["x"] }),
+            _ => json!({ "id": format!("s{nth}"), "run": ["x"], "rollback": { "run": ["y"] } }),
+        };
+        for count in [0, 1, 2, 30, 37, 38, 100] {
+            let steps: Vec<_> = (0..count).map(step).collect();
+            let runbook = json!({ "holdpoint": 1, "name": "r", "steps": steps });
+            let runbook: Runbook = serde_json::from_value(runbook).unwrap();
+            let each: Vec<String> = (0..count).map(|at| after(&runbook, at).sentence()).collect();
+            assert_eq!(sentences(&runbook), each);
+        }
+    }
+
+    #[test]
+    fn a_long_list_ends_in_a_count() {
+        let names = ["a"; 30];
+        assert_eq!(list(2, ["a", "b"].into_iter()), "`a` and `b`");
+        assert!(list(30, names.into_iter()).ends_with("`a`, `a` and 6 more"));
     }
 }

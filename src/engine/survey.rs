@@ -88,7 +88,7 @@ pub async fn survey(survey: Survey, cx: Context, pace: Pace, reporter: Arc<dyn R
         pace.took(BLAST, blast.at.since(&began));
         Some(blast)
     };
-    let (evidence, blast) = futures::join!(futures::future::join_all(checks.into_iter().map(one)), goes);
+    let (evidence, blast) = futures::join!(measure::side_by_side(checks.into_iter().map(one)), goes);
     let proofs = prove.into_iter().map(|name| async {
         let proof = proof(&name, &cx).await;
         (name, proof)

@@ -1,5 +1,7 @@
 //! What would happen, as facts: every step, the checks that guard it, and how far one could go back after it.
 
+use std::collections::HashMap;
+
 use serde::Serialize;
 
 use super::commands;
@@ -72,7 +74,22 @@ pub struct PlanCheck {
 
 /// What would happen. `remarks` are sentences of other readers, such as lint.
 pub fn plan(runbook: &Runbook, remarks: Vec<String>) -> Plan {
-    let steps: Vec<PlanStep> = (0..runbook.steps.len()).filter_map(|at| step(runbook, at)).collect();
+    // Postconditions of earlier steps, by the step whose beginning releases them.
+    let mut until: HashMap<&str, Vec<PlanCheck>> = HashMap::new();
+    let steps: Vec<PlanStep> = reverse::sentences(runbook)
+        .into_iter()
+        .zip(&runbook.steps)
+        .enumerate()
+        .map(|(at, (way_back, one))| {
+            let lapses = until.remove(one.id.as_str()).unwrap_or_default();
+            for (id, spec) in graph::check_ids(one, Section::Post) {
+                if let Some(step) = &spec.common.until {
+                    until.entry(step).or_default().push(check(&id, spec, ""));
+                }
+            }
+            step(runbook, at, one, lapses, way_back)
+        })
+        .collect();
     Plan {
         name: runbook.name.clone(),
         title: runbook.title.clone(),
@@ -82,17 +99,19 @@ pub fn plan(runbook: &Runbook, remarks: Vec<String>) -> Plan {
     }
 }
 
-fn step(runbook: &Runbook, at: usize) -> Option<PlanStep> {
-    let step = runbook.steps.get(at)?;
+fn step(
+    runbook: &Runbook,
+    at: usize,
+    step: &Step,
+    lapses: Vec<PlanCheck>,
+    way_back: String,
+) -> PlanStep {
     let guards = if step.destroys.is_some() {
         graph::guards(runbook, at).into_iter().map(|(id, spec)| check(&id, spec, "")).collect()
     } else {
         own(step, Section::Pre)
     };
-    let lapsing = |(id, spec, _): &(CheckId, &CheckSpec, _)| {
-        (spec.common.until.as_deref() == Some(step.id.as_str())).then(|| check(id, spec, ""))
-    };
-    Some(PlanStep {
+    PlanStep {
         number: at + 1,
         id: step.id.clone(),
         title: step.name().to_owned(),
@@ -103,20 +122,11 @@ fn step(runbook: &Runbook, at: usize) -> Option<PlanStep> {
         guards,
         invariants: own(step, Section::Inv),
         postconditions: own(step, Section::Post),
-        lapses: if at == 0 { Vec::new() } else { before(runbook, at).iter().filter_map(lapsing).collect() },
+        lapses,
         undo: step.rollback.as_ref().and_then(|r| r.work().map(|work| work_text(&work))),
         irreversible: reverse::irreversible(step),
-        way_back: reverse::after(runbook, at).sentence(),
-    })
-}
-
-/// What stood before this step began to release anything.
-fn before(runbook: &Runbook, at: usize) -> Vec<(CheckId, &CheckSpec, crate::base::StepId)> {
-    let left = |step: &crate::base::StepId| graph::position(runbook, step.as_str());
-    let earlier = runbook.steps.iter().take(at).flat_map(|step| {
-        graph::check_ids(step, Section::Post).into_iter().map(move |(id, spec)| (id, spec, step.key()))
-    });
-    earlier.filter(|(_, _, step)| left(step).is_some_and(|left| left < at)).collect()
+        way_back,
+    }
 }
 
 fn own(step: &Step, section: Section) -> Vec<PlanCheck> {

@@ -1,94 +1,95 @@
-//! Reads a text a second time, with another YAML reader, and compares every key and every value with the tree.
+//! Reads a text twice, with two YAML readers, and compares every key and every value.
 //!
-//! Invariants: nothing counts as read twice unless the second reader saw all of the text. A long list of steps is given
-//! to it in pieces, because it keeps all that it is given in memory. A cut is made only in front of a line that begins a
-//! step, and a piece that is a whole text by itself leaves no quote, bracket or block open behind it, so the pieces mean
-//! what the whole means; as soon as one does not read the same, the whole is read and decides.
+//! Invariants: nothing counts as read unless both readers saw all of the text and the same in it. A long text is read in
+//! [`super::pieces`], by several threads; as soon as one of them does not read well by itself, the whole text is read at
+//! once, and that decides, in its own words.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use super::load::defect;
-use super::source::first_line;
+use super::pieces::{self, LARGE};
+use super::source::{MAX_DEPTH, Source, first_line};
 use super::tree::{Entry, Key, Kind, Node};
 use crate::problem::Problem;
 
-/// Texts from this size on are read the second time on a thread of their own, and in pieces.
-const LARGE: usize = 256 << 10;
-/// Pieces are at least so large.
-const PIECE: usize = 32 << 10;
+/// More threads than this are not worth starting.
+const THREADS: usize = 4;
 
-/// Does `work` and reads the text a second time; of a large text at the same time.
-pub(super) fn beside(text: &str, root: &Node, work: impl FnOnce()) -> Result<(), Problem> {
-    if text.len() < LARGE {
-        work();
-        return whole(text, root);
+/// A tree, and what the second reader makes of the text; or what keeps the first from making one.
+pub(super) fn read(source: &Source) -> Result<(Node, Option<Problem>), Vec<Problem>> {
+    if source.text.len() >= LARGE
+        && let Some(root) = in_pieces(source)
+    {
+        return Ok((root, None));
     }
-    std::thread::scope(|scope| {
-        let reader = std::thread::Builder::new().spawn_scoped(scope, || long(text, root));
-        work();
-        match reader {
-            Ok(reader) => {
-                reader.join().unwrap_or_else(|_| Err(defect("the second YAML reader broke down", 0..0)))
+    let root = source.read()?;
+    let differs = whole(&source.text, &root).err();
+    Ok((root, differs))
+}
+
+/// How many threads share long work.
+pub(super) fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from).min(THREADS)
+}
+
+/// The tree, when both readers read every piece well and the same.
+fn in_pieces(source: &Source) -> Option<Node> {
+    source.prescan().ok()?;
+    let pieces = pieces::cut(&source.text)?;
+    let twice = |range: &Range<usize>, part: fn(&Node) -> Part<'_>| {
+        // The map that the piece is out of counts, too.
+        let node = source.read_piece(range.clone(), MAX_DEPTH - 1).ok()?;
+        compare(&source.text[range.clone()], part(&node)).is_ok().then_some(node.kind)
+    };
+    let Some(Kind::Map(mut lines)) = twice(&pieces.head, |node| Part::Lines(node.entries())) else { return None };
+    let next = AtomicUsize::new(0);
+    let share = || {
+        let mut done = Vec::new();
+        loop {
+            let nth = next.fetch_add(1, Ordering::Relaxed);
+            let Some(range) = pieces.steps.get(nth) else { return Some(done) };
+            match twice(range, |node| Part::Items(node.items())) {
+                Some(Kind::Seq(items)) => done.push((nth, items)),
+                _ => {
+                    next.store(pieces.steps.len(), Ordering::Relaxed);
+                    return None;
+                }
             }
-            Err(_) => long(text, root),
         }
-    })
-}
-
-fn long(text: &str, root: &Node) -> Result<(), Problem> {
-    let same = |(range, part): (Range<usize>, Part<'_>)| {
-        text.get(range).is_some_and(|piece| compare(piece, part).is_ok())
     };
-    if pieces(text, root).is_some_and(|pieces| pieces.into_iter().all(same)) {
-        return Ok(());
-    }
-    whole(text, root)
-}
-
-/// The text in pieces, from its first byte to its last, and what each of them is to hold. `None` when it is not written in
-/// the usual way: keys at the beginning of lines, and each step begun by a dash on a line.
-fn pieces<'a>(text: &str, root: &'a Node) -> Option<Vec<(Range<usize>, Part<'a>)>> {
-    let lines = root.entries();
-    let at = lines.iter().position(|line| &*line.key.text == "steps")?;
-    let steps = lines[at].value.items();
-    let (first, indent) = dash(text, steps.first()?)?;
-    let after = match lines.get(at + 1) {
-        None => text.len(),
-        Some(next) => Some(next.key.range().start).filter(|start| begins_line(text, *start))?,
-    };
-    if !begins_line(text, lines.first()?.key.range().start) {
-        return None;
-    }
-    let mut all = vec![(0..first, Part::Lines { lines: &lines[..=at], open: true })];
-    let (mut start, mut since) = (first, 0);
-    for (nth, step) in steps.iter().enumerate().skip(1) {
-        if step.range().start < start + PIECE {
-            continue;
+    let mut read = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..threads())
+            .map_while(|_| std::thread::Builder::new().spawn_scoped(scope, share).ok())
+            .collect();
+        let mut all = share();
+        for other in others {
+            all = all.zip(other.join().ok().flatten()).map(|(mut all, more)| {
+                all.extend(more);
+                all
+            });
         }
-        let (cut, _) = dash(text, step).filter(|(_, here)| *here == indent)?;
-        all.push((start..cut, Part::Items(&steps[since..nth])));
-        (start, since) = (cut, nth);
-    }
-    all.push((start..after, Part::Items(&steps[since..])));
-    if after < text.len() {
-        all.push((after..text.len(), Part::Lines { lines: &lines[at + 1..], open: false }));
-    }
-    Some(all)
-}
+        all
+    })?;
+    read.sort_unstable_by_key(|(nth, _)| *nth);
+    let mut items = Vec::with_capacity(read.iter().map(|(_, items)| items.len()).sum());
+    read.into_iter().for_each(|(_, more)| items.extend(more));
 
-/// The beginning of the line on which nothing but a dash stands in front of an item, and the dash's column.
-fn dash(text: &str, item: &Node) -> Option<(usize, usize)> {
-    let before = text.get(..item.range().start)?;
-    let line = before.rfind('\n').map_or(0, |at| at + 1);
-    let lead = &before[line..];
-    let indent = lead.find(|c| c != ' ')?;
-    (lead.ends_with(' ') && lead.trim_matches(' ') == "-").then_some((line, indent))
-}
-
-fn begins_line(text: &str, at: usize) -> bool {
-    at == 0 || text.as_bytes().get(at - 1) == Some(&b'\n')
+    let last = lines.last_mut().filter(|line| &*line.key.text == "steps" && line.value.is_null())?;
+    // A list that is indented begins at its dash, any other at its first item: so the reader has it.
+    let indented = source.text[..pieces.dash].ends_with(' ');
+    let start = if indented { pieces.dash } else { items.first()?.range().start };
+    last.value = Node::new(start..items.last()?.range().end, Kind::Seq(items));
+    if !pieces.tail.is_empty() {
+        let Some(Kind::Map(more)) = twice(&pieces.tail, |node| Part::Lines(node.entries())) else { return None };
+        if more.iter().any(|line| lines.iter().any(|before| before.key.text == line.key.text)) {
+            return None;
+        }
+        lines.extend(more);
+    }
+    let range = lines.first()?.key.range().start..lines.last()?.value.range().end;
+    Some(Node::new(range, Kind::Map(lines)))
 }
 
 /// Reads all of the text at once.
@@ -121,12 +122,10 @@ enum Part<'a> {
     Value(&'a Node),
     /// One key.
     Key(&'a Key),
-    /// Nothing after the colon.
-    Nothing,
-    /// Some items of a list.
+    /// Items of a list.
     Items(&'a [Node]),
-    /// Some lines of a map; with `open`, the value of the last one stands in the pieces that follow.
-    Lines { lines: &'a [Entry], open: bool },
+    /// Lines of a map.
+    Lines(&'a [Entry]),
 }
 
 /// Succeeds when the other reader sees the same.
@@ -141,8 +140,8 @@ impl Same<'_> {
             Part::Value(node) => node.range(),
             Part::Key(key) => key.range(),
             Part::Items([node, ..]) => node.range(),
-            Part::Lines { lines: [line, ..], .. } => line.key.range(),
-            Part::Nothing | Part::Items([]) | Part::Lines { lines: [], .. } => 0..0,
+            Part::Lines([line, ..]) => line.key.range(),
+            Part::Items([]) | Part::Lines([]) => 0..0,
         };
         self.differs.get_or_insert(range);
         E::custom("the readers disagree")
@@ -155,9 +154,9 @@ impl<'de> DeserializeSeed<'de> for Same<'_> {
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         match self.part {
             Part::Items(_) => deserializer.deserialize_seq(self),
-            Part::Lines { .. } => deserializer.deserialize_map(self),
+            Part::Lines(_) => deserializer.deserialize_map(self),
             // As a text, so that it is compared as it is written and not as the number it may be.
-            Part::Key(_) | Part::Nothing => deserializer.deserialize_str(self),
+            Part::Key(_) => deserializer.deserialize_str(self),
             Part::Value(node) => match node.kind {
                 Kind::Scalar { .. } => deserializer.deserialize_str(self),
                 Kind::Seq(_) => deserializer.deserialize_seq(self),
@@ -174,9 +173,8 @@ impl<'de> Visitor<'de> for Same<'_> {
         f.write_str(match self.part {
             Part::Value(node) => node.word(),
             Part::Key(_) => "a text",
-            Part::Nothing => "nothing",
             Part::Items(_) => "a list",
-            Part::Lines { .. } => "a map",
+            Part::Lines(_) => "a map",
         })
     }
 
@@ -184,8 +182,7 @@ impl<'de> Visitor<'de> for Same<'_> {
         let same = match self.part {
             Part::Value(node) => node.text() == Some(text),
             Part::Key(key) => &*key.text == text,
-            Part::Nothing => text.is_empty(),
-            Part::Items(_) | Part::Lines { .. } => false,
+            Part::Items(_) | Part::Lines(_) => false,
         };
         if same { Ok(()) } else { Err(self.differs()) }
     }
@@ -208,18 +205,16 @@ impl<'de> Visitor<'de> for Same<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        let (lines, open) = match self.part {
-            Part::Lines { lines, open } => (lines, open),
-            Part::Value(node) => (node.entries(), false),
-            _ => (&[][..], false),
+        let lines = match self.part {
+            Part::Lines(lines) => lines,
+            Part::Value(node) => node.entries(),
+            _ => &[],
         };
-        for (nth, line) in lines.iter().enumerate() {
+        for line in lines {
             if map.next_key_seed(Same { part: Part::Key(&line.key), differs: &mut *self.differs })?.is_none() {
                 return Err(self.differs());
             }
-            let last = open && nth + 1 == lines.len();
-            let part = if last { Part::Nothing } else { Part::Value(&line.value) };
-            map.next_value_seed(Same { part, differs: &mut *self.differs })?;
+            map.next_value_seed(Same { part: Part::Value(&line.value), differs: &mut *self.differs })?;
         }
         if map.next_key::<IgnoredAny>()?.is_some() {
             return Err(self.differs());
@@ -230,7 +225,7 @@ impl<'de> Visitor<'de> for Same<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::source::Source;
+    use super::super::pieces::tests::large;
     use super::*;
 
     fn tree(text: &str) -> Node {
@@ -269,76 +264,58 @@ mod tests {
         assert!(whole("a: [1, two]\nb: c\n", &tree(text)).is_err(), "a map for a text");
     }
 
-    /// Steps of about 100 bytes, with what may stand between and in them.
-    fn large(indent: &str, tail: &str) -> String {
-        let mut text = String::from("# a runbook\nholdpoint: 1\nvars: { a: { default: b } }\nsteps:\n");
-        for n in 0..2000 {
-            let more = match n % 5 {
-                0 => format!("{indent}  guide: |+\n{indent}    - id: none\n\n{indent}    text\n\n"),
-                1 => format!("{indent}  title: \"over\n{indent}    two lines\" # and a comment\n"),
-                2 => format!("{indent}  run: [a,\n{indent}    \"b: [\"]\n\n# between\n"),
-                3 => format!("{indent}  env:\n{indent}  # in a map\n"),
-                _ => format!("{indent}  checks:\n{indent}  - file: {{ path: /x }}\n{indent}  - up:\n"),
-            };
-            text += &format!("{indent}- id: step-{n}\n{more}");
-        }
-        text + tail
-    }
-
     #[test]
-    fn pieces_cover_everything_and_mean_the_same() {
+    fn a_long_text_is_the_same_tree_in_pieces() {
         for indent in ["", "  ", "      "] {
             for tail in ["", "after: { all: that }\nmore: |\n  - x\n", "# the end\n"] {
-                let text = large(indent, tail);
-                let root = tree(&text);
-                let pieces = pieces(&text, &root).expect("the usual way to write");
-                assert!(pieces.len() > 3, "{} pieces", pieces.len());
-                let mut end = 0;
-                for (range, part) in pieces {
-                    assert_eq!(range.start, end, "no byte is left out");
-                    end = range.end;
-                    let piece = &text[range];
-                    assert!(compare(piece, part).is_ok(), "{piece}");
-                }
-                assert_eq!(end, text.len());
-                assert_eq!(long(&text, &root), Ok(()));
+                let source = Source::new("t", large(indent, tail));
+                let pieces = format!("{:?}", in_pieces(&source).expect("it reads well"));
+                let whole = format!("{:?}", source.read().unwrap());
+                let differs = pieces.bytes().zip(whole.bytes()).position(|(one, other)| one != other);
+                let near = |text: &str| differs.map(|at| text[at.saturating_sub(200)..][..300].to_owned());
+                assert_eq!((near(&pieces), pieces.len()), (near(&whole), whole.len()));
             }
         }
     }
 
     #[test]
-    fn a_difference_in_any_piece_is_found_and_placed_as_in_the_whole() {
+    fn what_does_not_read_well_in_pieces_is_left_to_the_whole() {
         let text = large("  ", "after: x\n");
-        let root = tree(&text);
         for (was, is) in [
-            ("default: b", "default: c"),
-            ("step-0\n", "step-x\n"),
-            ("step-999\n", "step-99x\n"),
-            ("step-1999\n", "step-199x\n"),
-            ("  - id: step-1000\n", "  - idx: step-1000\n"),
-            ("after: x", "after: y"),
-            ("after: x\n", ""),
+            ("step-3999\n", "step-3999\n    : [\n"),
+            ("id: step-2500\n", "id: \"step-2500\n"),
+            ("id: step-2500\n", "id: step-2500\n    id: again\n"),
+            ("id: step-2500\n", "id: &anchor step-2500\n"),
+            ("id: step-2500\n", "id: step\u{200b}\n"),
+            ("after: x", "vars: x"),
+            ("after: x", "steps: x"),
+            ("after: x", "- id: x"),
+            ("after: x", "after: x\n--- \na: b"),
+            ("vars: {", "steps: {"),
+            ("vars: {", "vars: [{"),
         ] {
             let other = text.replacen(was, is, 1);
             assert_ne!(other, text);
-            let found = long(&other, &root).expect_err(was);
-            assert_eq!(found, whole(&other, &root).unwrap_err());
+            let source = Source::new("t", other);
+            assert!(in_pieces(&source).is_none(), "{is}");
+            let (alone, both) = (source.read(), read(&source));
+            assert_eq!(alone.unwrap_err(), both.unwrap_err(), "{is}");
         }
-        let cut = text.replacen("  - id: step-1500\n", "", 1);
-        assert!(long(&cut, &root).is_err(), "a step less");
     }
 
     #[test]
-    fn a_text_written_otherwise_is_read_whole() {
-        let mut flow = String::from("steps: [\n");
-        (0..100).for_each(|n| flow += &format!("  {{ id: s{n} }},\n"));
-        flow += "]\n";
-        let mut lone = String::from("steps:\n");
-        (0..100).for_each(|n| lone += &format!("  -\n    id: s{n}\n"));
-        for text in [flow, lone, "steps:\n".to_owned(), "- a\n".to_owned(), " steps:\n  - a\n".to_owned()] {
-            let root = tree(&text);
-            assert!(pieces(&text, &root).is_none(), "{text}");
-            assert_eq!(long(&text, &root), Ok(()));
+    fn the_second_reader_has_its_say_about_every_piece() {
+        let text = large("  ", "after: x\n");
+        let source = Source::new("t", text.as_str());
+        let pieces = pieces::cut(&text).unwrap();
+        for range in &pieces.steps {
+            let node = source.read_piece(range.clone(), MAX_DEPTH).unwrap();
+            let piece = &text[range.clone()];
+            assert!(compare(piece, Part::Items(node.items())).is_ok());
+            let at = piece.rfind("id: step-").unwrap();
+            let other = format!("{}id: stop-{}", &piece[..at], &piece[at + 9..]);
+            assert!(compare(&other, Part::Items(node.items())).is_err());
+            assert!(compare(&format!("{piece}\n  - more\n"), Part::Items(node.items())).is_err());
         }
     }
 }

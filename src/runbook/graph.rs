@@ -60,13 +60,15 @@ impl Section {
 ///
 /// Ids are unique within the list; the loader refuses two equal names, so the suffix `-2` is for safety only.
 pub fn check_ids(step: &Step, section: Section) -> Vec<(CheckId, &CheckSpec)> {
+    let checks = section.of(step);
     let mut taken: HashSet<String> = HashSet::new();
-    let named = section.of(step).iter().map(|spec| {
+    let named = checks.iter().map(|spec| {
         let name = spec.common.id.as_deref().unwrap_or(&spec.kind);
         let base = format!("{}.{}.{name}", step.id, section.word());
         let mut id = base.clone();
         let mut n = 2;
-        while !taken.insert(id.clone()) {
+        // One alone cannot be like another.
+        while checks.len() > 1 && !taken.insert(id.clone()) {
             id = format!("{base}-{n}");
             n += 1;
         }
@@ -79,9 +81,13 @@ pub fn check_ids(step: &Step, section: Section) -> Vec<(CheckId, &CheckSpec)> {
 /// the file, each with the step that left it; advisory ones included. With `at` = the number of steps: what holds at the end.
 pub fn standing(runbook: &Runbook, at: usize) -> Vec<(CheckId, &CheckSpec, StepId)> {
     let index = positions(runbook);
-    let earlier = runbook.steps.iter().enumerate().take(at);
+    let index = &index;
+    // Most of a long runbook's postconditions are released by the next step: those need no name.
+    let leaves = |(left_at, step): &(usize, &Step)| {
+        step.postconditions.iter().any(|spec| !released(spec, *left_at, at, index))
+    };
+    let earlier = runbook.steps.iter().enumerate().take(at).filter(leaves);
     let each = earlier.flat_map(|(left_at, step)| {
-        let index = &index;
         check_ids(step, Section::Post)
             .into_iter()
             .filter(move |(_, spec)| !released(spec, left_at, at, index))

@@ -3,9 +3,10 @@
 //! Invariants: the text is read by two independent YAML readers, and refused when they differ in one character; every
 //! failure is a list of problems with places, never a panic.
 
-use serde_json::Value;
+use serde::Deserialize as _;
 
 use super::again;
+use super::draft::Draft;
 use super::model::{Runbook, Step};
 use super::names::Names;
 use super::rules::Rules;
@@ -13,7 +14,7 @@ use super::schema::{CheckSchema, schema};
 use super::shape;
 use super::source::{Source, first_line};
 use super::tree::Node;
-use super::validate::{Mode, Walk};
+use super::validate::{MAX_PROBLEMS, Mode, Walk};
 use super::vars::{self, Values};
 use crate::problem::Problem;
 
@@ -30,23 +31,57 @@ pub struct Document {
 /// file.
 pub fn parse(source: Source, checks: &[CheckSchema]) -> Result<Document, Vec<Problem>> {
     let rules = Rules::new(&schema(checks)).map_err(|why| vec![defect(&why, 0..0)])?;
-    let root = source.read()?;
+    let (root, differs) = again::read(&source)?;
     let names = Names::of(&root);
-    let mut problems = Vec::new();
-    let other = again::beside(&source.text, &root, || {
-        let mut walk = Walk::new(&rules, &names, &source.text, Mode::Names);
-        walk.head(&root);
-        for (at, step) in steps(&root).iter().enumerate() {
-            walk.one_step(at, step);
-        }
-        problems.append(&mut walk.problems);
-        shape::judge(&root, &names, &source.text, &mut problems);
-    });
-    problems.extend(other.err());
+    let mut problems = judge(&root, &rules, &names, &source.text);
+    shape::judge(&root, &names, &source.text, &mut problems);
+    problems.extend(differs);
     if problems.is_empty() {
         return Ok(Document { source, root, names, rules });
     }
     Err(in_order(problems))
+}
+
+/// What the rules have against a tree.
+fn judge(root: &Node, rules: &Rules, names: &Names, text: &str) -> Vec<Problem> {
+    let mut walk = Walk::new(rules, names, text, Mode::Names);
+    walk.head(root);
+    let mut problems = walk.problems;
+    for mut found in side_by_side(steps(root), |first, steps| {
+        let mut walk = Walk::new(rules, names, text, Mode::Names);
+        steps.iter().enumerate().for_each(|(nth, step)| drop(walk.one_step(first + nth, step)));
+        walk.problems
+    }) {
+        problems.append(&mut found);
+    }
+    problems.truncate(MAX_PROBLEMS);
+    problems
+}
+
+/// Does `work` on parts of a long list at the same time; each part comes with the position of its first step. Results come
+/// in the order of the list.
+fn side_by_side<T: Send>(all: &[Node], work: impl Fn(usize, &[Node]) -> T + Sync) -> Vec<T> {
+    let parts = if all.len() < MANY { 1 } else { again::threads() };
+    let size = all.len().div_ceil(parts).max(1);
+    let mut parts = all.chunks(size).enumerate().map(|(nth, part)| (nth * size, part));
+    let work = &work;
+    std::thread::scope(|scope| {
+        let own = parts.next();
+        let others: Vec<_> = parts
+            .map(|(first, part)| {
+                let other = std::thread::Builder::new().spawn_scoped(scope, move || work(first, part));
+                (first, part, other)
+            })
+            .collect();
+        let own = own.map(|(first, part)| work(first, part));
+        let others = others.into_iter().map(|(first, part, other)| match other.map(|other| other.join()) {
+            Ok(Ok(done)) => done,
+            Ok(Err(panic)) => std::panic::resume_unwind(panic),
+            // No thread to be had: then one after the other.
+            Err(_) => work(first, part),
+        });
+        own.into_iter().chain(others).collect()
+    })
 }
 
 /// Problems in the order of the file, each once.
@@ -57,11 +92,14 @@ pub fn in_order(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems
 }
 
+/// Lists from this length on are worked on by several threads.
+const MANY: usize = 500;
+
 fn steps(root: &Node) -> &[Node] {
     root.get("steps").map(Node::items).unwrap_or_default()
 }
 
-pub(super) fn defect(why: &str, range: std::ops::Range<usize>) -> Problem {
+fn defect(why: &str, range: std::ops::Range<usize>) -> Problem {
     Problem::error("HP000", format!("a defect in Holdpoint: {why}"), range)
         .help("please report it with this runbook")
 }
@@ -109,30 +147,43 @@ impl Document {
     }
 
     fn make(&self, mode: Mode<'_>) -> Result<Runbook, Vec<Problem>> {
-        let mut walk = Walk::new(&self.rules, &self.names, &self.source.text, mode);
-        let mut head = walk.head(&self.root);
-        if let Value::Object(head) = &mut head {
-            head.insert("steps".to_owned(), Value::Array(Vec::new()));
+        let walk = || Walk::new(&self.rules, &self.names, &self.source.text, mode);
+        let mut head_walk = walk();
+        let mut head = head_walk.head(&self.root);
+        if let Draft::Map(lines) = &mut head {
+            lines.push(("steps", Draft::List(Vec::new())));
         }
         let all = steps(&self.root);
+        let mut problems = head_walk.problems;
         let mut made: Vec<Step> = Vec::with_capacity(all.len());
-        for (at, node) in all.iter().enumerate() {
-            let value = walk.one_step(at, node);
+        for (more, mut found) in side_by_side(all, |first, steps| self.make_steps(walk(), first, steps)) {
+            made.extend(more);
+            problems.append(&mut found);
+        }
+        problems.truncate(MAX_PROBLEMS);
+        if problems.is_empty() {
+            match Runbook::deserialize(head) {
+                Ok(runbook) => return Ok(Runbook { steps: made, ..runbook }),
+                Err(why) => problems.push(self.unread(&why, &self.root)),
+            }
+        }
+        Err(in_order(problems))
+    }
+
+    /// Makes some steps, the first of which has this position; none when there is something against one of them.
+    fn make_steps(&self, mut walk: Walk<'_>, first: usize, steps: &[Node]) -> (Vec<Step>, Vec<Problem>) {
+        let mut made = Vec::with_capacity(steps.len());
+        for (nth, node) in steps.iter().enumerate() {
+            let draft = walk.one_step(first + nth, node);
             if !walk.problems.is_empty() {
                 continue;
             }
-            match serde_json::from_value(value) {
+            match Step::deserialize(draft) {
                 Ok(step) => made.push(step),
                 Err(why) => walk.problems.push(self.unread(&why, node)),
             }
         }
-        if walk.problems.is_empty() {
-            match serde_json::from_value::<Runbook>(head) {
-                Ok(runbook) => return Ok(Runbook { steps: made, ..runbook }),
-                Err(why) => walk.problems.push(self.unread(&why, &self.root)),
-            }
-        }
-        Err(in_order(walk.problems))
+        (made, walk.problems)
     }
 
     /// The schema let something through that the types refuse. Its words may quote a value, so they are not shown when

@@ -1,11 +1,13 @@
 //! What authors write: text, places, types, variables.
 
 mod again;
+mod draft;
 pub mod graph;
 pub mod load;
 pub mod model;
 pub mod names;
 pub mod pattern;
+mod pieces;
 pub mod rules;
 pub mod scalar;
 pub mod schema;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use indexmap::IndexMap;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::de::{Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
@@ -443,24 +443,67 @@ pub struct CheckSpec {
 
 impl<'de> Deserialize<'de> for CheckSpec {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let map = Map::<String, Value>::deserialize(deserializer)?;
-        let mut entries = map.into_iter();
-        let (Some((kind, body)), None) = (entries.next(), entries.next()) else {
-            return Err(D::Error::custom("a check is a map with one key, its name"));
-        };
-        let mut params = match body {
-            Value::Object(params) => params,
-            Value::Null => Map::new(),
-            _ => return Err(D::Error::custom(format!("the parameters of `{kind}` must be a map"))),
-        };
-        let mut common = Map::new();
-        for key in COMMON_KEYS {
-            if let Some(value) = params.shift_remove(key) {
-                common.insert(key.to_owned(), value);
+        struct Named;
+        impl<'de> Visitor<'de> for Named {
+            type Value = CheckSpec;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(ONE_KEY)
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<CheckSpec, A::Error> {
+                let Some(kind) = map.next_key::<String>()? else { return Err(A::Error::custom(ONE_KEY)) };
+                let (common, params) = map.next_value_seed(Body(&kind))?;
+                match map.next_key::<IgnoredAny>()? {
+                    None => Ok(CheckSpec { kind, common, params }),
+                    Some(_) => Err(A::Error::custom(ONE_KEY)),
+                }
             }
         }
-        let common = serde_json::from_value(Value::Object(common)).map_err(D::Error::custom)?;
-        Ok(CheckSpec { kind, common, params })
+        deserializer.deserialize_map(Named)
+    }
+}
+
+const ONE_KEY: &str = "a check is a map with one key, its name";
+
+/// The parameters of the check with this name, sorted into common ones and its own.
+struct Body<'k>(&'k str);
+
+impl<'de> DeserializeSeed<'de> for Body<'_> {
+    type Value = (CheckCommon, Map<String, Value>);
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Body<'_> {
+    type Value = (CheckCommon, Map<String, Value>);
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the parameters of `{}`, a map", self.0)
+    }
+
+    fn visit_unit<E: serde::de::Error>(self) -> Result<Self::Value, E> {
+        Ok(Default::default())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let (mut common, mut params) = (CheckCommon::default(), Map::new());
+        while let Some(key) = map.next_key::<String>()? {
+            match key.as_str() {
+                "id" => common.id = map.next_value()?,
+                "title" => common.title = map.next_value()?,
+                "timeout" => common.timeout = map.next_value()?,
+                "until" => common.until = map.next_value()?,
+                "waivable" => common.waivable = map.next_value()?,
+                "advisory" => common.advisory = map.next_value()?,
+                "on_violation" => common.on_violation = map.next_value()?,
+                "every" => common.every = map.next_value()?,
+                _ => {
+                    params.insert(key, map.next_value()?);
+                }
+            }
+        }
+        Ok((common, params))
     }
 }
 

@@ -2,8 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
-
+use super::draft::Draft;
 use super::names::listed;
 use super::rules::{Format, Kinds, Rule};
 use super::source::first_line;
@@ -28,24 +27,24 @@ struct Complaint(&'static str, String, Option<String>);
 
 impl Walk<'_> {
     /// A single value that one of `rules` must take.
-    pub(super) fn scalar(
+    pub(super) fn scalar<'n>(
         &mut self,
         node: &Node,
-        text: &str,
+        text: &'n str,
         plain: bool,
         rules: &[&Rule],
         slot: &Slot<'_>,
-    ) -> Value {
+    ) -> Draft<'n> {
         let script = rules.iter().any(|rule| rule.format == Some(Format::Script));
         if script || !text.contains("${") {
-            return self.finish(node, text, plain, rules, slot, None);
+            return self.finish(node, text.into(), plain, rules, slot, None);
         }
         let values = match self.mode {
             Mode::Names => {
                 self.references(node, text, rules, slot);
-                return Value::Null;
+                return Draft::Null;
             }
-            _ if self.literal => return self.finish(node, text, plain, rules, slot, None),
+            _ if self.literal => return self.finish(node, text.into(), plain, rules, slot, None),
             Mode::Bind(values) | Mode::Lint(values) => values,
         };
         let replaced = subst::replace(text, |name| values.get(name));
@@ -55,55 +54,55 @@ impl Walk<'_> {
         if let Some(name) = open.iter().find(|name| !values.is_pending(name)).filter(|_| !lint) {
             let range = self.reference(node, name, 0);
             self.push(Problem::error("HP030", format!("`{name}` has no value"), range).help(give(name)));
-            return Value::Null;
+            return Draft::Null;
         }
         let unset = lint && named.iter().any(|name| values.get(name) == Some(""));
         if !open.is_empty() || unset {
             return match rules.iter().find(|rule| free(rule)) {
-                Some(_) => Value::String(replaced.into_owned()),
-                None => rules.first().map(|rule| stand_in(rule, &replaced)).unwrap_or_default(),
+                Some(_) => Draft::Text(replaced),
+                None => rules.first().map(|rule| stand_in(rule, replaced)).unwrap_or_default(),
             };
         }
         let plain = plain || !rules.iter().any(|rule| rule.kinds.takes(Kinds::STRING));
-        let shown = if named.iter().any(|name| values.is_secret(name)) { None } else { Some(&*replaced) };
-        self.finish(node, &replaced, plain, rules, slot, Some((&named, shown)))
+        let secret = named.iter().any(|name| values.is_secret(name));
+        self.finish(node, replaced, plain, rules, slot, Some((&named, secret)))
     }
 
-    /// Judges the final text. `from` names the variables in it, and its text unless that is secret.
-    fn finish(
+    /// Judges the final text. `from` names the variables in it, and says whether it is secret.
+    fn finish<'n>(
         &mut self,
         node: &Node,
-        text: &str,
+        text: Cow<'n, str>,
         plain: bool,
         rules: &[&Rule],
         slot: &Slot<'_>,
-        from: Option<(&[&str], Option<&str>)>,
-    ) -> Value {
+        from: Option<(&[&str], bool)>,
+    ) -> Draft<'n> {
         let mut complaints = Vec::new();
         for rule in rules {
-            match self.judge(rule, text, plain) {
-                Ok(_) if matches!(self.mode, Mode::Names) => return Value::Null,
-                Ok(Picked::Text) => return Value::String(text.to_owned()),
-                Ok(Picked::Bool(value)) => return Value::Bool(value),
-                Ok(Picked::Int(value)) => return Value::from(value),
-                Ok(Picked::Float(value)) => return Value::from(value),
+            match self.judge(rule, &text, plain) {
+                Ok(_) if matches!(self.mode, Mode::Names) => return Draft::Null,
+                Ok(Picked::Text) => return Draft::Text(text),
+                Ok(Picked::Bool(value)) => return Draft::Bool(value),
+                Ok(Picked::Int(value)) => return Draft::Int(value),
+                Ok(Picked::Float(value)) => return Draft::Float(value),
                 Ok(Picked::Core) => return by_core(text, plain),
                 Err(complaint) => complaints.push(complaint),
             }
         }
         let several = complaints.len() > 1;
         let mut complaints = complaints.into_iter();
-        let Some(Complaint(code, mut rest, mut help)) = complaints.next() else { return Value::Null };
+        let Some(Complaint(code, mut rest, mut help)) = complaints.next() else { return Draft::Null };
         if several {
             rest = format!("must be {}, but this is `{text}`", self.wanted_here(rules, slot));
             help = help.or_else(|| complaints.find_map(|complaint| complaint.2));
         }
         let mut range = node.range();
-        if let Some((named, shown)) = from {
+        if let Some((named, secret)) = from {
             let names = listed(named.iter().copied(), "and");
-            match shown {
-                Some(_) => rest = format!("{rest} (the value of {names} stands in it)"),
-                None => {
+            match secret {
+                false => rest = format!("{rest} (the value of {names} stands in it)"),
+                true => {
                     rest = format!(
                         "must be {}, but the secret value of {names} is not",
                         self.wanted_here(rules, slot)
@@ -117,7 +116,7 @@ impl Walk<'_> {
             Problem::error(code, format!("{} {rest}", slot.word()), first_line(self.text, range));
         problem.help = help;
         self.push(problem);
-        Value::Null
+        Draft::Null
     }
 
     fn judge(&self, rule: &Rule, text: &str, plain: bool) -> Result<Picked, Complaint> {
@@ -353,16 +352,22 @@ fn free(rule: &Rule) -> bool {
 }
 
 /// A value of the right kind where there is none yet.
-fn stand_in(rule: &Rule, text: &str) -> Value {
+fn stand_in<'n>(rule: &Rule, text: Cow<'n, str>) -> Draft<'n> {
     match rule.format {
-        Some(Format::Size) => "1GiB".into(),
-        Some(Format::Duration) => "1h".into(),
-        _ if !rule.choices.is_empty() => rule.choices.first().map(String::as_str).into(),
-        _ if rule.kinds.takes(Kinds::STRING) => text.into(),
-        _ if rule.kinds.takes(Kinds::BOOLEAN) => false.into(),
+        Some(Format::Size) => Draft::Text("1GiB".into()),
+        Some(Format::Duration) => Draft::Text("1h".into()),
+        _ if !rule.choices.is_empty() => {
+            rule.choices.first().map_or(Draft::Null, |choice| Draft::Text(choice.clone().into()))
+        }
+        _ if rule.kinds.takes(Kinds::STRING) => Draft::Text(text),
+        _ if rule.kinds.takes(Kinds::BOOLEAN) => Draft::Bool(false),
         _ => {
             let least = rule.range.0.or(rule.between.0.map(|above| above + 1.0)).unwrap_or(1.0);
-            if rule.kinds.takes(Kinds::INTEGER) { (least.ceil() as i64).into() } else { least.into() }
+            if rule.kinds.takes(Kinds::INTEGER) {
+                Draft::Int(least.ceil() as i64)
+            } else {
+                Draft::Float(least)
+            }
         }
     }
 }
@@ -420,14 +425,14 @@ pub(super) fn wanted(rules: &[&Rule]) -> String {
 }
 
 /// A value by the core rules of YAML 1.2.
-pub(super) fn by_core(text: &str, plain: bool) -> Value {
-    match core(text) {
-        _ if !plain => text.into(),
-        Core::Null => Value::Null,
-        Core::Bool(value) => value.into(),
-        Core::Int(value) => value.into(),
-        Core::Float(value) => value.into(),
-        Core::Text => text.into(),
+pub(super) fn by_core(text: Cow<'_, str>, plain: bool) -> Draft<'_> {
+    match core(&text) {
+        _ if !plain => Draft::Text(text),
+        Core::Null => Draft::Null,
+        Core::Bool(value) => Draft::Bool(value),
+        Core::Int(value) => Draft::Int(value),
+        Core::Float(value) => Draft::Float(value),
+        Core::Text => Draft::Text(text),
     }
 }
 

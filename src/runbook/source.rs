@@ -61,10 +61,18 @@ impl Source {
     /// Makes a tree of the text, or says all that is in the way.
     pub fn read(&self) -> Result<Node, Vec<Problem>> {
         self.prescan()?;
-        Builder { text: &self.text, problems: Vec::new(), open: Vec::new(), root: None }.build()
+        self.read_piece(0..self.text.len(), MAX_DEPTH)
     }
 
-    fn prescan(&self) -> Result<(), Vec<Problem>> {
+    /// Makes a tree of a part of the text, with places in the whole. The text must have been looked through before.
+    pub(super) fn read_piece(&self, piece: Range<usize>, depth: usize) -> Result<Node, Vec<Problem>> {
+        let base = piece.start;
+        let builder = Builder { text: &self.text, base, problems: Vec::new(), open: Vec::new(), root: None };
+        builder.build(&self.text[piece], depth)
+    }
+
+    /// Refuses what is too large, no text, or not to be seen.
+    pub(super) fn prescan(&self) -> Result<(), Vec<Problem>> {
         if self.text.len() > MAX_BYTES {
             let message = format!("the file is larger than {} MiB", MAX_BYTES >> 20);
             let mut problem =
@@ -77,6 +85,10 @@ impl Source {
             return Err(vec![
                 Problem::error("HP002", "the file is not UTF-8 text", at..end).help("save it as UTF-8"),
             ]);
+        }
+        // Nearly all texts are plain; a look at bytes is quick.
+        if self.text.bytes().all(|byte| matches!(byte, b'\n' | b'\t' | b' '..=b'~')) {
+            return Ok(());
         }
         let mut found: Vec<(usize, char)> = Vec::new();
         let mut chars = self.text.char_indices().peekable();
@@ -147,23 +159,25 @@ const SMALL: usize = 16;
 
 struct Builder<'s> {
     text: &'s str,
+    /// Where the piece that is read begins in the text.
+    base: usize,
     problems: Vec<Problem>,
     open: Vec<Open>,
     root: Option<Node>,
 }
 
 impl Builder<'_> {
-    fn build(mut self) -> Result<Node, Vec<Problem>> {
+    fn build(mut self, piece: &str, depth: usize) -> Result<Node, Vec<Problem>> {
         let options = granit_parser::options! {
             disallow_directives: true,
             emit_unresolved_aliases: true,
             emit_anchor_events: true,
             emit_comments: false,
-            flow_nesting_limit: MAX_DEPTH,
-            block_nesting_limit: MAX_DEPTH,
+            flow_nesting_limit: depth,
+            block_nesting_limit: depth,
         };
         let mut documents = 0;
-        for event in Parser::new_from_str_with_options(self.text, options) {
+        for event in Parser::new_from_str_with_options(piece, options) {
             match event {
                 Err(error) => {
                     self.problems.push(syntax(&error, self.text));
@@ -341,8 +355,8 @@ impl Builder<'_> {
 
     fn range(&self, span: &Span) -> Range<usize> {
         let range = span.byte_range().unwrap_or(0..0);
-        let end = range.end.min(self.text.len());
-        range.start.min(end)..end
+        let end = (self.base + range.end).min(self.text.len());
+        (self.base + range.start).min(end)..end
     }
 
     /// The range without the line breaks that follow a block scalar.

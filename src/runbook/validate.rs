@@ -5,8 +5,7 @@
 
 use std::ops::Range;
 
-use serde_json::{Map, Value};
-
+use super::draft::Draft;
 use super::names::{Names, listed};
 use super::rules::{Extra, Kinds, Rule, Rules};
 use super::source::first_line;
@@ -93,7 +92,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Judges the whole runbook except its steps, and makes a value of it. Each step: [`Walk::one_step`].
-    pub fn head(&mut self, root: &Node) -> Value {
+    pub fn head<'n>(&mut self, root: &'n Node) -> Draft<'n> {
         let rules = self.rules;
         let rule = rules.get(rules.root);
         let slot = Slot { name: "", item: false, owner: None, leaves: &[] };
@@ -103,16 +102,16 @@ impl<'a> Walk<'a> {
                 Problem::error("HP012", format!("a runbook is a map, but this is {}", root.word()), range);
             let help = "docs/runbook-format.md has a small one to start from";
             self.push(problem.help(help));
-            return Value::Null;
+            return Draft::Null;
         }
         self.map(root, rule, &slot)
     }
 
     /// Judges one step and makes a value of it.
-    pub fn one_step(&mut self, at: usize, node: &Node) -> Value {
+    pub fn one_step<'n>(&mut self, at: usize, node: &'n Node) -> Draft<'n> {
         let rules = self.rules;
         let steps = rules.get(rules.root).properties.get("steps").and_then(|steps| rules.get(*steps).items);
-        let Some(rule) = steps else { return Value::Null };
+        let Some(rule) = steps else { return Draft::Null };
         self.step = Some(at);
         let value = self.value(node, rule, &Slot { name: "steps", item: true, owner: None, leaves: &[] });
         self.step = None;
@@ -120,7 +119,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Judges a value by a rule.
-    pub(super) fn value(&mut self, node: &Node, at: usize, slot: &Slot<'_>) -> Value {
+    pub(super) fn value<'n>(&mut self, node: &'n Node, at: usize, slot: &Slot<'_>) -> Draft<'n> {
         let rules = self.rules;
         let rule = rules.get(at);
         if rule.def.as_deref() == Some("Check") {
@@ -146,7 +145,7 @@ impl<'a> Walk<'a> {
                     Some(rule) => self.value(item, rule, &inner),
                     None => self.untyped(item, &inner),
                 });
-                Value::Array(values.collect())
+                Draft::List(values.collect())
             }
             Kind::Map(_) => {
                 if !rule.kinds.takes(Kinds::OBJECT) {
@@ -157,8 +156,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn map(&mut self, node: &Node, rule: &Rule, slot: &Slot<'_>) -> Value {
-        let mut out = Map::new();
+    fn map<'n>(&mut self, node: &'n Node, rule: &Rule, slot: &Slot<'_>) -> Draft<'n> {
+        let mut out = Vec::with_capacity(if self.builds() { node.entries().len() } else { 0 });
         for entry in node.entries() {
             let key = &*entry.key.text;
             let top = slot.name.is_empty() && !slot.item;
@@ -195,7 +194,7 @@ impl<'a> Walk<'a> {
             };
             self.literal = was;
             if let Some(value) = value.filter(|_| self.builds()) {
-                out.insert(key.to_owned(), value);
+                out.push((key, value));
             }
         }
         let missing: Vec<&str> =
@@ -208,7 +207,7 @@ impl<'a> Walk<'a> {
                 range,
             ));
         }
-        Value::Object(out)
+        Draft::Map(out)
     }
 
     fn unknown_key(&mut self, entry: &Entry, rule: &Rule, slot: &Slot<'_>) {
@@ -232,7 +231,7 @@ impl<'a> Walk<'a> {
     }
 
     /// A check: a map with one key.
-    fn check(&mut self, node: &Node, rule: &Rule) -> Value {
+    fn check<'n>(&mut self, node: &'n Node, rule: &Rule) -> Draft<'n> {
         let names = || rule.properties.keys().map(String::as_str);
         let entries = node.entries();
         let one = "a check is a map with one key, its name";
@@ -246,7 +245,7 @@ impl<'a> Walk<'a> {
                 }
                 None => problem.help("write its name, a colon, and its parameters under it"),
             });
-            return Value::Null;
+            return Draft::Null;
         };
         let kind = &*entry.key.text;
         if let Some(second) = entries.get(1) {
@@ -267,21 +266,21 @@ impl<'a> Walk<'a> {
                 Problem::error("HP020", format!("there is no check called `{kind}`"), entry.key.range())
                     .help(help),
             );
-            return Value::Null;
+            return Draft::Null;
         };
         if entries.len() > 1 {
-            return Value::Null;
+            return Draft::Null;
         }
         let slot = Slot { name: kind, item: false, owner: Some(entry.key.range()), leaves: &[] };
         let value = self.value(&entry.value, *body, &slot);
         if !self.builds() {
-            return Value::Null;
+            return Draft::Null;
         }
-        Value::Object(Map::from_iter([(kind.to_owned(), value)]))
+        Draft::Map(vec![(kind, value)])
     }
 
     /// One of several rules: the branch of the right kind with the fewest problems.
-    fn alternatives(&mut self, node: &Node, rule: &Rule, slot: &Slot<'_>) -> Value {
+    fn alternatives<'n>(&mut self, node: &'n Node, rule: &Rule, slot: &Slot<'_>) -> Draft<'n> {
         let rules = self.rules;
         let mut leaves = Vec::new();
         collect(rules, rule, &mut leaves);
@@ -291,7 +290,7 @@ impl<'a> Walk<'a> {
             Kind::Scalar { text, plain } => {
                 if node.is_null() {
                     return match leaves.iter().find(|at| rules.get(**at).kinds.takes(Kinds::NULL)) {
-                        Some(_) => Value::Null,
+                        Some(_) => Draft::Null,
                         None => self.nothing(node, rule, slot),
                     };
                 }
@@ -307,7 +306,7 @@ impl<'a> Walk<'a> {
         };
         let fitting: Vec<usize> =
             leaves.iter().copied().filter(|at| rules.get(*at).kinds.takes(kind)).collect();
-        let mut best: Option<(Vec<Problem>, Value)> = None;
+        let mut best: Option<(Vec<Problem>, Draft<'n>)> = None;
         let before = std::mem::take(&mut self.problems);
         for at in &fitting {
             let value = self.value(node, *at, slot);
@@ -334,21 +333,21 @@ impl<'a> Walk<'a> {
     }
 
     /// A value that no rule describes, by the core rules of YAML 1.2; variables work in it.
-    fn untyped(&mut self, node: &Node, slot: &Slot<'_>) -> Value {
+    fn untyped<'n>(&mut self, node: &'n Node, slot: &Slot<'_>) -> Draft<'n> {
         let any = Rule::default();
         match &node.kind {
             Kind::Scalar { text, plain } => self.scalar(node, text, *plain, &[&any], slot),
-            Kind::Seq(items) => Value::Array(items.iter().map(|item| self.untyped(item, slot)).collect()),
+            Kind::Seq(items) => Draft::List(items.iter().map(|item| self.untyped(item, slot)).collect()),
             Kind::Map(entries) => {
-                let values = entries.iter().map(|e| (e.key.text.to_string(), self.untyped(&e.value, slot)));
-                Value::Object(values.collect())
+                let values = entries.iter().map(|e| (&*e.key.text, self.untyped(&e.value, slot)));
+                Draft::Map(values.collect())
             }
         }
     }
 
-    fn nothing(&mut self, node: &Node, rule: &Rule, slot: &Slot<'_>) -> Value {
+    fn nothing(&mut self, node: &Node, rule: &Rule, slot: &Slot<'_>) -> Draft<'static> {
         if rule.kinds.takes(Kinds::NULL) && (rule.any_of.is_empty() || !rule.kinds.any()) {
-            return Value::Null;
+            return Draft::Null;
         }
         let range = slot.owner.clone().unwrap_or_else(|| node.range());
         let help = match node.text() {
@@ -356,7 +355,7 @@ impl<'a> Walk<'a> {
             Some(_) => "give it one, or leave the key out; a text with this word stands in quotes",
         };
         self.push(Problem::error("HP015", format!("{} has no value", slot.word()), range).help(help));
-        Value::Null
+        Draft::Null
     }
 
     fn count(&mut self, items: usize, rule: &Rule, node: &Node, slot: &Slot<'_>) {
@@ -377,12 +376,12 @@ impl<'a> Walk<'a> {
         }
     }
 
-    pub(super) fn wrong_kind(&mut self, node: &Node, rules: &[&Rule], slot: &Slot<'_>) -> Value {
+    pub(super) fn wrong_kind(&mut self, node: &Node, rules: &[&Rule], slot: &Slot<'_>) -> Draft<'static> {
         let wanted = super::scalar::wanted(rules);
         let message = format!("{} must be {wanted}, but this is {}", slot.word(), node.word());
         let range = first_line(self.text, node.range());
         self.push(Problem::error("HP012", message, range));
-        Value::Null
+        Draft::Null
     }
 }
 

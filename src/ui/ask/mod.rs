@@ -85,7 +85,7 @@ pub fn unanswered(question: &Question, snapshot: &Snapshot, now: &Moment, style:
         page.item(0, (Tone::Plain, ""), 14, "A person has to answer this, and there is no terminal to ask at.");
     }
     let answers: Vec<(&str, String)> = match question {
-        Question::Undo { .. } => vec![("at a terminal:", commands::rollback(run))],
+        Question::Undo { .. } => vec![("at a terminal:", commands::rollback(&snapshot.state.run))],
         Question::Environment { .. } => {
             vec![("somebody who means it:", format!("{resume} --confirm environment=NAME"))]
         }
