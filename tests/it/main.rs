@@ -11,6 +11,7 @@ mod host;
 mod journal;
 mod night;
 mod pg;
+mod review;
 mod runbook;
 mod supervise;
 mod ui;
@@ -30,6 +31,7 @@ fn main() -> std::process::ExitCode {
     journal::register(&mut registry);
     night::register(&mut registry);
     pg::register(&mut registry);
+    review::register(&mut registry);
     runbook::register(&mut registry);
     registry.run()
 }
