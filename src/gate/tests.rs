@@ -30,7 +30,10 @@ struct Facts {
 }
 
 fn moment(ms: u64) -> Moment {
-    Moment { wall: Timestamp::from_millisecond(1_700_000_000_000 + ms as i64).unwrap(), boot_ms: 1_000_000 + ms }
+    Moment {
+        wall: Timestamp::from_millisecond(1_700_000_000_000 + ms as i64).unwrap(),
+        boot_ms: 1_000_000 + ms,
+    }
 }
 
 fn server(name: &str) -> PostgresIdentity {
@@ -51,7 +54,8 @@ fn pg(name: &str) -> Identity {
 }
 
 fn step(destroys: serde_json::Value) -> Step {
-    serde_json::from_value(serde_json::json!({ "id": "drop", "run": ["true"], "destroys": destroys })).unwrap()
+    serde_json::from_value(serde_json::json!({ "id": "drop", "run": ["true"], "destroys": destroys }))
+        .unwrap()
 }
 
 const NOW: u64 = 200_000;
@@ -60,16 +64,27 @@ const NOW: u64 = 200_000;
 fn facts() -> Facts {
     let at = moment(NOW - 1_000);
     let evidence = |id: &str, outcome: Outcome| Evidence {
-        check: id.into(), kind: "k".to_owned(), title: "t".to_owned(), outcome, at, took_ms: 1,
+        check: id.into(),
+        kind: "k".to_owned(),
+        title: "t".to_owned(),
+        outcome,
+        at,
+        took_ms: 1,
     };
     let same = Outcome::pass("same", "same").on("old", pg("old")).on("new", pg("new"));
-    let all = [evidence("copy.post.same", same), evidence("drop.pre.backup", Outcome::pass("fresh", "fresh"))];
+    let all =
+        [evidence("copy.post.same", same), evidence("drop.pre.backup", Outcome::pass("fresh", "fresh"))];
     let guard = |id: &str, targets: &[&str], keeps: &[&str]| Guard {
         id: id.into(),
         targets: targets.iter().map(|t| (*t).to_owned()).collect(),
         keeps: keeps.iter().map(|k| (*k).to_owned()).collect(),
     };
-    let item = |kind: &str, name: &str, rows| BlastItem { kind: kind.to_owned(), name: name.to_owned(), bytes: Some(100), rows };
+    let item = |kind: &str, name: &str, rows| BlastItem {
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        bytes: Some(100),
+        rows,
+    };
     let blast = Blast {
         items: vec![item("data directory", "/srv/old", None), item("database", "synapse", Some(10))],
         identity: Some(pg("old")),
@@ -81,7 +96,10 @@ fn facts() -> Facts {
         runbook: "digest".into(),
         runbook_now: "digest".into(),
         step: step(serde_json::json!({ "what": "cluster 13/main", "target": "old", "survives_in": "new" })),
-        guards: vec![guard("copy.post.same", &["old", "new"], &[]), guard("drop.pre.backup", &[], &["/srv/dumps"])],
+        guards: vec![
+            guard("copy.post.same", &["old", "new"], &[]),
+            guard("drop.pre.backup", &[], &["/srv/dumps"]),
+        ],
         evidence: all.into_iter().map(|e| (e.check.clone(), e)).collect(),
         epoch_began: moment(0),
         pins: BTreeMap::from([("old".to_owned(), pg("old")), ("new".to_owned(), pg("new"))]),
@@ -140,8 +158,13 @@ type Spoil = fn(&mut Facts);
 /// One thing wrong at a time, and the subject of the blocker that says so.
 const WRONG: &[(&str, &str, Spoil)] = &[
     ("runbook", "the runbook is another", |f| f.runbook_now = "other".into()),
-    ("guards", "nothing guards it", |f| { f.guards.clear(); f.proofs = None; }),
-    ("copy.post.same", "not measured", |f| { f.evidence.remove(&CheckId::from("copy.post.same")); }),
+    ("guards", "nothing guards it", |f| {
+        f.guards.clear();
+        f.proofs = None;
+    }),
+    ("copy.post.same", "not measured", |f| {
+        f.evidence.remove(&CheckId::from("copy.post.same"));
+    }),
     ("copy.post.same", "failed", |f| f.seen("copy.post.same").outcome.verdict = Verdict::Fail),
     ("copy.post.same", "unknown", |f| f.seen("copy.post.same").outcome.verdict = Verdict::Unknown),
     ("drop.pre.backup", "unknown", |f| f.seen("drop.pre.backup").outcome.verdict = Verdict::Unknown),
@@ -151,13 +174,25 @@ const WRONG: &[(&str, &str, Spoil)] = &[
     ("drop.pre.backup", "the clock jumped", |f| {
         f.now.wall = Timestamp::from_millisecond(f.now.wall.as_millisecond() + 540_000).unwrap();
     }),
-    ("copy.post.same", "seen on another server", |f| f.seen("copy.post.same").outcome.seen[1].identity = pg("else")),
-    ("copy.post.same", "seen before a restart", |f| f.proved("new", |pg| pg.server_start = "later".to_owned())),
+    ("copy.post.same", "seen on another server", |f| {
+        f.seen("copy.post.same").outcome.seen[1].identity = pg("else")
+    }),
+    ("copy.post.same", "seen before a restart", |f| {
+        f.proved("new", |pg| pg.server_start = "later".to_owned())
+    }),
     ("copy.post.same", "does not say where it was seen", |f| f.seen("copy.post.same").outcome.seen.clear()),
-    ("copy.post.same", "one side is not said", |f| { f.seen("copy.post.same").outcome.seen.pop(); }),
-    ("identity", "not proved", |f| { f.proved.remove("old"); }),
-    ("identity", "never pinned", |f| { f.pins.remove("old"); }),
-    ("identity", "another system identifier", |f| f.proved("old", |pg| pg.system_identifier = "x".to_owned())),
+    ("copy.post.same", "one side is not said", |f| {
+        f.seen("copy.post.same").outcome.seen.pop();
+    }),
+    ("identity", "not proved", |f| {
+        f.proved.remove("old");
+    }),
+    ("identity", "never pinned", |f| {
+        f.pins.remove("old");
+    }),
+    ("identity", "another system identifier", |f| {
+        f.proved("old", |pg| pg.system_identifier = "x".to_owned())
+    }),
     ("identity", "another data directory", |f| f.proved("old", |pg| pg.data_directory = "/srv/x".to_owned())),
     ("identity", "another timeline", |f| f.proved("old", |pg| pg.timeline = 2)),
     ("identity", "a standby", |f| f.proved("old", |pg| pg.in_recovery = true)),
@@ -179,7 +214,8 @@ const WRONG: &[(&str, &str, Spoil)] = &[
         f.guards[0].targets.pop();
     }),
     ("survivors", "another target lies in what goes", |f| {
-        let file = FileIdentity { path: "/srv/old/was.db".to_owned(), device: 1, inode: 1, host: "m".to_owned() };
+        let file =
+            FileIdentity { path: "/srv/old/was.db".to_owned(), device: 1, inode: 1, host: "m".to_owned() };
         f.pins.insert("was".to_owned(), Identity::Sqlite(file));
     }),
     ("survivors", "the backups lie in what goes", |f| f.guards[1].keeps = vec!["/srv/old/dumps".to_owned()]),
@@ -195,10 +231,16 @@ const WRONG: &[(&str, &str, Spoil)] = &[
     ("confirmation", "another text", |f| f.confirmed.as_mut().unwrap().text = "cluster 15/main".to_owned()),
     ("confirmation", "another step", |f| f.confirmed.as_mut().unwrap().step = "other".into()),
     ("confirmation", "more rows", |f| f.blast.items[1].rows = Some(11)),
-    ("confirmation", "rows that were not counted before", |f| f.confirmed.as_mut().unwrap().blast.items[1].rows = None),
-    ("confirmation", "a new item", |f| { f.confirmed.as_mut().unwrap().blast.items.pop(); }),
+    ("confirmation", "rows that were not counted before", |f| {
+        f.confirmed.as_mut().unwrap().blast.items[1].rows = None
+    }),
+    ("confirmation", "a new item", |f| {
+        f.confirmed.as_mut().unwrap().blast.items.pop();
+    }),
     ("confirmation", "much larger", |f| f.blast.items[0].bytes = Some(1 << 30)),
-    ("confirmation", "another object was shown", |f| f.confirmed.as_mut().unwrap().blast.identity = Some(pg("x"))),
+    ("confirmation", "another object was shown", |f| {
+        f.confirmed.as_mut().unwrap().blast.identity = Some(pg("x"))
+    }),
     ("copy", "an earlier step is not done", |f| f.unfinished.push(("copy".into(), "failed".to_owned()))),
 ];
 

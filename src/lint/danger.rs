@@ -39,8 +39,10 @@ pub(super) fn judge(at: usize, step: &Step, places: &Places<'_>, problems: &mut 
 fn undoing(at: usize, step: &Step, places: &Places<'_>, problems: &mut Vec<Problem>) {
     let Some(found) = step.rollback.as_ref().and_then(|rollback| rollback.work()) else { return };
     if let Some(Danger::Certain(what)) = work(found) {
-        let message = format!("`{what}` in the rollback of `{}` destroys, and nothing guards a rollback", step.id);
-        let help = "let it remove only what the step itself has made, and prove in the same script that it is that";
+        let message =
+            format!("`{what}` in the rollback of `{}` destroys, and nothing guards a rollback", step.id);
+        let help =
+            "let it remove only what the step itself has made, and prove in the same script that it is that";
         let range = places.key(at, &format!("rollback.{}", found.word()));
         problems.push(Problem::warning("HP053", message, range).help(help));
     }

@@ -61,7 +61,10 @@ fn two_starts() {
     let all: Vec<_> = (0..6)
         .map(|_| {
             let mut command = sandbox.holdpoint();
-            command.args(["run", "one.yaml"]).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+            command
+                .args(["run", "one.yaml"])
+                .stdout(std::process::Stdio::null())
+                .stderr(std::process::Stdio::null());
             command.spawn().unwrap()
         })
         .collect();
@@ -105,7 +108,10 @@ fn captured() {
     sandbox.run(&["run", "book.yaml"]).exits(1).says("more than one line");
     // Its postcondition passes, and its command exited 0. Still there is no value.
     sandbox.run(&["resume"]).exits(3);
-    sandbox.run(&["resume", "--decide", "read=done", "--reason", "it passes"]).exits(3).says("cannot be declared done");
+    sandbox
+        .run(&["resume", "--decide", "read=done", "--reason", "it passes"])
+        .exits(3)
+        .says("cannot be declared done");
     sandbox.write("output", "7\n");
     sandbox.run(&["resume", "--decide", "read=again", "--reason", "mended"]).exits(0);
     assert!(sandbox.join("used-7").exists());
@@ -121,7 +127,7 @@ fn altered() {
     let run = run_of(&sandbox).file_name().unwrap().to_str().unwrap().to_owned();
     sandbox.run(&["status", &run]).exits(6).says("is not the hash of line");
     sandbox.run(&["watch", &run]).exits(6).says("is not the hash of line");
-    sandbox.run(&["log", &run]).exits(6).says("damaged: line").says("go began");
+    sandbox.run(&["log", &run]).exits(6).says("damaged: line").says("go begins");
 }
 
 fn typed_secret() {
@@ -138,7 +144,8 @@ fn typed_secret() {
         crate::harness::finish(&mut command, Duration::from_secs(60))
     };
     with(&["run", "book.yaml"]).exits(1);
-    with(&["resume", "--decide", "fails=again", "--reason", &format!("the password {secret} was wrong")]).exits(1);
+    with(&["resume", "--decide", "fails=again", "--reason", &format!("the password {secret} was wrong")])
+        .exits(1);
     let text = journal(&sandbox);
     assert!(text.contains("is to be") || text.contains("the password"), "{text}");
     assert!(!text.contains(secret), "{text}");
@@ -147,7 +154,8 @@ fn typed_secret() {
 fn in_use() {
     let sandbox = Sandbox::new();
     removal(&sandbox);
-    let mut there = std::process::Command::new("sleep").arg("60").current_dir(sandbox.join("doomed")).spawn().unwrap();
+    let mut there =
+        std::process::Command::new("sleep").arg("60").current_dir(sandbox.join("doomed")).spawn().unwrap();
     let ran = sandbox.run(&["run", "removal.yaml", "--confirm", "remove=doomed"]);
     there.kill().unwrap();
     there.wait().unwrap();
@@ -172,14 +180,19 @@ fn copy_inside() {
              run: [rm, -r, \"{place}/doomed\"]\n    timeout: 1min\n"
         ),
     );
-    sandbox.run(&["run", "move.yaml", "--confirm", "drop=old"]).exits(3).says("What stays does not lie in what goes");
+    sandbox
+        .run(&["run", "move.yaml", "--confirm", "drop=old"])
+        .exits(3)
+        .says("What stays does not lie in what goes");
     assert!(sandbox.join("doomed/new.db").exists());
 }
 
 fn json() {
     let sandbox = Sandbox::new();
     sandbox.write("one.yaml", "holdpoint: 1\nname: one\nsteps:\n  - id: go\n    run: [\"false\"]\n    changes: false\n    timeout: 1min\n");
-    let parsed = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap_or_else(|e| panic!("{e}: {text}"));
+    let parsed = |text: &str| {
+        serde_json::from_str::<serde_json::Value>(text).unwrap_or_else(|e| panic!("{e}: {text}"))
+    };
     let ran = sandbox.run(&["run", "one.yaml", "--json"]).exits(1);
     assert_eq!(parsed(&ran.stdout)["phase"], "failed", "{}", ran.stdout);
     parsed(&sandbox.run(&["checks", "--json"]).exits(0).stdout);
