@@ -1,6 +1,13 @@
 //! The one choke point. [`clear`] is a pure function and the only maker of a [`Permit`]; the executor cannot be asked to
 //! do a step's work without a [`Cleared`] token, and for a step that destroys only a permit makes one.
 //!
+//! ```
+//! // A permit is used up by the step that it clears.
+//! fn once(permit: holdpoint::gate::Permit, step: &holdpoint::runbook::Step, now: &holdpoint::base::Moment) {
+//!     let _ = (permit.number(), holdpoint::gate::Cleared::by(permit, step, now));
+//! }
+//! ```
+//!
 //! ```compile_fail
 //! // A permit has no other maker: its fields are private and it has no constructor.
 //! let permit = holdpoint::gate::Permit { number: 1 };
@@ -26,6 +33,7 @@
 
 mod grown;
 mod rules;
+mod targets;
 #[cfg(test)]
 mod tests;
 
@@ -38,7 +46,8 @@ use crate::journal::record::{Blast, Blocker};
 use crate::runbook::Step;
 use crate::world::Identity;
 
-pub use rules::{COPY, NOT_SHOWN_BY, identity_changes, objection};
+pub use rules::{COPY, NOT_SHOWN_BY};
+pub use targets::{identity_changes, objection};
 
 /// How long evidence opens a hold point, from the end of its measurement.
 pub const VALIDITY: Duration = Duration::from_secs(60);

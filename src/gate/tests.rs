@@ -1,1 +1,365 @@
+//! The gate against an oracle that was written apart from it, and against every single thing that can be wrong.
 
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use proptest::prelude::*;
+
+use super::*;
+use crate::check::{Outcome, Verdict};
+use crate::journal::record::BlastItem;
+use crate::world::identity::{FileIdentity, PostgresIdentity};
+
+/// Everything that a request borrows.
+#[derive(Debug, Clone)]
+struct Facts {
+    runbook: Digest,
+    runbook_now: Digest,
+    step: Step,
+    guards: Vec<Guard>,
+    evidence: BTreeMap<CheckId, Evidence>,
+    epoch_began: Moment,
+    pins: BTreeMap<String, Identity>,
+    proved: BTreeMap<String, (Identity, Moment)>,
+    needs: Vec<String>,
+    unfinished: Vec<(StepId, String)>,
+    blast: Blast,
+    confirmed: Option<Confirmation>,
+    proofs: Option<Vec<CheckId>>,
+    now: Moment,
+}
+
+fn moment(ms: u64) -> Moment {
+    Moment {
+        wall: Timestamp::from_millisecond(1_700_000_000_000 + ms as i64).unwrap(),
+        boot_ms: 1_000_000 + ms,
+    }
+}
+
+fn server(name: &str) -> PostgresIdentity {
+    PostgresIdentity {
+        system_identifier: name.to_owned(),
+        data_directory: format!("/srv/{name}"),
+        port: 1,
+        server_start: "2026-01-01".to_owned(),
+        timeline: 1,
+        in_recovery: false,
+        version: 150_000,
+        host: "m".to_owned(),
+    }
+}
+
+fn pg(name: &str) -> Identity {
+    Identity::Postgres(server(name))
+}
+
+fn step(destroys: serde_json::Value) -> Step {
+    serde_json::from_value(serde_json::json!({ "id": "drop", "run": ["true"], "destroys": destroys }))
+        .unwrap()
+}
+
+const NOW: u64 = 200_000;
+
+/// All is well, and a permit is due.
+fn facts() -> Facts {
+    let at = moment(NOW - 1_000);
+    let evidence = |id: &str, outcome: Outcome| Evidence {
+        check: id.into(),
+        kind: "k".to_owned(),
+        title: "t".to_owned(),
+        outcome,
+        at,
+        took_ms: 1,
+    };
+    let same = Outcome::pass("same", "same").on("old", pg("old")).on("new", pg("new"));
+    let all =
+        [evidence("copy.post.same", same), evidence("drop.pre.backup", Outcome::pass("fresh", "fresh"))];
+    let guard = |id: &str, targets: &[&str], keeps: &[&str]| Guard {
+        id: id.into(),
+        targets: targets.iter().map(|t| (*t).to_owned()).collect(),
+        keeps: keeps.iter().map(|k| (*k).to_owned()).collect(),
+    };
+    let item = |kind: &str, name: &str, rows| BlastItem {
+        kind: kind.to_owned(),
+        name: name.to_owned(),
+        bytes: Some(100),
+        rows,
+    };
+    let blast = Blast {
+        items: vec![item("data directory", "/srv/old", None), item("database", "synapse", Some(10))],
+        identity: Some(pg("old")),
+        serving: Vec::new(),
+        unmeasured: Vec::new(),
+        at,
+    };
+    Facts {
+        runbook: "digest".into(),
+        runbook_now: "digest".into(),
+        step: step(serde_json::json!({ "what": "cluster 13/main", "target": "old", "survives_in": "new" })),
+        guards: vec![
+            guard("copy.post.same", &["old", "new"], &[]),
+            guard("drop.pre.backup", &[], &["/srv/dumps"]),
+        ],
+        evidence: all.into_iter().map(|e| (e.check.clone(), e)).collect(),
+        epoch_began: moment(0),
+        pins: BTreeMap::from([("old".to_owned(), pg("old")), ("new".to_owned(), pg("new"))]),
+        proved: BTreeMap::from([("old".to_owned(), (pg("old"), at)), ("new".to_owned(), (pg("new"), at))]),
+        needs: vec!["new".to_owned(), "old".to_owned()],
+        unfinished: Vec::new(),
+        confirmed: Some(Confirmation {
+            step: "drop".into(),
+            text: "cluster 13/main".to_owned(),
+            blast: blast.clone(),
+            at: moment(NOW - 5_000),
+        }),
+        blast,
+        proofs: Some(vec!["copy.post.same".into()]),
+        now: moment(NOW),
+    }
+}
+
+impl Facts {
+    fn ask<T>(&self, decide: impl FnOnce(&Request<'_>) -> T) -> T {
+        let run = RunId::from("run");
+        decide(&Request {
+            run: &run,
+            runbook: &self.runbook,
+            runbook_now: &self.runbook_now,
+            step: &self.step,
+            guards: &self.guards,
+            evidence: &self.evidence,
+            epoch_began: &self.epoch_began,
+            pins: &self.pins,
+            proved: &self.proved,
+            needs: &self.needs,
+            unfinished: &self.unfinished,
+            blast: &self.blast,
+            machine: "m",
+            confirmed: self.confirmed.as_ref(),
+            proof: self.proofs.as_deref().map_or(Proof::NotNeeded, Proof::Guards),
+            now: &self.now,
+            number: 1,
+        })
+    }
+
+    fn seen(&mut self, id: &str) -> &mut Evidence {
+        self.evidence.get_mut(&CheckId::from(id)).unwrap()
+    }
+
+    fn proved(&mut self, name: &str, change: impl FnOnce(&mut PostgresIdentity)) {
+        let mut identity = server(name);
+        change(&mut identity);
+        self.proved.get_mut(name).unwrap().0 = Identity::Postgres(identity);
+    }
+}
+
+type Spoil = fn(&mut Facts);
+
+/// One thing wrong at a time, and the subject of the blocker that says so.
+const WRONG: &[(&str, &str, Spoil)] = &[
+    ("runbook", "the runbook is another", |f| f.runbook_now = "other".into()),
+    ("guards", "nothing guards it", |f| {
+        f.guards.clear();
+        f.proofs = None;
+    }),
+    ("copy.post.same", "not measured", |f| {
+        f.evidence.remove(&CheckId::from("copy.post.same"));
+    }),
+    ("copy.post.same", "failed", |f| f.seen("copy.post.same").outcome.verdict = Verdict::Fail),
+    ("copy.post.same", "unknown", |f| f.seen("copy.post.same").outcome.verdict = Verdict::Unknown),
+    ("drop.pre.backup", "unknown", |f| f.seen("drop.pre.backup").outcome.verdict = Verdict::Unknown),
+    ("copy.post.same", "stale", |f| f.seen("copy.post.same").at = moment(NOW - 60_001)),
+    ("copy.post.same", "of the time before the session", |f| f.epoch_began = moment(NOW - 500)),
+    ("copy.post.same", "measured in the future", |f| f.seen("copy.post.same").at = moment(NOW + 1)),
+    ("drop.pre.backup", "the clock jumped", |f| {
+        f.now.wall = Timestamp::from_millisecond(f.now.wall.as_millisecond() + 540_000).unwrap();
+    }),
+    ("copy.post.same", "seen on another server", |f| {
+        f.seen("copy.post.same").outcome.seen[1].identity = pg("else")
+    }),
+    ("copy.post.same", "seen before a restart", |f| {
+        f.proved("new", |pg| pg.server_start = "later".to_owned())
+    }),
+    ("copy.post.same", "does not say where it was seen", |f| f.seen("copy.post.same").outcome.seen.clear()),
+    ("copy.post.same", "one side is not said", |f| {
+        f.seen("copy.post.same").outcome.seen.pop();
+    }),
+    ("identity", "not proved", |f| {
+        f.proved.remove("old");
+    }),
+    ("identity", "never pinned", |f| {
+        f.pins.remove("old");
+    }),
+    ("identity", "another system identifier", |f| {
+        f.proved("old", |pg| pg.system_identifier = "x".to_owned())
+    }),
+    ("identity", "another data directory", |f| f.proved("old", |pg| pg.data_directory = "/srv/x".to_owned())),
+    ("identity", "another timeline", |f| f.proved("old", |pg| pg.timeline = 2)),
+    ("identity", "a standby", |f| f.proved("old", |pg| pg.in_recovery = true)),
+    ("identity", "another host", |f| f.proved("old", |pg| pg.host = "x".to_owned())),
+    ("identity", "another major version", |f| f.proved("old", |pg| pg.version = 160_000)),
+    ("identity", "proved too long ago", |f| f.proved.get_mut("old").unwrap().1 = moment(NOW - 60_001)),
+    ("identity", "what goes is what stays", |f| {
+        f.pins.insert("new".to_owned(), pg("old"));
+        f.proved.insert("new".to_owned(), (pg("old"), moment(NOW - 1_000)));
+    }),
+    ("copy", "nothing compares", |f| f.proofs = Some(Vec::new())),
+    ("copy", "the proof guards nothing", |f| f.proofs = Some(vec!["other.post.same".into()])),
+    ("survivors", "the copy lies in what goes", |f| {
+        let mut inside = server("new");
+        inside.data_directory = "/srv/old/new".to_owned();
+        f.pins.insert("new".to_owned(), Identity::Postgres(inside.clone()));
+        f.proved.insert("new".to_owned(), (Identity::Postgres(inside), moment(NOW - 1_000)));
+        f.seen("copy.post.same").outcome.seen.pop();
+        f.guards[0].targets.pop();
+    }),
+    ("survivors", "another target lies in what goes", |f| {
+        let file =
+            FileIdentity { path: "/srv/old/was.db".to_owned(), device: 1, inode: 1, host: "m".to_owned() };
+        f.pins.insert("was".to_owned(), Identity::Sqlite(file));
+    }),
+    ("survivors", "the backups lie in what goes", |f| f.guards[1].keeps = vec!["/srv/old/dumps".to_owned()]),
+    ("survivors", "it is a target, and not declared as one", |f| {
+        f.step = step(serde_json::json!({ "what": "cluster 13/main", "paths": ["/srv/old"] }));
+        f.proofs = None;
+    }),
+    ("blast radius", "nothing would go", |f| f.blast.items.clear()),
+    ("blast radius", "something was not measured", |f| f.blast.unmeasured.push("?".to_owned())),
+    ("blast radius", "measured too long ago", |f| f.blast.at = moment(NOW - 60_001)),
+    ("serving", "it is in use", |f| f.blast.serving.push("a session".to_owned())),
+    ("confirmation", "nobody confirmed", |f| f.confirmed = None),
+    ("confirmation", "another text", |f| f.confirmed.as_mut().unwrap().text = "cluster 15/main".to_owned()),
+    ("confirmation", "another step", |f| f.confirmed.as_mut().unwrap().step = "other".into()),
+    ("confirmation", "more rows", |f| f.blast.items[1].rows = Some(11)),
+    ("confirmation", "rows that were not counted before", |f| {
+        f.confirmed.as_mut().unwrap().blast.items[1].rows = None
+    }),
+    ("confirmation", "a new item", |f| {
+        f.confirmed.as_mut().unwrap().blast.items.pop();
+    }),
+    ("confirmation", "much larger", |f| f.blast.items[0].bytes = Some(1 << 30)),
+    ("confirmation", "another object was shown", |f| {
+        f.confirmed.as_mut().unwrap().blast.identity = Some(pg("x"))
+    }),
+    ("copy", "an earlier step is not done", |f| f.unfinished.push(("copy".into(), "failed".to_owned()))),
+];
+
+#[test]
+fn all_well_gives_a_permit_that_is_used_once() {
+    let facts = facts();
+    let permit = facts.ask(clear).expect("a permit");
+    assert_eq!((permit.number(), permit.step().as_str(), permit.guards().len()), (1, "drop", 2));
+    let cleared = Cleared::by(permit, &facts.step, &facts.now).expect("cleared");
+    assert!(cleared.covers(&"run".into(), &facts.step, false));
+    assert!(!cleared.covers(&"another".into(), &facts.step, false), "another run");
+    assert!(!cleared.covers(&"run".into(), &facts.step, true), "not its undoing");
+    assert!(cleared.in_time(&moment(NOW + 58_999)) && !cleared.in_time(&moment(NOW + 59_001)));
+}
+
+#[test]
+fn each_single_wrong_thing_refuses_and_says_so() {
+    for (subject, what, spoil) in WRONG {
+        let mut facts = facts();
+        spoil(&mut facts);
+        let blockers = facts.ask(clear).expect_err(what);
+        let subjects: Vec<&str> = blockers.iter().map(|b| b.subject.as_str()).collect();
+        assert!(subjects.contains(subject), "{what}: {subjects:?}");
+        let shown = facts.ask(survey);
+        assert_eq!(shown.iter().any(|b| b.subject == *subject), *subject != rules::CONFIRMATION, "{what}");
+    }
+}
+
+#[test]
+fn a_token_stands_for_nothing_else() {
+    let facts = facts();
+    let plain: Step = serde_json::from_value(serde_json::json!({
+        "id": "drop", "run": ["true"], "rollback": { "run": ["true"] },
+    }))
+    .unwrap();
+    let mut both = facts.step.clone();
+    both.rollback = plain.rollback.clone();
+    assert!(Cleared::harmless(&facts.step).is_none());
+    assert!(Cleared::rollback(&both).is_none(), "nothing undoes a destruction");
+    let run = RunId::from("run");
+    let harmless = Cleared::harmless(&plain).unwrap();
+    assert!(!harmless.covers(&run, &facts.step, false), "a step of the same name that destroys");
+    let undo = Cleared::rollback(&plain).unwrap();
+    assert!(undo.covers(&run, &plain, true) && !undo.covers(&run, &plain, false));
+    let mut other = facts.step.clone();
+    other.id = "other".to_owned();
+    assert!(Cleared::by(facts.ask(clear).unwrap(), &other, &facts.now).is_none());
+    assert!(Cleared::by(facts.ask(clear).unwrap(), &facts.step, &moment(NOW + 60_001)).is_none());
+}
+
+proptest! {
+    /// Whatever is wrong, alone or together: a permit is made exactly when nothing is, and everything is said at once.
+    #[test]
+    fn a_permit_is_made_exactly_when_nothing_is_wrong(picked in prop::collection::btree_set(0..WRONG.len(), 0..5)) {
+        let mut facts = facts();
+        // Two that undo each other's ground say nothing about either.
+        let removes = ["not measured", "nothing would go"];
+        let structural = |n: &usize| matches!(WRONG[*n].0, "survivors" | "guards" | "copy") || removes.contains(&WRONG[*n].1);
+        let picked: Vec<usize> = picked.into_iter().filter(|n| !structural(n)).collect();
+        let mut done = Vec::new();
+        for n in picked {
+            // Spoil what is still whole: a later one must not repair an earlier one.
+            if done.iter().all(|m: &usize| WRONG[*m].0 != WRONG[n].0) {
+                let before = facts.clone();
+                (WRONG[n].2)(&mut facts);
+                let kept = done.iter().all(|m| {
+                    let subject = WRONG[*m].0;
+                    facts.ask(clear).err().is_some_and(|b| b.iter().any(|b| b.subject == subject))
+                });
+                if kept { done.push(n) } else { facts = before }
+            }
+        }
+        match facts.ask(clear) {
+            Ok(_) => prop_assert!(done.is_empty(), "{done:?}"),
+            Err(blockers) => {
+                prop_assert!(!done.is_empty());
+                for n in done {
+                    prop_assert!(blockers.iter().any(|b| b.subject == WRONG[n].0), "{} is not said", WRONG[n].1);
+                }
+            }
+        }
+    }
+
+    /// The oracle: in plain words what a permit needs, over numbers that vary freely.
+    #[test]
+    fn the_gate_agrees_with_an_oracle(
+        verdicts in prop::collection::vec(0..3u8, 2), ages in prop::collection::vec(0..120_000u64, 4),
+        epoch in 0..NOW, jump in prop::sample::select(vec![0i64, 0, 4_000, 6_000, -6_000]),
+        now_rows in 0..20u64, shown_rows in 0..20u64, typed in 0..3u8, restart in any::<bool>(),
+    ) {
+        let mut facts = facts();
+        let verdict = |n: u8| [Verdict::Pass, Verdict::Fail, Verdict::Unknown][usize::from(n)];
+        for (n, id) in ["copy.post.same", "drop.pre.backup"].into_iter().enumerate() {
+            facts.seen(id).outcome.verdict = verdict(verdicts[n]);
+            facts.seen(id).at = moment(NOW - ages[n]);
+        }
+        for proved in facts.proved.values_mut() {
+            proved.1 = moment(NOW - ages[2]);
+        }
+        if restart {
+            facts.proved("new", |pg| pg.server_start = "later".to_owned());
+            facts.proved.get_mut("new").unwrap().1 = moment(NOW - ages[2]);
+        }
+        facts.blast.at = moment(NOW - ages[3]);
+        facts.epoch_began = moment(epoch);
+        facts.now.wall = Timestamp::from_millisecond(facts.now.wall.as_millisecond() + jump).unwrap();
+        facts.blast.items[1].rows = Some(now_rows);
+        facts.confirmed.as_mut().unwrap().blast.items[1].rows = Some(shown_rows);
+        match typed {
+            0 => {}
+            1 => facts.confirmed.as_mut().unwrap().text.push(' '),
+            _ => facts.confirmed = None,
+        }
+        let due = verdicts.iter().all(|v| *v == 0)
+            && ages.iter().all(|age| *age <= 60_000 && NOW - age >= epoch)
+            && jump.abs() <= 5_000
+            && !restart
+            && typed == 0
+            && now_rows <= shown_rows;
+        prop_assert_eq!(facts.ask(clear).is_ok(), due);
+    }
+}

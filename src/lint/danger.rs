@@ -16,21 +16,13 @@ enum Danger {
 
 /// Adds destruction that is not declared.
 pub(super) fn judge(at: usize, step: &Step, places: &Places<'_>, problems: &mut Vec<Problem>) {
+    undoing(at, step, places, problems);
     if step.destroys.is_some() {
         return;
     }
-    let found = match step.work() {
-        Some(Work::Run(Run::Argv(argv))) => {
-            let words: Vec<&str> = argv.iter().map(String::as_str).collect();
-            command(&words)
-        }
-        Some(Work::Run(Run::Script(script))) => self::script(script),
-        Some(Work::Sql(sql)) => sql.statements.iter().find_map(|statement| self::sql(statement)),
-        _ => None,
-    };
     let help = "say what goes with `destroys`, so that it is guarded";
     let range = || places.key(at, step.work().map_or("run", |work| work.word()));
-    match found {
+    match step.work().and_then(work) {
         Some(Danger::Certain(what)) => {
             let message = format!("`{what}` destroys, and `{}` does not say so", step.id);
             problems.push(Problem::error("HP053", message, range()).help(help));
@@ -40,6 +32,31 @@ pub(super) fn judge(at: usize, step: &Step, places: &Places<'_>, problems: &mut 
             problems.push(Problem::warning("HP053", message, range()).help(help));
         }
         None => {}
+    }
+}
+
+/// No hold point stands in front of a rollback: it is for what the step itself has made. Whoever writes it is told.
+fn undoing(at: usize, step: &Step, places: &Places<'_>, problems: &mut Vec<Problem>) {
+    let Some(found) = step.rollback.as_ref().and_then(|rollback| rollback.work()) else { return };
+    if let Some(Danger::Certain(what)) = work(found) {
+        let message =
+            format!("`{what}` in the rollback of `{}` destroys, and nothing guards a rollback", step.id);
+        let help =
+            "let it remove only what the step itself has made, and prove in the same script that it is that";
+        let range = places.key(at, &format!("rollback.{}", found.word()));
+        problems.push(Problem::warning("HP053", message, range).help(help));
+    }
+}
+
+fn work(work: Work<'_>) -> Option<Danger> {
+    match work {
+        Work::Run(Run::Argv(argv)) => {
+            let words: Vec<&str> = argv.iter().map(String::as_str).collect();
+            command(&words)
+        }
+        Work::Run(Run::Script(script)) => self::script(script),
+        Work::Sql(sql) => sql.statements.iter().find_map(|statement| self::sql(statement)),
+        _ => None,
     }
 }
 

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 /// /proc cannot be read; processes of other users that /proc hides from us are said so.
 pub async fn of(path: &Path) -> Result<Vec<String>, String> {
     let path = path.to_owned();
-    tokio::task::spawn_blocking(move || find(&path)).await.map_err(|e| format!("cannot look for users: {e}"))?
+    tokio::task::spawn_blocking(move || find(&path))
+        .await
+        .map_err(|e| format!("cannot look for users: {e}"))?
 }
 
 fn find(path: &Path) -> Result<Vec<String>, String> {
@@ -22,7 +24,9 @@ fn find(path: &Path) -> Result<Vec<String>, String> {
     let mut hidden = u32::from(!Path::new("/proc/1").exists());
     let object = Object::of(&path);
     for entry in entries.flatten() {
-        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
         let (files, unseen) = files_below(&entry.path(), &path, object.as_ref(), pid == std::process::id());
         hidden += u32::from(unseen);
         if !files.is_empty() {
@@ -35,7 +39,10 @@ fn find(path: &Path) -> Result<Vec<String>, String> {
         }
     }
     if hidden > 0 && !rustix::process::geteuid().is_root() && owner_is_another(&path) {
-        return Err(format!("{hidden} processes of other users may use {}; only root can see that", path.display()));
+        return Err(format!(
+            "{hidden} processes of other users may use {}; only root can see that",
+            path.display()
+        ));
     }
     Ok(users)
 }
@@ -59,7 +66,12 @@ impl Object {
 
 /// What a process uses below `path`, and whether something of it could not be seen. Of ourselves only where we stand
 /// counts: we have files open because we measure them.
-fn files_below(process: &Path, path: &Path, object: Option<&Object>, ourselves: bool) -> (BTreeSet<PathBuf>, bool) {
+fn files_below(
+    process: &Path,
+    path: &Path,
+    object: Option<&Object>,
+    ourselves: bool,
+) -> (BTreeSet<PathBuf>, bool) {
     let mut found = BTreeSet::new();
     let mut note = |link: PathBuf| {
         let Ok(target) = std::fs::read_link(&link) else { return };
@@ -94,9 +106,11 @@ fn files_below(process: &Path, path: &Path, object: Option<&Object>, ourselves: 
 
 /// Other file systems mounted below `path`: removing the folder would reach into them.
 fn mounts_below(path: &Path) -> Result<Vec<String>, String> {
-    let table = std::fs::read_to_string("/proc/self/mountinfo").map_err(|e| format!("cannot read the mount table: {e}"))?;
+    let table = std::fs::read_to_string("/proc/self/mountinfo")
+        .map_err(|e| format!("cannot read the mount table: {e}"))?;
     let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(unescaped);
-    let below: BTreeSet<PathBuf> = points.map(PathBuf::from).filter(|point| point != path && point.starts_with(path)).collect();
+    let below: BTreeSet<PathBuf> =
+        points.map(PathBuf::from).filter(|point| point != path && point.starts_with(path)).collect();
     Ok(below.into_iter().map(|point| format!("a file system is mounted at {}", point.display())).collect())
 }
 
@@ -142,7 +156,11 @@ mod tests {
         let _open = std::fs::File::open(&file).unwrap();
         assert_eq!(users(&dir), "", "we measure it");
         let mut there = std::process::Command::new("sleep").arg("60").current_dir(&dir).spawn().unwrap();
-        assert!(users(&dir).contains(&format!("(pid {}) uses {}", there.id(), dir.display())), "{}", users(&dir));
+        assert!(
+            users(&dir).contains(&format!("(pid {}) uses {}", there.id(), dir.display())),
+            "{}",
+            users(&dir)
+        );
         there.kill().unwrap();
         there.wait().unwrap();
         // By another name of the same file, as from within a container.

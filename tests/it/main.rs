@@ -16,6 +16,7 @@ mod night;
 mod operators;
 mod pg;
 mod play;
+mod review;
 mod runbook;
 mod storefaults;
 mod supervise;
@@ -41,6 +42,7 @@ fn main() -> std::process::ExitCode {
     night::register(&mut registry);
     operators::register(&mut registry);
     pg::register(&mut registry);
+    review::register(&mut registry);
     runbook::register(&mut registry);
     storefaults::register(&mut registry);
     target::register(&mut registry);
