@@ -18,7 +18,9 @@ impl Machine {
         if rebooted {
             self.doubt_unproved_effects();
         }
-        if let Some(name) = self.protected.clone().filter(|_| !resumed) {
+        // Whoever left without naming it has not named it: asked until something was begun.
+        let begun = self.state.steps.values().any(|step| step.attempts > 0);
+        if let Some(name) = self.protected.clone().filter(|_| !begun && self.mode == Mode::Forward) {
             let given = self.given.confirm.get(&StepId::from("environment")).cloned();
             return match given {
                 Some(text) => self.environment_answer(&Answer::Typed(text)),
