@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use serde::Serialize;
 
+use super::event::action_word;
 use crate::base::{CheckId, Digest, Moment, RunId, StepId};
 use crate::check::Evidence;
 use crate::journal::Line;
 use crate::journal::record::{Blocker, Decision, Ending, Event, LeaseHow};
+use crate::runbook::model::OnViolation;
 use crate::world::Identity;
 
 /// Where a step stands.
@@ -74,6 +76,8 @@ pub struct StepState {
     pub soaked_ms: u64,
     /// What it left running.
     pub left_running: Vec<String>,
+    /// The invariant that paused its command, until it goes on.
+    pub paused: Option<CheckId>,
 }
 
 /// Who holds the run.
@@ -307,7 +311,11 @@ impl RunState {
                 self.last.insert(evidence.check.clone(), evidence.clone());
             }
             Event::Held { step, blockers } => self.held = Some((step.clone(), blockers.clone())),
-            Event::Confirmed { .. } | Event::Violated { .. } | Event::Continued { .. } => {}
+            Event::Violated { step, check, action } if *action == action_word(OnViolation::Pause) => {
+                self.step_mut(step).paused = Some(check.clone());
+            }
+            Event::Continued { step } => self.step_mut(step).paused = None,
+            Event::Confirmed { .. } | Event::Violated { .. } => {}
             Event::Permitted { permit, .. } => self.permits = self.permits.max(*permit),
             Event::Began { step, attempt, .. } => {
                 self.held = None;
@@ -319,12 +327,14 @@ impl RunState {
                 state.ending = None;
                 state.why = None;
                 state.left_running.clear();
+                state.paused = None;
             }
             Event::Ended { step, ending, left_running, .. } => {
                 let state = self.step_mut(step);
                 state.ended = Some(*at);
                 state.ending = Some(ending.clone());
                 state.left_running.clone_from(left_running);
+                state.paused = None;
                 state.status = match ending {
                     _ if ending.success() => Status::Ended,
                     Ending::Unknown { .. } => Status::InDoubt,

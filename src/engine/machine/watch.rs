@@ -52,6 +52,17 @@ impl Watch {
         self.checks.iter().filter(|(id, _)| is_due(id)).cloned().collect()
     }
 
+    /// An earlier session left the command paused: it goes on once that invariant passes.
+    pub(super) fn was_paused(&mut self, by: Option<CheckId>) {
+        self.paused = by;
+    }
+
+    /// True when what paused the command passes, as just measured.
+    fn over(&self) -> bool {
+        let last = self.paused.as_ref().and_then(|id| self.each.get(id)).and_then(|one| one.last);
+        last == Some(Verdict::Pass)
+    }
+
     fn policy(&self, id: &CheckId) -> OnViolation {
         let spec = self.checks.iter().find(|(i, _)| i == id);
         spec.and_then(|(_, spec)| spec.common.on_violation).unwrap_or_default()
@@ -162,8 +173,7 @@ impl Machine {
                 }
             }
         }
-        let over = self.watch.paused.as_ref().is_some_and(|id| !bad.iter().any(|e| e.check == *id));
-        if over && !self.overlay {
+        if self.watch.over() && !self.overlay {
             self.go_on(step);
         }
     }

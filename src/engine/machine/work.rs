@@ -87,6 +87,9 @@ impl Machine {
                 self.phase = Phase::Working { step: step.clone(), undo };
                 let invariants = if undo { Vec::new() } else { self.plan.checks(&step, Section::Inv) };
                 self.watch = super::watch::Watch::new(invariants, self.now);
+                if !undo {
+                    self.watch.was_paused(state.paused);
+                }
                 self.out.push(Effect::Attach { step, attempt, undo });
             }
             Found::Ended(ended) => {
