@@ -15,6 +15,7 @@ mod operators;
 mod pg;
 mod play;
 mod runbook;
+mod steps;
 mod storefaults;
 mod supervise;
 mod target;
@@ -38,6 +39,7 @@ fn main() -> std::process::ExitCode {
     operators::register(&mut registry);
     pg::register(&mut registry);
     runbook::register(&mut registry);
+    steps::register(&mut registry);
     storefaults::register(&mut registry);
     target::register(&mut registry);
     registry.run()
