@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use indexmap::IndexMap;
 use serde::Serialize;
 
+use super::event::action_word;
 use crate::base::{CheckId, Digest, Moment, RunId, StepId};
 use crate::check::{Evidence, Verdict};
 use crate::engine::event::action_word;
@@ -364,6 +365,7 @@ impl RunState {
                 state.ended = Some(*at);
                 state.ending = Some(ending.clone());
                 state.left_running.clone_from(left_running);
+                state.paused = None;
                 state.status = match ending {
                     _ if ending.success() => Status::Ended,
                     Ending::Unknown { .. } => Status::InDoubt,

@@ -18,6 +18,7 @@ mod pg;
 mod play;
 mod review;
 mod runbook;
+mod steps;
 mod storefaults;
 mod supervise;
 mod target;
@@ -44,6 +45,7 @@ fn main() -> std::process::ExitCode {
     pg::register(&mut registry);
     review::register(&mut registry);
     runbook::register(&mut registry);
+    steps::register(&mut registry);
     storefaults::register(&mut registry);
     target::register(&mut registry);
     registry.run()

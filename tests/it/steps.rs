@@ -1,0 +1,484 @@
+//! Every kind of step and every option of one, with the real program and without a terminal.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{Cluster, Major, Need, Ran, Registry, eventually};
+use crate::play::Play;
+
+pub fn register(r: &mut Registry) {
+    r.add("steps::a_list_is_argv_and_nothing_is_expanded", &[], argv);
+    r.add("steps::a_script_fails_at_its_first_failure", &[], scripts);
+    r.add("steps::environment_and_directory_are_as_written", &[], surroundings);
+    r.add("steps::a_command_runs_as_the_user_named", &[Need::Root], other_user);
+    r.add("steps::a_time_limit_ends_a_command_that_ignores_term", &[], time_limit);
+    r.add("steps::a_captured_value_reaches_later_steps", &[], captured);
+    r.add("steps::what_is_no_value_is_not_captured", &[], not_captured);
+    r.add("steps::a_manual_step_waits_for_a_person", &[], manual);
+    r.add("steps::statements_run_on_the_server", &[Need::Pg15], statements);
+    r.add("steps::a_connection_cut_in_a_statement_leaves_a_doubt", &[Need::Pg15, Need::Root], cut_connection);
+    r.add("steps::a_record_is_kept_and_an_empty_one_refused", &[], record);
+    r.add("steps::a_soak_survives_a_crash_and_starts_again_after_a_failure", &[], soak);
+    r.add("steps::an_invariant_stops_a_command", &[], invariant_stops);
+    r.add("steps::an_invariant_pauses_a_command_and_it_goes_on", &[], invariant_pauses);
+    r.add("steps::an_invariant_that_alerts_lets_the_command_end", &[], invariant_alerts);
+    r.add("steps::going_back_undoes_newest_first", &[], rollback);
+    r.add("steps::there_is_no_way_back_past_what_cannot_be_undone", &[], no_way_back);
+    r.add("steps::rerun_says_who_may_repeat_a_failed_step", &[], rerun);
+    r.add("steps::a_run_is_abandoned_with_a_reason", &[], abandoned);
+    r.add("steps::a_protected_environment_is_named_before_anything_begins", &[], protected);
+    r.add("steps::an_interrupted_session_leaves_its_command_alone", &[], interrupted);
+}
+
+/// A runbook of these steps.
+fn steps(text: &str) -> String {
+    format!("holdpoint: 1\nname: steps\nvars: {{ place: {{ default: \"@\" }} }}\nsteps:\n{text}")
+}
+
+fn play(text: &str) -> Play {
+    let play = Play::new();
+    play.book(&steps(text));
+    play
+}
+
+#[track_caller]
+fn run(play: &Play) -> Ran {
+    play.ran("alice", "run book.yaml")
+}
+
+/// A step that appends a word and measures it.
+fn word(id: &str, more: &str) -> String {
+    format!(
+        "  - id: {id}\n    run: \"echo {id} >>\\\"$place/ledger\\\"\"\n    timeout: 1min\n{more}    postconditions: [ file: {{ path: \"@/ledger\", contains: {id} }} ]\n"
+    )
+}
+
+fn argv() {
+    let play = play(
+        "  - id: all\n    run: [/bin/sh, -c, 'for word; do echo \"$word\" >>\"$0\"; done', \"@/ledger\", \"${place}\", \"$HOME `id` ; rm x\", \"\", \"a  b\"]\n    timeout: 1min\n    postconditions: [ file: { path: \"@/ledger\" } ]\n",
+    );
+    run(&play).exits(0);
+    assert_eq!(play.ledger(), [play.sandbox.path().to_str().unwrap(), "$HOME `id` ; rm x", "", "a  b"]);
+    // A program that is not there is not started, and that is no success.
+    let missing = self::play(
+        "  - { id: all, run: [/no/such/program], timeout: 1min, postconditions: [ file: { path: / } ] }\n",
+    );
+    run(&missing).exits(1).says("/no/such/program");
+    assert!(missing.events("done").is_empty());
+}
+
+fn scripts() {
+    for (script, ok) in [
+        ("true", true),
+        ("false; true", false),
+        ("false | cat", false),
+        ("echo \"$unset_variable\"", false),
+        ("exit 3", false),
+        ("kill -KILL $$", false),
+        ("read -r line; echo \"$line\"", false),
+    ] {
+        let play = play(&format!(
+            "  - id: all\n    run: |\n      {script}\n      echo after >>\"$place/ledger\"\n    timeout: 1min\n    postconditions: [ file: {{ path: / }} ]\n"
+        ));
+        let ran = run(&play);
+        assert_eq!(ran.status, Some(i32::from(!ok)), "{script}: {ran:?}");
+        assert_eq!(play.times("after"), usize::from(ok), "{script}");
+    }
+}
+
+fn surroundings() {
+    let play = play(
+        "  - id: all\n    run: |\n      env >\"$place/ledger\"\n      pwd >>\"$place/ledger\"\n      umask >>\"$place/ledger\"\n      cat >>\"$place/ledger\"\n    env: { COLOUR: \"blue $HOME\" }\n    cwd: \"@\"\n    timeout: 1min\n    postconditions: [ file: { path: \"@/ledger\" } ]\n",
+    );
+    let mut command = play.holdpoint("alice", "run book.yaml");
+    command.env("LEAKED", "from the operator's shell").env("LC_ALL", "tr_TR.UTF-8");
+    crate::harness::finish(&mut command, Duration::from_secs(60)).exits(0);
+    let seen = play.ledger();
+    let has = |line: &str| seen.iter().any(|seen| seen == line);
+    assert!(has("COLOUR=blue $HOME") && has(play.sandbox.path().to_str().unwrap()), "{seen:?}");
+    assert!(!seen.iter().any(|line| line.starts_with("LEAKED") || line.contains("tr_TR")), "{seen:?}");
+    assert!(has("LC_ALL=C.UTF-8"), "{seen:?}");
+}
+
+fn other_user() {
+    let play = play(
+        "  - id: all\n    run: [/bin/sh, -c, \"id -un; echo $HOME\"]\n    user: nobody\n    changes: false\n    timeout: 1min\n    postconditions: [ file: { path: / } ]\n",
+    );
+    run(&play).exits(0).says("nobody");
+    let missing = self::play(
+        "  - { id: all, run: [\"true\"], user: no-such-user, timeout: 1min, postconditions: [ file: { path: / } ] }\n",
+    );
+    run(&missing).exits(1).says("no-such-user");
+}
+
+/// TERM is ignored by the command and by what it started; KILL after the grace period is not.
+fn time_limit() {
+    let play = play(
+        "  - id: all\n    run: |\n      trap '' TERM\n      (trap '' TERM; echo begun >>\"$place/ledger\"; while :; do sleep 0.1; done) &\n      wait\n      echo after >>\"$place/ledger\"\n    timeout: 1s\n    postconditions: [ file: { path: / } ]\n",
+    );
+    let began = Instant::now();
+    run(&play).exits(1).says("time limit of 1s");
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    assert_eq!(play.ledger(), ["begun"]);
+    eventually(Duration::from_secs(5), "nothing of it is left", || play.processes().is_empty());
+}
+
+fn captured() {
+    let play = play(&format!(
+        "  - id: ask\n    run: [echo, \"it's $HOME\"]\n    changes: false\n    rerun: safe\n    timeout: 1min\n    capture: answer\n    postconditions: [ file: {{ path: / }} ]\n{}  - id: use\n    run: [/bin/sh, -c, 'printf \"%s\\n\" \"$1\" >>\"$0\"', \"@/ledger\", \"${{answer}}\"]\n    timeout: 1min\n    postconditions: [ file: {{ path: \"@/ledger\", contains: \"${{answer}}\" }} ]\n  - id: again\n    run: \"echo \\\"$answer\\\" >>\\\"$place/ledger\\\"\"\n    timeout: 1min\n    postconditions: [ file: {{ path: \"@/ledger\" }} ]\n",
+        word("door", "    preconditions: [ file: { path: \"@/door\" } ]\n")
+    ));
+    run(&play).exits(3);
+    std::fs::write(play.path("door"), "").unwrap();
+    // The value outlives the session that saw it.
+    play.ran("alice", "resume").exits(0);
+    assert_eq!(play.ledger(), ["door", "it's $HOME", "it's $HOME"]);
+    assert_eq!(play.begun("ask"), 1);
+}
+
+fn not_captured() {
+    for printed in ["", "\\n", "one\\ntwo\\n", "a\\tb\\033[2Jc\\n", "\\377\\n"] {
+        let play = play(&format!(
+            "  - id: ask\n    run: [/usr/bin/printf, {printed:?}]\n    changes: false\n    timeout: 1min\n    capture: answer\n    postconditions: [ file: {{ path: / }} ]\n{}",
+            word("use", "")
+        ));
+        run(&play).exits(1).says("no value");
+        assert_eq!(play.ledger(), Vec::<String>::new(), "{printed}");
+        assert!(play.events("captured").is_empty());
+    }
+}
+
+fn manual() {
+    let play = play(&format!(
+        "{}  - id: look\n    manual: {{ instructions: \"Look at the lamp.\", observe: \"Which colour?\" }}\n{}",
+        word("one", ""),
+        word("two", "")
+    ));
+    run(&play).exits(4).says("Look at the lamp.").says("Which colour?");
+    for _ in 0..2 {
+        play.with("alice", "resume", &["--confirm", "look=green"]).exits(4);
+    }
+    let mut piped = play.holdpoint("alice", "resume");
+    piped.args(["--decide", "look=done", "--reason", "I say so"]);
+    crate::harness::finish(&mut piped, Duration::from_secs(30)).exits(4);
+    assert_eq!(play.ledger(), ["one"]);
+    assert_eq!(play.begun("look"), 0, "nobody carried it out");
+}
+
+fn statements() {
+    let server = Cluster::start(Major::V15);
+    server.psql("create table t (a int primary key)");
+    let play = Play::new();
+    let head = steps("").replace(
+        "steps:\n",
+        &format!("targets: {{ db: {{ postgres: \"{}\" }} }}\nsteps:\n", server.conninfo("postgres")),
+    );
+    let one = |statements: &str| {
+        format!(
+            "{head}  - id: change\n    sql: {{ target: db, statements: [{statements}] }}\n    timeout: 1min\n    postconditions: [ pg_query: {{ target: db, sql: select count(*) from t, equals: \"2\" }} ]\n"
+        )
+    };
+    play.book(&one("\"insert into t values (1)\", \"insert into t values (2)\""));
+    run(&play).exits(0);
+    // The second fails: the first stays, the third never runs, and nothing of that is a success.
+    play.book(&one(
+        "\"insert into t values (3)\", \"insert into t values (1)\", \"insert into t values (4)\"",
+    ));
+    run(&play).exits(1).says("statement 2").says("duplicate key");
+    assert_eq!(server.psql("select string_agg(a::text, ',' order by a) from t"), "1,2,3");
+    play.ran("alice", "resume").exits(3);
+    assert_eq!(server.psql("select count(*) from t"), "3");
+    // Exit status 0 of all statements, and the result is not there.
+    let id = play
+        .runs()
+        .into_iter()
+        .find(|run| !std::fs::read_to_string(run.join("journal.jsonl")).unwrap().contains("\"completed\""))
+        .unwrap();
+    let id = id.file_name().unwrap().to_string_lossy().into_owned();
+    play.with("alice", &format!("abandon {id}"), &["--reason", "next case"]).exits(0);
+    play.book(&one("\"delete from t where a = 9\""));
+    run(&play).exits(1).says("3");
+}
+
+/// The server's process ends while a statement runs: whether it was committed, the client cannot know.
+fn cut_connection() {
+    let server = Cluster::start(Major::V15);
+    server.psql("create table t (a int primary key)");
+    let play = Play::new();
+    let head = steps("").replace(
+        "steps:\n",
+        &format!("targets: {{ db: {{ postgres: \"{}\" }} }}\nsteps:\n", server.conninfo("postgres")),
+    );
+    play.book(&format!(
+        "{head}  - id: change\n    sql: {{ target: db, statements: [\"insert into t select 1 from pg_sleep(30)\"] }}\n    timeout: 1min\n    postconditions: [ pg_query: {{ target: db, sql: select count(*) from t, equals: \"1\" }} ]\n"
+    ));
+    let mut alice = play.start("alice", "run book.yaml");
+    let busy = "select count(*) from pg_stat_activity where application_name = 'holdpoint change'";
+    eventually(Duration::from_secs(20), "the statement runs", || server.psql(busy) == "1");
+    server.psql(
+        "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'holdpoint change'",
+    );
+    alice.ends(Duration::from_secs(20)).exits(4).says("IN DOUBT");
+    play.ran("alice", "resume").exits(4);
+    assert_eq!(play.begun("change"), 1);
+    // It was committed after all: the measurement agrees, and a person says so.
+    server.psql("insert into t values (1)");
+    play.with("alice", "resume", &["--decide", "change=done", "--reason", "the row is there"]).exits(0);
+    assert_eq!(play.begun("change"), 1);
+}
+
+fn record() {
+    let play = Play::new();
+    let head = steps("").replace("steps:\n", "targets: { db: { sqlite: \"@/app.db\" } }\nsteps:\n");
+    play.book(&format!(
+        "{head}  - {{ id: before, record: {{ target: db, as: before }} }}\n{}  - id: same\n    preconditions: [ data_matches: {{ recorded: before, target: db }} ]\n    run: [\"true\"]\n    changes: false\n    timeout: 1min\n    postconditions: [ file: {{ path: / }} ]\n",
+        word("door", "    preconditions: [ file: { path: \"@/door\" } ]\n")
+    ));
+    // No file, then no table: neither is a manifest.
+    run(&play).exits(3);
+    let id = play.id();
+    play.with("alice", &format!("abandon {id}"), &["--reason", "no file"]).exits(0);
+    let db = rusqlite::Connection::open(play.path("app.db")).unwrap();
+    db.execute_batch("create table t (a); drop table t").unwrap();
+    std::fs::remove_dir_all(play.run()).unwrap();
+    run(&play).exits(1).says("no table");
+    db.execute_batch("create table t (a); insert into t values (1)").unwrap();
+    play.with("alice", "resume", &["--decide", "before=again", "--reason", "there are rows now"])
+        .exits(3)
+        .says("/door");
+    db.execute_batch("insert into t values (2)").unwrap();
+    std::fs::write(play.path("door"), "").unwrap();
+    play.ran("alice", "resume").exits(3).says("before");
+    db.execute_batch("delete from t where a = 2").unwrap();
+    // The manifest on disk is what the journal says, or it is nothing.
+    let manifest = play.run().join("records/before.json");
+    let right = std::fs::read(&manifest).unwrap();
+    std::fs::write(&manifest, [&right[..], b" "].concat()).unwrap();
+    let held = play.ran("alice", "resume");
+    assert_eq!((held.status, play.begun("same")), (Some(3), 0), "{held:?}");
+    std::fs::write(&manifest, right).unwrap();
+    play.ran("alice", "resume").exits(0);
+}
+
+fn soak() {
+    let play = play(
+        "  - id: watch\n    soak: { for: 3s, every: 200ms }\n    invariants: [ file: { path: \"@/good\" } ]\n",
+    );
+    std::fs::write(play.path("good"), "").unwrap();
+    let elapsed =
+        || play.events("soaked").iter().map(|line| line["elapsed_ms"].as_u64().unwrap()).collect::<Vec<_>>();
+    let mut alice = play.start("alice", "run book.yaml");
+    play.until_event("began");
+    eventually(Duration::from_secs(10), "a second was watched", || {
+        elapsed().last().is_some_and(|ms| *ms >= 1000)
+    });
+    alice.kill();
+    let before = *elapsed().last().unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    let mut alice = play.start("alice", "resume");
+    let known = elapsed().len();
+    eventually(Duration::from_secs(10), "it goes on", || elapsed().len() > known);
+    let first = elapsed()[known];
+    assert!(
+        first > before && first < before + 900,
+        "{before}, then {first}: what nobody watched does not count"
+    );
+    std::fs::remove_file(play.path("good")).unwrap();
+    eventually(Duration::from_secs(10), "it is back at zero", || elapsed().last() == Some(&0));
+    std::fs::write(play.path("good"), "").unwrap();
+    let zero = Instant::now();
+    alice.ends(Duration::from_secs(20)).exits(0);
+    assert!(zero.elapsed() >= Duration::from_millis(2900), "{:?}", zero.elapsed());
+    assert!(!play.events("violated").is_empty());
+}
+
+/// A command that would take half a minute, watched.
+fn watched(policy: &str) -> Play {
+    let play = play(&format!(
+        "  - id: all\n    run: |\n      echo begun >>\"$place/ledger\"\n      for i in $(seq 300); do [ -e \"$place/go\" ] && break; sleep 0.1; date +%s%N >\"$place/tick\"; done\n      echo ended >>\"$place/ledger\"\n    timeout: 1min\n    invariants: [ file: {{ path: \"@/good\", on_violation: {policy}, every: 200ms }} ]\n    postconditions: [ file: {{ path: \"@/ledger\", contains: ended }} ]\n"
+    ));
+    std::fs::write(play.path("good"), "").unwrap();
+    play
+}
+
+fn invariant_stops() {
+    let play = watched("stop");
+    let mut alice = play.start("alice", "run book.yaml");
+    play.until("begun");
+    std::fs::remove_file(play.path("good")).unwrap();
+    alice.ends(Duration::from_secs(20)).exits(1).says("stopped");
+    assert_eq!(play.ledger(), ["begun"]);
+    assert_eq!(play.events("violated")[0]["action"], "stop");
+    eventually(Duration::from_secs(5), "nothing of it is left", || play.processes().is_empty());
+}
+
+/// Without a terminal the session leaves with the command paused; it goes on when somebody resumes and all is well.
+fn invariant_pauses() {
+    let play = watched("pause");
+    let mut alice = play.start("alice", "run book.yaml");
+    play.until("begun");
+    eventually(Duration::from_secs(5), "it works", || play.path("tick").exists());
+    std::fs::remove_file(play.path("good")).unwrap();
+    alice.ends(Duration::from_secs(20)).exits(4);
+    std::thread::sleep(Duration::from_millis(300));
+    let tick = || std::fs::read_to_string(play.path("tick")).unwrap();
+    let still = tick();
+    std::thread::sleep(Duration::from_millis(500));
+    assert_eq!(tick(), still, "it is paused");
+    // Still violated: still paused.
+    play.ran("alice", "resume").exits(4);
+    assert_eq!(tick(), still, "it is paused");
+    std::fs::write(play.path("good"), "").unwrap();
+    let mut alice = play.start("alice", "resume");
+    eventually(Duration::from_secs(10), "it works again", || tick() != still);
+    std::fs::write(play.path("go"), "").unwrap();
+    alice.ends(Duration::from_secs(20)).exits(0);
+    assert_eq!(play.ledger(), ["begun", "ended"]);
+}
+
+fn invariant_alerts() {
+    let play = watched("alert");
+    let mut alice = play.start("alice", "run book.yaml");
+    play.until("begun");
+    std::fs::remove_file(play.path("good")).unwrap();
+    play.until_event("violated");
+    std::fs::write(play.path("go"), "").unwrap();
+    alice.ends(Duration::from_secs(20)).exits(0);
+    assert_eq!(play.events("violated")[0]["action"], "alert");
+}
+
+fn undoable(id: &str) -> String {
+    word(id, &format!("    rollback: {{ run: \"echo undo-{id} >>\\\"$place/ledger\\\"\", timeout: 1min }}\n"))
+}
+
+fn rollback() {
+    let text = format!(
+        "{}{}{}{}",
+        undoable("one"),
+        undoable("two"),
+        undoable("three"),
+        word("door", "    preconditions: [ file: { path: \"@/door\" } ]\n")
+    );
+    let play = play(&text);
+    run(&play).exits(3);
+    let id = play.id();
+    play.ran("alice", &format!("rollback {id} --to nowhere")).exits(2);
+    play.ran("bob", &format!("rollback {id}")).exits(5);
+    play.ran("alice", &format!("rollback {id} --to two")).exits(0);
+    assert_eq!(play.ledger(), ["one", "two", "three", "undo-three", "undo-two"]);
+    // Forward again, from where it is.
+    play.ran("alice", "resume").exits(3);
+    assert_eq!(&play.ledger()[5..], ["two", "three"]);
+    play.ran("alice", &format!("rollback {id}")).exits(0);
+    assert_eq!(&play.ledger()[7..], ["undo-three", "undo-two", "undo-one"]);
+    play.ran("alice", &format!("rollback {id}")).exits(0);
+    assert_eq!(play.ledger().len(), 10, "nothing is undone twice");
+    play.verified();
+}
+
+fn no_way_back() {
+    let last = word("door", "    preconditions: [ file: { path: \"@/door\" } ]\n");
+    let text = format!("{}{}{}{last}", undoable("one"), word("plain", ""), undoable("three"));
+    let stuck = play(&text);
+    run(&stuck).exits(3);
+    stuck.ran("alice", &format!("rollback {}", stuck.id())).exits(3).says("no rollback");
+    assert_eq!(stuck.ledger(), ["one", "plain", "three", "undo-three"]);
+
+    let destroy = "  - id: purge\n    destroys: { what: all dumps, paths: [\"@/dump\"] }\n    preconditions: [ file: { path: \"@/dump\" } ]\n    run: [rm, \"@/dump\"]\n    timeout: 1min\n    postconditions: [ file: { path: \"@/dump\", exists: false } ]\n";
+    let play = play(&format!("{}{destroy}{last}", undoable("one")));
+    std::fs::write(play.path("dump"), "x").unwrap();
+    play.with("alice", "run book.yaml", &["--confirm", "purge=all dumps"]).exits(3);
+    assert!(!play.path("dump").exists());
+    play.ran("alice", &format!("rollback {}", play.id())).exits(3).says("destroys");
+    assert_eq!(play.ledger(), ["one"]);
+}
+
+fn rerun() {
+    // Fails the first time it is run.
+    let flaky = |how: &str| {
+        format!(
+            "  - id: all\n    run: |\n      echo all >>\"$place/ledger\"\n      [ \"$(wc -l <\"$place/ledger\")\" -ge 2 ]\n    timeout: 1min\n    rerun: {how}\n    postconditions: [ file: {{ path: / }} ]\n"
+        )
+    };
+    let again = ["--decide", "all=again", "--reason", "the cause is gone"];
+    let safe = play(&flaky("safe"));
+    run(&safe).exits(1);
+    assert_eq!(safe.times("all"), 1, "not twice in one session");
+    safe.ran("alice", "resume").exits(0);
+    assert_eq!(safe.times("all"), 2);
+
+    let ask = play(&flaky("ask"));
+    run(&ask).exits(1);
+    ask.ran("alice", "resume").exits(3);
+    ask.with("alice", "resume", &["--decide", "all=again"]).exits(2);
+    ask.with("alice", "resume", &["--decide", "all=maybe", "--reason", "x"]).exits(2);
+    assert_eq!(ask.times("all"), 1);
+    ask.with("alice", "resume", &again).exits(0);
+    assert_eq!(ask.times("all"), 2);
+    let decided = &ask.events("decided")[0];
+    assert!(
+        decided["reason"] == "the cause is gone" && decided["by"].as_str().unwrap().starts_with("alice@")
+    );
+
+    let never = play(&flaky("never"));
+    run(&never).exits(1);
+    never.with("alice", "resume", &again).exits(3).says("rerun: never");
+    assert_eq!(never.times("all"), 1);
+}
+
+fn abandoned() {
+    let play = play(&format!(
+        "{}{}",
+        word("one", ""),
+        word("two", "    preconditions: [ file: { path: \"@/door\" } ]\n")
+    ));
+    run(&play).exits(3);
+    let id = play.id();
+    play.ran("alice", &format!("abandon {id}")).exits(2);
+    play.with("alice", &format!("abandon {id}"), &["--reason", " "]).exits(2);
+    play.with("bob", &format!("abandon {id}"), &["--reason", "tired"]).exits(5);
+    play.with("alice", &format!("abandon {id}"), &["--reason", "not this year"]).exits(0);
+    std::fs::write(play.path("door"), "").unwrap();
+    for words in ["resume", "accept"] {
+        play.ran("alice", &format!("{words} {id}")).exits(2);
+    }
+    play.with("alice", &format!("abandon {id}"), &["--reason", "again"]).exits(2);
+    play.ran("alice", &format!("log {id}")).exits(0).says("not this year");
+    assert_eq!(play.ledger(), ["one"]);
+}
+
+fn protected() {
+    let play = Play::new();
+    let head = steps("")
+        .replace("steps:\n", "environments:\n  production: { protected: true }\n  staging: {}\nsteps:\n");
+    play.book(&format!("{head}{}", word("one", "")));
+    play.ran("alice", "run book.yaml --env production").exits(4).says("production");
+    assert_eq!(play.ledger(), Vec::<String>::new());
+    // Not having answered is no answer, however the run is gone on with.
+    play.ran("alice", "resume").exits(4).says("production");
+    play.with("alice", "resume", &["--confirm", "environment=staging"]).exits(4);
+    assert_eq!(play.ledger(), Vec::<String>::new());
+    play.with("alice", "resume", &["--confirm", "environment=production"]).exits(0);
+    assert_eq!(play.ledger(), ["one"]);
+    play.ran("alice", "run book.yaml --env staging").exits(0);
+    play.with("alice", "run book.yaml --env production", &["--confirm", "environment=production"]).exits(0);
+    play.ran("alice", "run book.yaml --env nowhere").exits(2);
+}
+
+fn interrupted() {
+    let play = watched("stop");
+    for signal in [rustix::process::Signal::INT, rustix::process::Signal::TERM, rustix::process::Signal::HUP]
+    {
+        let words = if play.runs().is_empty() { "run book.yaml" } else { "resume" };
+        let mut alice = play.start("alice", words);
+        play.until("begun");
+        eventually(Duration::from_secs(10), "she watches", || !alice.said().is_empty());
+        std::thread::sleep(Duration::from_millis(500));
+        alice.signal(signal);
+        alice.ends(Duration::from_secs(20)).exits(130);
+        assert_eq!(play.ledger(), ["begun"]);
+    }
+    std::fs::write(play.path("go"), "").unwrap();
+    play.ran("alice", "resume").exits(0);
+    assert_eq!(play.ledger(), ["begun", "ended"]);
+    assert_eq!(play.begun("all"), 1);
+}
