@@ -8,7 +8,6 @@ use serde::Serialize;
 use super::event::action_word;
 use crate::base::{CheckId, Digest, Moment, RunId, StepId};
 use crate::check::{Evidence, Verdict};
-use crate::engine::event::action_word;
 use crate::journal::Line;
 use crate::journal::record::{Blocker, Decision, Ending, Event, LeaseHow};
 use crate::runbook::model::OnViolation;
