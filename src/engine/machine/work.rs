@@ -196,7 +196,7 @@ impl Machine {
         let checks: Vec<_> = self.plan.standing(last).into_iter().map(|(id, spec, _)| (id, spec)).collect();
         let fresh = checks.iter().all(|(id, _)| {
             self.fresh.get(id).is_some_and(|e| {
-                self.now.since(&e.at) <= crate::gate::VALIDITY && self.now.boot_ms >= e.at.boot_ms
+                self.now.since(&e.at) <= crate::gate::VALIDITY && !self.now.jumped_since(&e.at)
             })
         });
         let Some(step) = self.plan.runbook.steps.last().map(|s| s.key()) else { return };
