@@ -10,6 +10,7 @@ mod data_sqlite;
 mod harness;
 mod host;
 mod journal;
+mod laws;
 mod night;
 mod operators;
 mod pg;
@@ -35,6 +36,7 @@ fn main() -> std::process::ExitCode {
     crash::register(&mut registry);
     data::register(&mut registry);
     journal::register(&mut registry);
+    laws::register(&mut registry);
     night::register(&mut registry);
     operators::register(&mut registry);
     pg::register(&mut registry);
