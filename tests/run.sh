@@ -29,6 +29,7 @@ wanted=(
     procps:/bin/ps
     util-linux:/usr/bin/setpriv
     jq:/usr/bin/jq
+    libfaketime:/usr/lib/$(uname -m)-linux-gnu/faketime/libfaketimeMT.so.1
 )
 
 install_missing() {

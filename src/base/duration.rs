@@ -30,21 +30,26 @@ impl FromStr for Span {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let wrong = || format!("`{text}` is not a duration; write a number and ms, s, min, h or d, as in 90s or 1h30min");
+        let wrong = || {
+            format!("`{text}` is not a duration; write a number and ms, s, min, h or d, as in 90s or 1h30min")
+        };
         let mut rest = text.trim();
         if rest.is_empty() {
             return Err(wrong());
         }
         let mut total: u64 = 0;
         while !rest.is_empty() {
-            let digits = rest.find(|c: char| !c.is_ascii_digit()).ok_or_else(|| {
-                format!("`{text}` has no unit; write `{rest}s`, `{rest}min` or `{rest}h`")
-            })?;
+            let digits = rest
+                .find(|c: char| !c.is_ascii_digit())
+                .ok_or_else(|| format!("`{text}` has no unit; write `{rest}s`, `{rest}min` or `{rest}h`"))?;
             let number: u64 = rest[..digits].parse().map_err(|_| wrong())?;
             rest = rest[digits..].trim_start();
             let letters = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
-            let factor =
-                UNITS.iter().find(|(name, _)| *name == &rest[..letters]).map(|(_, f)| *f).ok_or_else(wrong)?;
+            let factor = UNITS
+                .iter()
+                .find(|(name, _)| *name == &rest[..letters])
+                .map(|(_, f)| *f)
+                .ok_or_else(wrong)?;
             rest = rest[letters..].trim_start();
             total = number.checked_mul(factor).and_then(|ms| total.checked_add(ms)).ok_or_else(wrong)?;
         }

@@ -37,7 +37,9 @@ impl FromStr for Size {
             .iter()
             .find(|(name, _)| name.eq_ignore_ascii_case(unit))
             .map(|(_, factor)| *factor)
-            .ok_or_else(|| format!("`{text}` is not a size; write a number and B, kB, MB, GB, TB, KiB, MiB, GiB or TiB"))?;
+            .ok_or_else(|| {
+                format!("`{text}` is not a size; write a number and B, kB, MB, GB, TB, KiB, MiB, GiB or TiB")
+            })?;
         let bytes = match number.split_once('.') {
             None => number.parse::<u64>().ok().and_then(|n| n.checked_mul(factor)),
             Some(_) => number

@@ -17,18 +17,16 @@ pub const DEFAULT_TIMEOUT: Span = Span::secs(60);
 pub async fn measure(id: CheckId, spec: &CheckSpec, cx: &Context) -> Evidence {
     let started = cx.world.clock.now();
     let kind = registry::find(&spec.kind);
-    let limit = spec
-        .common
-        .timeout
-        .or_else(|| kind.and_then(|kind| kind.timeout))
-        .unwrap_or(DEFAULT_TIMEOUT);
+    let limit = spec.common.timeout.or_else(|| kind.and_then(|kind| kind.timeout)).unwrap_or(DEFAULT_TIMEOUT);
     let outcome = match registry::build(spec) {
         Err(why) => Outcome::unknown(format!("the check could not be set up: {why}"), "a valid check"),
         Ok(check) => {
             let measured = std::panic::AssertUnwindSafe(check.measure(cx)).catch_unwind();
             match tokio::time::timeout(limit.0, measured).await {
                 Ok(Ok(outcome)) => outcome,
-                Ok(Err(_)) => Outcome::unknown("the check itself broke down (a defect in Holdpoint)", "a measurement"),
+                Ok(Err(_)) => {
+                    Outcome::unknown("the check itself broke down (a defect in Holdpoint)", "a measurement")
+                }
                 Err(_) => Outcome::unknown(format!("no answer within {limit}"), "a measurement in time")
                     .help("find out why it takes so long, or give the check a longer `timeout`"),
             }
@@ -64,7 +62,9 @@ pub async fn side_by_side<T>(all: impl IntoIterator<Item = impl Future<Output = 
     let mut done = Vec::new();
     let mut room = WAVE;
     loop {
-        while running.len() < room && let Some((nth, one)) = waiting.next() {
+        while running.len() < room
+            && let Some((nth, one)) = waiting.next()
+        {
             running.push(async move { (nth, one.await) });
         }
         tokio::select! {

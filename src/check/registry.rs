@@ -66,6 +66,10 @@ pub fn title(spec: &CheckSpec) -> String {
 }
 
 /// Reads parameters into a check's own type: the usual `build`.
-pub fn from_params<C: Check + DeserializeOwned + 'static>(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
-    serde_json::from_value::<C>(Value::Object(params)).map(|check| Box::new(check) as Box<dyn Check>).map_err(|e| e.to_string())
+pub fn from_params<C: Check + DeserializeOwned + 'static>(
+    params: Map<String, Value>,
+) -> Result<Box<dyn Check>, String> {
+    serde_json::from_value::<C>(Value::Object(params))
+        .map(|check| Box::new(check) as Box<dyn Check>)
+        .map_err(|e| e.to_string())
 }

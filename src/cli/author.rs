@@ -61,8 +61,10 @@ pub fn check(cmd: &Cmd, book: &Book, step: Option<&str>) -> Result<Exit, CliErro
     if steps.is_empty() {
         return Err(CliError::usage(format!("the runbook has no step `{}`", step.unwrap_or_default())));
     }
-    let checks: Vec<_> =
-        steps.iter().flat_map(|s| Section::OWN.iter().flat_map(|section| graph::check_ids(s, *section))).collect();
+    let checks: Vec<_> = steps
+        .iter()
+        .flat_map(|s| Section::OWN.iter().flat_map(|section| graph::check_ids(s, *section)))
+        .collect();
     if checks.is_empty() {
         return Err(CliError::usage("there is no check to measure")
             .hint("nothing measured is not a pass; name a step that has checks"));
@@ -70,7 +72,11 @@ pub fn check(cmd: &Cmd, book: &Book, step: Option<&str>) -> Result<Exit, CliErro
     let cx = session::context(cmd, &bound, None);
     let runtime = session::runtime()?;
     let evidence = runtime.block_on(measure::measure_all(&checks, &cx))?;
-    cmd.print(&if cmd.global.json { json::check(&evidence) } else { ui::evidence::check(&evidence, &cmd.style) });
+    cmd.print(&if cmd.global.json {
+        json::check(&evidence)
+    } else {
+        ui::evidence::check(&evidence, &cmd.style)
+    });
     Ok(if evidence.iter().all(|e| e.verdict() == Verdict::Pass) { Exit::Done } else { Exit::Failed })
 }
 

@@ -10,10 +10,10 @@ use crate::base::redact::Redactor;
 use crate::engine::{Exit, RunState};
 use crate::lint;
 use crate::problem::{Problem, Severity};
+use crate::runbook::Runbook;
 use crate::runbook::load::{self, Document};
 use crate::runbook::source::Source;
 use crate::runbook::vars::{self, Values};
-use crate::runbook::Runbook;
 use crate::ui::snippet;
 
 /// A runbook with all its values.
@@ -69,7 +69,9 @@ fn read(path: &Path) -> Result<Vec<u8>, CliError> {
     }
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(|e| cannot(&e))?;
-    file.take(crate::runbook::source::MAX_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(|e| cannot(&e))?;
+    file.take(crate::runbook::source::MAX_BYTES as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|e| cannot(&e))?;
     Ok(bytes)
 }
 
@@ -132,14 +134,18 @@ fn judge_bound(document: &Document, runbook: &Runbook, values: &Values) -> Vec<P
 /// The runbook of a run, from the copy in its folder, with the values on record. Secret values come from the command
 /// line or the environment; with `secrets: None` they stay unknown, which is enough to show where a run stands.
 pub fn of_run(
-    cmd: &Cmd, folder: &Path, state: &RunState, secrets: Option<&[(String, String)]>,
+    cmd: &Cmd,
+    folder: &Path,
+    state: &RunState,
+    secrets: Option<&[(String, String)]>,
 ) -> Result<Bound, CliError> {
     let path = folder.join("runbook.yaml");
     let (source, bytes) = source(&path).map_err(|e| CliError::journal(e.message))?;
     if secrets.is_some() && Digest::of(&bytes) != state.runbook {
         let message = format!("{} is not the runbook that this run was started with", path.display());
-        return Err(CliError::journal(message)
-            .hint("put the original bytes back; to work by another runbook, abandon this run and start a new one"));
+        return Err(CliError::journal(message).hint(
+            "put the original bytes back; to work by another runbook, abandon this run and start a new one",
+        ));
     }
     let document = match load::parse(source.clone(), &lint::catalogue()) {
         Ok(document) => document,
@@ -164,7 +170,10 @@ pub fn of_run(
 }
 
 fn give_secrets(
-    values: &mut Values, document: &Document, state: &RunState, given: &[(String, String)],
+    values: &mut Values,
+    document: &Document,
+    state: &RunState,
+    given: &[(String, String)],
 ) -> Result<(), CliError> {
     let mut missing = Vec::new();
     if let Some((name, _)) = given.iter().find(|(name, _)| !state.secrets.contains(name)) {

@@ -3,8 +3,8 @@
 use super::error::CliError;
 use super::global::Cmd;
 use super::session;
-use crate::engine::{Exit, RunState};
 use crate::engine::state::Status;
+use crate::engine::{Exit, RunState};
 use crate::journal::record::{Event, LeaseHow};
 use crate::journal::{Claim, Lease, Seat};
 
@@ -37,10 +37,8 @@ pub fn abandon(cmd: &Cmd, run: &str, reason: &str) -> Result<Exit, CliError> {
         lease.release(&mut journal, cmd.now(), "not abandoned").map_err(super::append_error)?;
         return Err(error);
     }
-    let events = vec![
-        Event::Abandoned { reason: reason.to_owned() },
-        Event::Released { why: "abandoned".to_owned() },
-    ];
+    let events =
+        vec![Event::Abandoned { reason: reason.to_owned() }, Event::Released { why: "abandoned".to_owned() }];
     journal.append(&cmd.by(), Some(lease.epoch()), cmd.now(), events).map_err(super::append_error)?;
     if cmd.global.json {
         let value = serde_json::json!({ "run": state.run, "abandoned": reason });
@@ -55,12 +53,14 @@ fn may_be_abandoned(state: &RunState) -> Result<(), CliError> {
     if state.end.is_some() {
         return Err(CliError::usage(format!("run {} has ended already", state.run)));
     }
-    let running = state.steps.iter().find(|(_, step)| matches!(step.status, Status::Running | Status::RollingBack));
+    let running =
+        state.steps.iter().find(|(_, step)| matches!(step.status, Status::Running | Status::RollingBack));
     match running {
-        Some((step, _)) => {
-            Err(CliError::new(Exit::Waiting, format!("step `{step}` was begun and is not known to have ended"))
-                .hint(format!("`holdpoint resume {}` finds out what became of it; then abandon", state.run)))
-        }
+        Some((step, _)) => Err(CliError::new(
+            Exit::Waiting,
+            format!("step `{step}` was begun and is not known to have ended"),
+        )
+        .hint(format!("`holdpoint resume {}` finds out what became of it; then abandon", state.run))),
         None => Ok(()),
     }
 }

@@ -94,7 +94,11 @@ fn dispatch(cmd: &Cmd, command: Command) -> Result<Exit, CliError> {
 
 /// An append that failed, for people.
 pub fn append_error(error: AppendError) -> CliError {
-    let exit = if matches!(error, AppendError::Fenced { .. } | AppendError::NeedsLease) { Exit::Busy } else { Exit::Journal };
+    let exit = if matches!(error, AppendError::Fenced { .. } | AppendError::NeedsLease) {
+        Exit::Busy
+    } else {
+        Exit::Journal
+    };
     CliError::new(exit, error)
 }
 
@@ -102,7 +106,10 @@ pub fn append_error(error: AppendError) -> CliError {
 pub fn lease_error(error: LeaseError) -> CliError {
     let exit = match &error {
         LeaseError::Journal(AppendError::Fenced { .. }) => Exit::Busy,
-        LeaseError::Journal(_) | LeaseError::Lock { .. } | LeaseError::Copied { .. } | LeaseError::OtherMachine { .. } => Exit::Journal,
+        LeaseError::Journal(_)
+        | LeaseError::Lock { .. }
+        | LeaseError::Copied { .. }
+        | LeaseError::OtherMachine { .. } => Exit::Journal,
         _ => Exit::Busy,
     };
     CliError::new(exit, error)

@@ -8,10 +8,13 @@ use crate::check::registry::{CATALOGUE, CheckKind};
 
 /// All about one check, in Markdown.
 pub fn check(kind: &CheckKind) -> String {
-    let mut page = format!("# {}\n\n{}\n\n{}\n\n## Parameters\n\n", kind.name, kind.summary, kind.docs.trim());
+    let mut page =
+        format!("# {}\n\n{}\n\n{}\n\n## Parameters\n\n", kind.name, kind.summary, kind.docs.trim());
     let schema = (kind.schema)().to_value();
-    let required: Vec<&str> =
-        schema["required"].as_array().map(|all| all.iter().filter_map(Value::as_str).collect()).unwrap_or_default();
+    let required: Vec<&str> = schema["required"]
+        .as_array()
+        .map(|all| all.iter().filter_map(Value::as_str).collect())
+        .unwrap_or_default();
     for (name, property) in schema["properties"].as_object().into_iter().flatten() {
         let text = property["description"].as_str().unwrap_or_default().replace('\n', " ");
         let must = if required.contains(&name.as_str()) { " (required)" } else { "" };

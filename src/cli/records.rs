@@ -28,7 +28,10 @@ impl Records for Shelf {
         let path = work::manifest_path(&self.dir.path, name);
         let bytes = std::fs::read(&path).map_err(|e| format!("the manifest `{name}` cannot be read: {e}"))?;
         if Digest::of(&bytes) != recorded.digest {
-            return Err(format!("the manifest `{name}` is not the one on record: {} was changed", path.display()));
+            return Err(format!(
+                "the manifest `{name}` is not the one on record: {} was changed",
+                path.display()
+            ));
         }
         Manifest::load(&bytes)
     }

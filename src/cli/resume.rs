@@ -16,7 +16,12 @@ use crate::report::{commands, json, standing, walkdown};
 use crate::ui::{briefing, handover, prompt};
 
 /// Goes on with one's own run.
-pub fn resume(cmd: &Cmd, run: Option<&str>, vars: &[(String, String)], answers: &Answers) -> Result<Exit, CliError> {
+pub fn resume(
+    cmd: &Cmd,
+    run: Option<&str>,
+    vars: &[(String, String)],
+    answers: &Answers,
+) -> Result<Exit, CliError> {
     let dir = cmd.find(run)?;
     let (journal, state) = open_unfinished(&dir)?;
     let bound = book::of_run(cmd, &dir.path, &state, Some(vars))?;
@@ -48,8 +53,11 @@ pub fn handoff(cmd: &Cmd, run: Option<&str>, note: &str, to: Option<&str>) -> Re
         return Err(CliError::usage("the note is empty").hint("say what the next operator should know"));
     }
     if let Some(holder) = state.holder.as_ref().filter(|holder| holder.by != cmd.by()) {
-        return Err(CliError::new(Exit::Busy, format!("{} holds the run, and only they can offer it", holder.by))
-            .hint("if they are gone, take over with `holdpoint accept --take-over --reason …`"));
+        return Err(CliError::new(
+            Exit::Busy,
+            format!("{} holds the run, and only they can offer it", holder.by),
+        )
+        .hint("if they are gone, take over with `holdpoint accept --take-over --reason …`"));
     }
     let event = Event::Offered { to: to.map(str::to_owned), note: note.to_owned() };
     journal.append(&cmd.by(), None, cmd.now(), vec![event]).map_err(super::append_error)?;
@@ -58,7 +66,8 @@ pub fn handoff(cmd: &Cmd, run: Option<&str>, note: &str, to: Option<&str>) -> Re
     let head = journal.head();
     let around = walk::around(cmd, walk::holder_alive(&state));
     if cmd.global.json {
-        let offered = serde_json::json!({ "run": state.run, "head": head, "accept": commands::accept(&state.run) });
+        let offered =
+            serde_json::json!({ "run": state.run, "head": head, "accept": commands::accept(&state.run) });
         cmd.print(&format!("{offered:#}\n"));
     } else {
         let standing = standing::standing(&bound.runbook, &state, &around);
@@ -69,7 +78,11 @@ pub fn handoff(cmd: &Cmd, run: Option<&str>, note: &str, to: Option<&str>) -> Re
 
 /// Takes a run over: briefing, walk-down, every open point acknowledged; only then does the lease change hands.
 pub fn accept(
-    cmd: &Cmd, run: Option<&str>, acknowledge: &[String], take_over: bool, vars: &[(String, String)],
+    cmd: &Cmd,
+    run: Option<&str>,
+    acknowledge: &[String],
+    take_over: bool,
+    vars: &[(String, String)],
     answers: &Answers,
 ) -> Result<Exit, CliError> {
     let dir = cmd.find(run)?;
@@ -80,8 +93,11 @@ pub fn accept(
     let alive = walk::holder_alive(&state);
     if take_over && alive == Some(true) {
         let holder = state.holder.as_ref().map(|h| h.by.clone()).unwrap_or_default();
-        return Err(CliError::new(Exit::Busy, format!("{holder} is still at work: the session's process lives"))
-            .hint("ask for a handoff; a living session is never taken over"));
+        return Err(CliError::new(
+            Exit::Busy,
+            format!("{holder} is still at work: the session's process lives"),
+        )
+        .hint("ask for a handoff; a living session is never taken over"));
     }
     let standing = standing::standing(&bound.runbook, &state, &walk::around(cmd, alive));
     if !cmd.global.json {
@@ -107,7 +123,9 @@ pub fn accept(
     let mut acknowledged = Vec::new();
     let all = points.len();
     for (n, point) in points.iter().enumerate() {
-        if acknowledge.contains(&point.id) || (present && handover::acknowledge(point, (n + 1, all), &cmd.err_style)) {
+        if acknowledge.contains(&point.id)
+            || (present && handover::acknowledge(point, (n + 1, all), &cmd.err_style))
+        {
             acknowledged.push(format!("{}: {}", point.id, point.text));
         } else if present {
             cmd.err("\nNothing was taken over; the run is as it was.\n");
@@ -135,9 +153,10 @@ fn may_accept(cmd: &Cmd, state: &RunState, take_over: bool) -> Result<(), CliErr
     match &state.offer {
         _ if take_over => Ok(()),
         Some(offer) => match &offer.to {
-            Some(name) if *name != cmd.operator && *name != cmd.by() => {
-                Err(CliError::new(Exit::Busy, format!("the run is offered to {name}, not to {}", cmd.operator)))
-            }
+            Some(name) if *name != cmd.operator && *name != cmd.by() => Err(CliError::new(
+                Exit::Busy,
+                format!("the run is offered to {name}, not to {}", cmd.operator),
+            )),
             _ => Ok(()),
         },
         None => {
@@ -173,7 +192,13 @@ fn take(cmd: &Cmd, journal: &mut Journal, taking: Taking) -> Result<(Lease, Appe
 
 #[allow(clippy::too_many_arguments)]
 fn take_and_drive(
-    cmd: &Cmd, dir: RunDir, mut journal: Journal, mut state: RunState, bound: book::Bound, mode: Mode, given: Given,
+    cmd: &Cmd,
+    dir: RunDir,
+    mut journal: Journal,
+    mut state: RunState,
+    bound: book::Bound,
+    mode: Mode,
+    given: Given,
     taking: Taking,
 ) -> Result<Exit, CliError> {
     let how = taking.how;

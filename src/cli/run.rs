@@ -28,7 +28,8 @@ pub fn run(cmd: &Cmd, book: &Book, answers: &Answers) -> Result<Exit, CliError> 
     // Held until the run is there for everybody to see: of two people who start at once, one is told of the other's run.
     let exclusive = store.exclusive().map_err(CliError::journal)?;
     refuse_second_run(&store, &bound.runbook.name, &targets)?;
-    let dir = store.create_run(&bound.runbook.name, &bound.bytes, &cmd.now(), None).map_err(CliError::journal)?;
+    let dir =
+        store.create_run(&bound.runbook.name, &bound.bytes, &cmd.now(), None).map_err(CliError::journal)?;
     let opened = Event::Opened {
         format: FORMAT,
         run: dir.run.clone(),
@@ -43,24 +44,16 @@ pub fn run(cmd: &Cmd, book: &Book, answers: &Answers) -> Result<Exit, CliError> 
         host: seat.host.clone(),
         machine: seat.machine.clone(),
     };
-    let (mut journal, first) = Journal::create(&dir, &cmd.by(), cmd.now(), opened).map_err(CliError::journal)?;
+    let (mut journal, first) =
+        Journal::create(&dir, &cmd.by(), cmd.now(), opened).map_err(CliError::journal)?;
     let mut state = RunState::fold(&[first]).map_err(CliError::journal)?;
     let claim = Claim { operator: cmd.by(), how: LeaseHow::Start, reason: None, acknowledged: Vec::new() };
     let (lease, taken) = Lease::take(&mut journal, &seat, claim, cmd.now()).map_err(super::lease_error)?;
     taken.own.iter().for_each(|line| state.apply(line));
     drop(exclusive);
     cmd.err(&format!("run {}\n", dir.run));
-    let session = Session {
-        cmd,
-        bound,
-        dir,
-        journal,
-        lease,
-        state,
-        mode: Mode::Forward,
-        given,
-        resumed: false,
-    };
+    let session =
+        Session { cmd, bound, dir, journal, lease, state, mode: Mode::Forward, given, resumed: false };
     session.drive()
 }
 
@@ -76,16 +69,15 @@ fn targets_digest(bound: &book::Bound) -> Digest {
 }
 
 /// An operator who starts again instead of resuming would leave the first run's failed step behind.
-fn refuse_second_run(
-    store: &Store, name: &str, targets: &Digest,
-) -> Result<(), CliError> {
+fn refuse_second_run(store: &Store, name: &str, targets: &Digest) -> Result<(), CliError> {
     for summary in store.runs().map_err(CliError::journal)? {
         let state = match session::peek(&summary.dir) {
             Ok((_, state)) => state,
             // A folder without a journal is of a run that never began.
             Err(_) if !summary.dir.journal().exists() => continue,
             Err(error) if summary.dir.run.as_str().starts_with(&format!("{name}-")) => {
-                let message = format!("nobody can tell whether run {} is finished: {}", summary.dir.run, error.message);
+                let message =
+                    format!("nobody can tell whether run {} is finished: {}", summary.dir.run, error.message);
                 return Err(CliError::journal(message).hint(format!(
                     "find out what became of it (`holdpoint log {}`); once nothing of it is under way, move its folder \
                      out of the store",
@@ -98,7 +90,10 @@ fn refuse_second_run(
             let holder = state.holder.as_ref().map_or("nobody", |holder| holder.by.as_str());
             return Err(CliError::new(
                 Exit::Held,
-                format!("run {} of this runbook on the same targets is not finished (last held by {holder})", state.run),
+                format!(
+                    "run {} of this runbook on the same targets is not finished (last held by {holder})",
+                    state.run
+                ),
             )
             .hint(format!(
                 "go on with it: `holdpoint status {0}`, then `resume` or `accept`; or end it: \
@@ -124,8 +119,11 @@ fn refuse_doomed_store(store: &Store, runbook: &Runbook) -> Result<(), CliError>
     for (what, path) in doomed.chain(targets) {
         let real = Path::new(&path).canonicalize().unwrap_or_else(|_| Path::new(&path).to_owned());
         if root.starts_with(&real) {
-            return Err(CliError::usage(format!("the store {} lies in {path}, which {what}", root.display()))
-                .hint("keep the store elsewhere: `--store DIR`"));
+            return Err(CliError::usage(format!(
+                "the store {} lies in {path}, which {what}",
+                root.display()
+            ))
+            .hint("keep the store elsewhere: `--store DIR`"));
         }
     }
     Ok(())

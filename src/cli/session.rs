@@ -14,11 +14,11 @@ use crate::engine::{Exit, Machine, Notice, Operator, Plan, Reporter, RunState, d
 use crate::journal::read::{self, Entry};
 use crate::journal::record::Decision;
 use crate::journal::{Journal, Lease, RunDir};
-use crate::ui::view::{Fan, Snapshot, View};
-use crate::ui::live::Live;
 use crate::report::commands;
-use crate::ui::{handover, overview};
+use crate::ui::live::Live;
+use crate::ui::view::{Fan, Snapshot, View};
 use crate::ui::{NobodyOperator, PlainReporter, TerminalOperator, TerminalReporter, prompt};
+use crate::ui::{handover, overview};
 
 /// Time between TERM and KILL for a step's command.
 const GRACE: Duration = Duration::from_secs(10);
@@ -39,7 +39,8 @@ pub fn given(bound: &Bound, answers: &super::args::Answers) -> Result<Given, Cli
         if !known(step) && step != "environment" {
             return Err(unknown(step));
         }
-        if bound.runbook.steps.iter().any(|s| s.id == *step && s.destroys.is_none()) && step != "environment" {
+        if bound.runbook.steps.iter().any(|s| s.id == *step && s.destroys.is_none()) && step != "environment"
+        {
             return Err(CliError::usage(format!("`{step}` destroys nothing: there is nothing to confirm")));
         }
         given.confirm.insert(StepId(step.clone()), text.clone());
@@ -248,7 +249,8 @@ pub fn peek(dir: &RunDir) -> Result<(Vec<crate::journal::Line>, RunState), CliEr
     // What was altered is not shown as if it were true.
     if let Some(damage) = damage {
         let message = format!("{} is damaged: {damage}", dir.journal().display());
-        return Err(CliError::journal(message).hint("`holdpoint verify` lists all damage; `holdpoint log` shows the rest"));
+        return Err(CliError::journal(message)
+            .hint("`holdpoint verify` lists all damage; `holdpoint log` shows the rest"));
     }
     let state = RunState::fold(&lines).map_err(CliError::journal)?;
     Ok((lines, state))

@@ -12,9 +12,9 @@ use crate::base::RunId;
 use crate::base::text::neutral;
 use crate::engine::Exit;
 use crate::journal::read::{self, Entry};
-use crate::journal::{RunDir, chain};
 use crate::journal::record::Event;
 use crate::journal::verify::{self, HeadMatch};
+use crate::journal::{RunDir, chain};
 use crate::report::{self, json, log, standing};
 use crate::ui::{status, words};
 
@@ -31,7 +31,11 @@ pub fn print_status(cmd: &Cmd, dir: &RunDir) -> Result<(), CliError> {
     let bound = session::readable(cmd, dir, &state)?;
     let around = walk::around(cmd, walk::holder_alive(&state));
     let standing = standing::standing(&bound.runbook, &state, &around);
-    cmd.print(&if cmd.global.json { json::status(&standing) } else { status::status(&standing, &cmd.now(), &cmd.style) });
+    cmd.print(&if cmd.global.json {
+        json::status(&standing)
+    } else {
+        status::status(&standing, &cmd.now(), &cmd.style)
+    });
     Ok(())
 }
 
@@ -123,7 +127,8 @@ pub fn verify(cmd: &Cmd, what: &str, head: Option<&str>) -> Result<Exit, CliErro
         let dir = cmd.find(Some(what))?;
         (dir.journal(), dir.run.clone())
     };
-    let bytes = std::fs::read(&path).map_err(|e| CliError::journal(format!("cannot read {}: {e}", path.display())))?;
+    let bytes = std::fs::read(&path)
+        .map_err(|e| CliError::journal(format!("cannot read {}: {e}", path.display())))?;
     let report = verify::verify(&bytes, &run);
     let mut text = String::new();
     let whole = report.whole();
@@ -134,7 +139,9 @@ pub fn verify(cmd: &Cmd, what: &str, head: Option<&str>) -> Result<Exit, CliErro
     if let Some(head) = head {
         match verify::verify_against_head(&report, head) {
             Ok(HeadMatch::Last) => text.push_str("the head is the last line\n"),
-            Ok(HeadMatch::Grown(more)) => text.push_str(&format!("the head is there; {more} lines came after it\n")),
+            Ok(HeadMatch::Grown(more)) => {
+                text.push_str(&format!("the head is there; {more} lines came after it\n"))
+            }
             Err(why) => {
                 matches = false;
                 text.push_str(&format!("{why}\n"));
@@ -149,11 +156,16 @@ pub fn verify(cmd: &Cmd, what: &str, head: Option<&str>) -> Result<Exit, CliErro
         cmd.print(&format!("{value:#}\n"));
     } else {
         if whole {
-            text.push_str(&format!("whole: {} lines of run {run}\nhead: {}\n", report.lines, report.head.clone().unwrap_or_else(|| "none".into())));
+            text.push_str(&format!(
+                "whole: {} lines of run {run}\nhead: {}\n",
+                report.lines,
+                report.head.clone().unwrap_or_else(|| "none".into())
+            ));
         }
         if let Some(torn) = &report.torn {
             text.push_str(&format!(
-                "a last record of {} bytes was never finished; it never counted\n", torn.bytes
+                "a last record of {} bytes was never finished; it never counted\n",
+                torn.bytes
             ));
         }
         if whole && head.is_none() {
@@ -170,11 +182,14 @@ pub fn verify(cmd: &Cmd, what: &str, head: Option<&str>) -> Result<Exit, CliErro
 /// The run that a journal file says it is of, in its first line.
 fn run_of(path: &Path) -> Result<RunId, CliError> {
     use std::io::BufRead as _;
-    let cannot = |why: &dyn std::fmt::Display| CliError::journal(format!("{} is no journal: {why}", path.display()));
+    let cannot =
+        |why: &dyn std::fmt::Display| CliError::journal(format!("{} is no journal: {why}", path.display()));
     let file = std::fs::File::open(path).map_err(|e| cannot(&e))?;
     let mut first = Vec::new();
     let limit = 1 << 20;
-    std::io::BufReader::new(std::io::Read::take(file, limit)).read_until(b'\n', &mut first).map_err(|e| cannot(&e))?;
+    std::io::BufReader::new(std::io::Read::take(file, limit))
+        .read_until(b'\n', &mut first)
+        .map_err(|e| cannot(&e))?;
     let line = chain::decode(first.strip_suffix(b"\n").unwrap_or(&first)).map_err(|e| cannot(&e))?;
     match line.event {
         Event::Opened { run, .. } => Ok(run),

@@ -19,7 +19,8 @@ pub fn down(cmd: &Cmd, bound: &Bound, dir: &RunDir, state: &RunState) -> Result<
     let frontier = steps.iter().position(|s| state.status(&s.key()) != Status::Done).unwrap_or(steps.len());
     let status = steps.get(frontier).map(|s| state.status(&s.key())).unwrap_or_default();
     let begun = !matches!(status, Status::Pending | Status::RolledBack);
-    let mut checks: Vec<_> = plan.holding(frontier, begun).into_iter().map(|(id, spec, _)| (id, spec)).collect();
+    let mut checks: Vec<_> =
+        plan.holding(frontier, begun).into_iter().map(|(id, spec, _)| (id, spec)).collect();
     if let Some(step) = steps.get(frontier).filter(|_| begun && status != Status::Running) {
         checks.extend(plan.checks(&step.key(), Section::Post));
     }

@@ -28,7 +28,10 @@ mod tests {
         };
         assert_eq!(operator(Some("carol"), &env(&[("SUDO_USER", "bob")])), "carol");
         assert_eq!(operator(None, &env(&[("SUDO_USER", "bob"), ("USER", "root")])), "bob");
-        assert_eq!(operator(None, &env(&[("CI", "true"), ("GITHUB_ACTOR", "dana"), ("USER", "runner")])), "dana");
+        assert_eq!(
+            operator(None, &env(&[("CI", "true"), ("GITHUB_ACTOR", "dana"), ("USER", "runner")])),
+            "dana"
+        );
         assert_eq!(operator(None, &env(&[("GITHUB_ACTOR", "dana"), ("USER", "eve")])), "eve");
         assert_eq!(operator(Some("a@b\n\x1b[2J"), &env(&[])), "a b ␛[2J");
     }

@@ -34,7 +34,9 @@ pub fn copy(place: &Path, say: &mut dyn FnMut(&str)) -> Result<(), String> {
     for (name, sql) in tables {
         new.execute_batch(&sql).map_err(words)?;
         say(&format!("copying {name}"));
-        if let Err(error) = new.execute_batch(&format!("INSERT INTO main.\"{name}\" SELECT * FROM old.\"{name}\"")) {
+        if let Err(error) =
+            new.execute_batch(&format!("INSERT INTO main.\"{name}\" SELECT * FROM old.\"{name}\""))
+        {
             say(&format!("ERROR: {name}: {error}"));
             say("going on with the next table");
         }
@@ -42,7 +44,8 @@ pub fn copy(place: &Path, say: &mut dyn FnMut(&str)) -> Result<(), String> {
     let mut find = new
         .prepare("SELECT sql FROM old.sqlite_schema WHERE type = 'index' AND sql IS NOT NULL")
         .map_err(words)?;
-    let indexes: Vec<String> = find.query_map([], |row| row.get(0)).and_then(Iterator::collect).map_err(words)?;
+    let indexes: Vec<String> =
+        find.query_map([], |row| row.get(0)).and_then(Iterator::collect).map_err(words)?;
     for sql in indexes {
         if let Err(error) = new.execute_batch(&sql) {
             say(&format!("ERROR: {error}"));
@@ -57,7 +60,8 @@ pub fn backup(place: &Path, say: &mut dyn FnMut(&str)) -> Result<(), String> {
     let words = |e: rusqlite::Error| e.to_string();
     let from = place.join("volume/homeserver.db");
     let name = seed::backup_name(jiff::Timestamp::now());
-    let (part, whole) = (place.join("backups").join(format!("{name}.part")), place.join("backups").join(&name));
+    let (part, whole) =
+        (place.join("backups").join(format!("{name}.part")), place.join("backups").join(&name));
     let source = Connection::open_with_flags(&from, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(words)?;
     let mut target = Connection::open(&part).map_err(words)?;
     rusqlite::backup::Backup::new(&source, &mut target)

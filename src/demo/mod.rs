@@ -22,7 +22,8 @@ const MOST: u32 = 10_000;
 /// Plays the night in a new folder, or in the one given.
 pub fn play(cmd: &Cmd, dir: Option<&Path>) -> Result<Exit, CliError> {
     let place = place(dir)?;
-    seed::set_up(&place).map_err(|why| CliError::new(Exit::Failed, format!("cannot set up the demo: {why}")))?;
+    seed::set_up(&place)
+        .map_err(|why| CliError::new(Exit::Failed, format!("cannot set up the demo: {why}")))?;
     stage::Stage::new(cmd, place).night()
 }
 
@@ -38,7 +39,8 @@ pub fn helper(cmd: &Cmd, args: &[String]) -> Result<Exit, CliError> {
 }
 
 fn place(dir: Option<&Path>) -> Result<std::path::PathBuf, CliError> {
-    let cannot = |what: &Path, why: std::io::Error| CliError::usage(format!("cannot use {}: {why}", what.display()));
+    let cannot =
+        |what: &Path, why: std::io::Error| CliError::usage(format!("cannot use {}: {why}", what.display()));
     let dir = match dir {
         Some(dir) => {
             std::fs::create_dir_all(dir).map_err(|why| cannot(dir, why))?;
@@ -57,7 +59,9 @@ fn place(dir: Option<&Path>) -> Result<std::path::PathBuf, CliError> {
                 let dir = std::env::temp_dir().join(format!("holdpoint-demo-{number}"));
                 match std::fs::DirBuilder::new().mode(0o700).create(&dir) {
                     Ok(()) => break dir,
-                    Err(why) if why.kind() == std::io::ErrorKind::AlreadyExists && number < MOST => number += 1,
+                    Err(why) if why.kind() == std::io::ErrorKind::AlreadyExists && number < MOST => {
+                        number += 1
+                    }
                     Err(why) => return Err(cannot(&dir, why)),
                 }
             }

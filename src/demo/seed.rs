@@ -24,7 +24,8 @@ pub fn set_up(place: &Path) -> Result<(), String> {
     }
     fs::write(place.join("runbook.yaml"), super::RUNBOOK).map_err(|e| e.to_string())?;
     database(&place.join("old/homeserver.db"), MESSAGES)?;
-    std::os::unix::fs::symlink(place.join("old/homeserver.db"), place.join("current.db")).map_err(|e| e.to_string())?;
+    std::os::unix::fs::symlink(place.join("old/homeserver.db"), place.join("current.db"))
+        .map_err(|e| e.to_string())?;
     resize(place, SMALL)?;
     let then = SystemTime::now() - Duration::from_secs(BACKUP_AGE * 86_400);
     let backup = place.join("backups").join(backup_name(then.try_into().unwrap_or_default()));
@@ -77,8 +78,10 @@ fn database(path: &Path, messages: u32) -> Result<(), String> {
                 rooms.execute(params![format!("!room{n}:mesh.example"), topic])?;
             }
             for n in 1..=messages {
-                let (room, sender) = (format!("!room{}:mesh.example", n % 40), format!("@user{}:mesh.example", n * 7 % 200));
-                let body = format!("message {n}: {}", "we meet again on Thursday. ".repeat(1 + (n % 5) as usize));
+                let (room, sender) =
+                    (format!("!room{}:mesh.example", n % 40), format!("@user{}:mesh.example", n * 7 % 200));
+                let body =
+                    format!("message {n}: {}", "we meet again on Thursday. ".repeat(1 + (n % 5) as usize));
                 insert.execute(params![n, room, sender, 1_600_000_000 + n * 400, body])?;
             }
         }

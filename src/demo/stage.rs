@@ -93,7 +93,10 @@ impl<'a> Stage<'a> {
             let status = self.unattended("bob", &["resume", "--confirm", doomed])?;
             self.expect(status, &[Exit::Held], "the clean-up is refused")?;
             if !self.place.join("old/homeserver.db").exists() {
-                return Err(CliError::new(Exit::Failed, "the old database is gone although the clean-up was refused"));
+                return Err(CliError::new(
+                    Exit::Failed,
+                    "the old database is gone although the clean-up was refused",
+                ));
             }
         }
         if self.unfinished()? && !self.copied()? {
@@ -113,7 +116,9 @@ impl<'a> Stage<'a> {
             if self.state()?["holder"]["by"].as_str().is_some_and(|by| by.starts_with("bob@")) {
                 return Ok(true);
             }
-            if !self.unfinished()? || !handover::again("Bob has not taken the run over. Try again?", &self.cmd.err_style) {
+            if !self.unfinished()?
+                || !handover::again("Bob has not taken the run over. Try again?", &self.cmd.err_style)
+            {
                 return Ok(false);
             }
         }
@@ -152,7 +157,9 @@ impl<'a> Stage<'a> {
                 false => self.show(offer["to"].as_str().unwrap_or("bob"), &["accept"])?,
             };
             rounds += 1;
-            if self.unfinished()? && !handover::again("The run is not finished. Go on with it?", &self.cmd.err_style) {
+            if self.unfinished()?
+                && !handover::again("The run is not finished. Go on with it?", &self.cmd.err_style)
+            {
                 break;
             }
         }
@@ -219,7 +226,8 @@ impl<'a> Stage<'a> {
         let mark = format!("{operator}$ ");
         self.cmd.print(&handover::typed(&mark, &argv, &self.cmd.style));
         let status = self.command(operator, words, interactive)?.status();
-        let status = status.map_err(|e| CliError::new(Exit::Failed, format!("cannot start holdpoint: {e}")))?;
+        let status =
+            status.map_err(|e| CliError::new(Exit::Failed, format!("cannot start holdpoint: {e}")))?;
         let code = status.code().unwrap_or(-1);
         self.cmd.print(&format!("[exit status {code}]\n"));
         Ok(code)
@@ -229,8 +237,11 @@ impl<'a> Stage<'a> {
         if wanted.iter().any(|exit| i32::from(exit.status()) == status) {
             return Ok(());
         }
-        Err(CliError::new(Exit::Failed, format!("the demo did not go as it should: {what}, but the status was {status}"))
-            .hint("this is a defect; please report it"))
+        Err(CliError::new(
+            Exit::Failed,
+            format!("the demo did not go as it should: {what}, but the status was {status}"),
+        )
+        .hint("this is a defect; please report it"))
     }
 
     fn json(&self, words: &[&str]) -> Result<Value, CliError> {
@@ -249,7 +260,8 @@ impl<'a> Stage<'a> {
     fn run_id(&self) -> Result<String, CliError> {
         let runs: &Path = &self.place.join("store/runs");
         let mut names = std::fs::read_dir(runs).map_err(|e| CliError::new(Exit::Failed, e))?.flatten();
-        let name = names.find_map(|entry| entry.file_name().into_string().ok().filter(|n| n.starts_with("june-2021")));
+        let name = names
+            .find_map(|entry| entry.file_name().into_string().ok().filter(|n| n.starts_with("june-2021")));
         name.ok_or_else(|| CliError::new(Exit::Failed, "the demo has no run"))
     }
 

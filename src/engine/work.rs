@@ -123,7 +123,8 @@ fn recent(dir: &Path) -> (u64, u64) {
     let mut bytes = vec![0; (end - start) as usize];
     let n = file.read_at(&mut bytes, start).unwrap_or(0);
     bytes.truncate(n);
-    let breaks: Vec<usize> = bytes.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at).collect();
+    let breaks: Vec<usize> =
+        bytes.iter().enumerate().filter(|(_, b)| **b == b'\n').map(|(at, _)| at).collect();
     // The last line's own break is not one before it.
     let before = breaks.len().saturating_sub(usize::from(bytes.last() == Some(&b'\n')));
     match before.checked_sub(RECENT_LINES) {
@@ -146,7 +147,9 @@ pub fn look(job: &Job) -> Found {
         supervise::Found::NeverStarted => Found::NeverStarted,
         // What may still run is watched, never started a second time.
         supervise::Found::Running { paused, .. } => Found::Running { paused },
-        supervise::Found::Orphaned { .. } | supervise::Found::Unclear { .. } => Found::Running { paused: false },
+        supervise::Found::Orphaned { .. } | supervise::Found::Unclear { .. } => {
+            Found::Running { paused: false }
+        }
         supervise::Found::Ended(record) => {
             missed(job);
             Found::Ended(ended(*record, &dir, captures(job)))

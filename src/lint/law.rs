@@ -46,7 +46,8 @@ pub(super) fn judge(runbook: &Runbook, known: &Proofs<'_>, places: &Places<'_>, 
         }
     }
     for at in pending.into_iter().filter(|at| steps[*at].changes_something()) {
-        let message = format!("`{}` changes something, and nothing measures afterwards that it did", steps[at].id);
+        let message =
+            format!("`{}` changes something, and nothing measures afterwards that it did", steps[at].id);
         let help = "add a postcondition that measures its result";
         problems.push(Problem::warning("HP060", message, places.step(at)).help(help));
     }

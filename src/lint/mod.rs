@@ -3,8 +3,8 @@
 //! Invariants: cost grows linearly with the runbook; a rule that needs a value that is not known yet waits for the run,
 //! which lints again with all values.
 
-pub mod codes;
 mod code;
+pub mod codes;
 mod danger;
 mod law;
 pub mod proof;

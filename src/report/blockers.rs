@@ -63,7 +63,11 @@ mod tests {
     fn a_copy_that_nothing_else_speaks_of_stays() {
         let alone = [blocker(gate::COPY, "The only other copy is proved", "not shown by copy.post.rows")];
         assert_eq!(merged(&alone), alone);
-        let none = [blocker(gate::COPY, "The only other copy is proved", "no guard compares what goes with what stays")];
+        let none = [blocker(
+            gate::COPY,
+            "The only other copy is proved",
+            "no guard compares what goes with what stays",
+        )];
         assert_eq!(merged(&none), none);
     }
 }

@@ -99,13 +99,7 @@ pub fn plan(runbook: &Runbook, remarks: Vec<String>) -> Plan {
     }
 }
 
-fn step(
-    runbook: &Runbook,
-    at: usize,
-    step: &Step,
-    lapses: Vec<PlanCheck>,
-    way_back: String,
-) -> PlanStep {
+fn step(runbook: &Runbook, at: usize, step: &Step, lapses: Vec<PlanCheck>, way_back: String) -> PlanStep {
     let guards = if step.destroys.is_some() {
         graph::guards(runbook, at).into_iter().map(|(id, spec)| check(&id, spec, "")).collect()
     } else {

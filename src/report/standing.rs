@@ -226,7 +226,8 @@ fn summary(state: &RunState, steps: &[StepLine], done: usize) -> (&'static str, 
         return ("running", format!("{so_far}. {} is {}.", step.id, step.status.word()));
     }
     if let Some((step, blockers)) = &state.held {
-        let n = crate::base::text::count(super::blockers::merged(blockers).len() as u64, "blocker", "blockers");
+        let n =
+            crate::base::text::count(super::blockers::merged(blockers).len() as u64, "blocker", "blockers");
         return ("held", format!("{so_far}. Held before {step}: {n}."));
     }
     let phase = if state.offer.is_some() { "offered" } else { "waiting" };

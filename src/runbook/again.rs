@@ -43,7 +43,9 @@ fn in_pieces(source: &Source) -> Option<Node> {
         let node = source.read_piece(range.clone(), MAX_DEPTH - 1).ok()?;
         compare(&source.text[range.clone()], part(&node)).is_ok().then_some(node.kind)
     };
-    let Some(Kind::Map(mut lines)) = twice(&pieces.head, |node| Part::Lines(node.entries())) else { return None };
+    let Some(Kind::Map(mut lines)) = twice(&pieces.head, |node| Part::Lines(node.entries())) else {
+        return None;
+    };
     let next = AtomicUsize::new(0);
     let share = || {
         let mut done = Vec::new();
@@ -82,7 +84,9 @@ fn in_pieces(source: &Source) -> Option<Node> {
     let start = if indented { pieces.dash } else { items.first()?.range().start };
     last.value = Node::new(start..items.last()?.range().end, Kind::Seq(items));
     if !pieces.tail.is_empty() {
-        let Some(Kind::Map(more)) = twice(&pieces.tail, |node| Part::Lines(node.entries())) else { return None };
+        let Some(Kind::Map(more)) = twice(&pieces.tail, |node| Part::Lines(node.entries())) else {
+            return None;
+        };
         if more.iter().any(|line| lines.iter().any(|before| before.key.text == line.key.text)) {
             return None;
         }
@@ -194,7 +198,8 @@ impl<'de> Visitor<'de> for Same<'_> {
             _ => &[],
         };
         for node in items {
-            if seq.next_element_seed(Same { part: Part::Value(node), differs: &mut *self.differs })?.is_none() {
+            if seq.next_element_seed(Same { part: Part::Value(node), differs: &mut *self.differs })?.is_none()
+            {
                 return Err(self.differs());
             }
         }
@@ -211,7 +216,8 @@ impl<'de> Visitor<'de> for Same<'_> {
             _ => &[],
         };
         for line in lines {
-            if map.next_key_seed(Same { part: Part::Key(&line.key), differs: &mut *self.differs })?.is_none() {
+            if map.next_key_seed(Same { part: Part::Key(&line.key), differs: &mut *self.differs })?.is_none()
+            {
                 return Err(self.differs());
             }
             map.next_value_seed(Same { part: Part::Value(&line.value), differs: &mut *self.differs })?;

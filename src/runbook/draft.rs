@@ -111,7 +111,9 @@ mod tests {
             }
             Value::String(text) => Draft::Text(text.as_str().into()),
             Value::Array(items) => Draft::List(items.iter().map(draft).collect()),
-            Value::Object(map) => Draft::Map(map.iter().map(|(key, value)| (key.as_str(), draft(value))).collect()),
+            Value::Object(map) => {
+                Draft::Map(map.iter().map(|(key, value)| (key.as_str(), draft(value))).collect())
+            }
         }
     }
 

@@ -374,8 +374,11 @@ pub struct Rollback {
 impl Rollback {
     /// The work; `None` for one that was never validated.
     pub fn work(&self) -> Option<Work<'_>> {
-        let all =
-            [self.run.as_ref().map(Work::Run), self.sql.as_ref().map(Work::Sql), self.manual.as_ref().map(Work::Manual)];
+        let all = [
+            self.run.as_ref().map(Work::Run),
+            self.sql.as_ref().map(Work::Sql),
+            self.manual.as_ref().map(Work::Manual),
+        ];
         let mut given = all.into_iter().flatten();
         given.next().filter(|_| given.next().is_none())
     }

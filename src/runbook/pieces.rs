@@ -105,7 +105,8 @@ pub(super) mod tests {
 
     /// Steps of about 100 bytes, with what may stand between and in them.
     pub fn large(indent: &str, tail: &str) -> String {
-        let mut text = String::from("# a runbook\nholdpoint: 1\nvars: { a: { default: b } }\nsteps: # here\n\n");
+        let mut text =
+            String::from("# a runbook\nholdpoint: 1\nvars: { a: { default: b } }\nsteps: # here\n\n");
         for n in 0..5000 {
             let more = match n % 5 {
                 0 => format!("{indent}  guide: |+\n{indent}    - id: none\n\n{indent}    text\n\n"),
@@ -134,7 +135,8 @@ pub(super) mod tests {
                 assert_eq!(end, text.len());
                 assert_eq!(text[pieces.head].lines().last(), Some("steps: # here"));
                 assert_eq!(&text[pieces.dash..pieces.dash + 6], "- id: ");
-                let first = |range: &Range<usize>| text[range.clone()].trim_start().starts_with("- id: step-");
+                let first =
+                    |range: &Range<usize>| text[range.clone()].trim_start().starts_with("- id: step-");
                 assert!(pieces.steps.iter().all(first));
                 assert_eq!(text[pieces.tail].starts_with("after"), tail.starts_with("after"));
             }

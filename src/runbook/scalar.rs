@@ -250,7 +250,8 @@ impl Walk<'_> {
             let range = self.reference(node, name, before.iter().filter(|earlier| **earlier == name).count());
             before.push(name);
             // Names are compared as they are written: one that depends on a value could turn out to be another's.
-            let names_something = matches!(slot.name, "id" | "as" | "capture") && rules.iter().any(|r| r.pattern.is_some());
+            let names_something =
+                matches!(slot.name, "id" | "as" | "capture") && rules.iter().any(|r| r.pattern.is_some());
             if self.literal
                 || names_something
                 || matches!(format, Some(Format::Target | Format::Recorded | Format::Step))

@@ -22,7 +22,10 @@ pub fn offered(standing: &Standing, head: &Digest, style: &Style) -> String {
     page.blank();
     page.say(Tone::Plain, "A command that runs goes on. The next operator takes over with:");
     page.command(2, &commands::accept(&standing.run));
-    page.say(Tone::Plain, "Pass the head on by another way: with it `holdpoint verify --head` finds a cut or older log.");
+    page.say(
+        Tone::Plain,
+        "Pass the head on by another way: with it `holdpoint verify --head` finds a cut or older log.",
+    );
     page.finish()
 }
 

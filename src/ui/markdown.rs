@@ -119,7 +119,10 @@ fn strong(text: &str, style: &Style) -> String {
     let mut out = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("**") {
-        let Some((inner, behind)) = after.split_once("**").filter(|(inner, _)| !inner.trim().is_empty()) else { break };
+        let Some((inner, behind)) = after.split_once("**").filter(|(inner, _)| !inner.trim().is_empty())
+        else {
+            break;
+        };
         out.push_str(before);
         out.push_str(&style.paint(Tone::Strong, inner));
         rest = behind;

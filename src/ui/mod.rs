@@ -8,9 +8,9 @@ pub mod briefing;
 pub mod evidence;
 #[cfg(test)]
 pub mod fixture;
-pub mod handover;
 #[cfg(test)]
 mod gallery;
+pub mod handover;
 pub mod layout;
 pub mod live;
 pub mod markdown;

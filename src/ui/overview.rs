@@ -58,7 +58,8 @@ fn steps(page: &mut Page<'_>, steps: &[Step]) {
 }
 
 fn way_back(steps: &[Step]) -> String {
-    let stop = steps.iter().find_map(|step| crate::engine::reverse::irreversible(step).map(|why| (step, why)));
+    let stop =
+        steps.iter().find_map(|step| crate::engine::reverse::irreversible(step).map(|why| (step, why)));
     match stop {
         None => "every step can be undone".to_owned(),
         Some((step, why)) => format!("to the start, until `{}` begins: {why}", step.id),

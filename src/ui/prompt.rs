@@ -137,7 +137,9 @@ impl Console for Tty {
             keys(mark)
         } else {
             self.live.ask(mark);
-            whole_line(&|| self.withdrawn.load(Ordering::SeqCst), &|| self.interrupted.swap(false, Ordering::SeqCst))
+            whole_line(&|| self.withdrawn.load(Ordering::SeqCst), &|| {
+                self.interrupted.swap(false, Ordering::SeqCst)
+            })
         };
         if read == Read::Interrupted && !self.live.style().live {
             self.live.ask("\n");

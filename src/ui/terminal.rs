@@ -99,9 +99,10 @@ fn words_of(view: &View, text: &str) -> String {
 
 /// True for a check that is shown and gates nothing: no question follows it.
 fn advisory(runbook: &Runbook, check: &CheckId) -> bool {
-    let mut placed = runbook.steps.iter().flat_map(|step| {
-        Section::OWN.iter().flat_map(move |section| graph::check_ids(step, *section))
-    });
+    let mut placed = runbook
+        .steps
+        .iter()
+        .flat_map(|step| Section::OWN.iter().flat_map(move |section| graph::check_ids(step, *section)));
     placed.any(|(id, spec)| id == *check && spec.common.advisory)
 }
 
@@ -111,14 +112,17 @@ fn journal(line: &Line, view: &View, asked: bool) -> Option<Words> {
         Event::Soaked { elapsed_ms, .. } if *elapsed_ms > 0 => return None,
         Event::Held { .. } | Event::Confirmed { .. } if asked => words.more.clear(),
         // A question that shows it in full follows; while a command runs, none need follow.
-        Event::Measured { purpose, evidence, .. } if asked && *purpose != Purpose::Invariant => {
-            if !view.read(|snapshot| advisory(&snapshot.runbook, &evidence.check)) {
-                words.more.clear();
-            }
+        Event::Measured { purpose, evidence, .. }
+            if asked
+                && *purpose != Purpose::Invariant
+                && !view.read(|snapshot| advisory(&snapshot.runbook, &evidence.check)) =>
+        {
+            words.more.clear();
         }
         Event::Failed { step, why } if asked => {
             // The evidence that says it stands right above.
-            let told = view.read(|snapshot| snapshot.state.last.values().any(|seen| why.starts_with(&seen.title)));
+            let told =
+                view.read(|snapshot| snapshot.state.last.values().any(|seen| why.starts_with(&seen.title)));
             if told {
                 words.head = crate::report::words::flat(&format!("{step} FAILED"));
             }

@@ -67,7 +67,10 @@ fn startup(place: &Path) {
     for (nth, (program, arguments)) in what.iter().enumerate() {
         let label = match arguments.last() {
             None => (*program).to_owned(),
-            Some(_) => format!("holdpoint {}", arguments.iter().find(|a| !a.contains(['/']) && **a != "--store").unwrap()),
+            Some(_) => format!(
+                "holdpoint {}",
+                arguments.iter().find(|a| !a.contains(['/']) && **a != "--store").unwrap()
+            ),
         };
         println!(
             "start: {label:<20} {:>6.2} ms, {:>5.2} ms of processor time (goal 10)",
@@ -203,7 +206,10 @@ fn checks(place: &Path) {
             begun.elapsed()
         })
         .collect();
-    println!("checks: `holdpoint check` of {COUNT} `file` checks: {:.0} ms in all (goal 1000)", ms(median(&mut wall)));
+    println!(
+        "checks: `holdpoint check` of {COUNT} `file` checks: {:.0} ms in all (goal 1000)",
+        ms(median(&mut wall))
+    );
 }
 
 /// A runbook of steps that do nothing, each with a postcondition.

@@ -295,7 +295,7 @@ fn unknowns() {
 
 /// Holds an exclusive lock on `empty` until it is killed.
 fn block_until_locked(cluster: &Cluster) -> std::process::Child {
-    let child = std::process::Command::new("psql")
+    let mut child = std::process::Command::new("psql")
         .args([
             "-XAtq",
             "-d",
@@ -317,5 +317,6 @@ fn block_until_locked(cluster: &Cluster) -> std::process::Child {
         }
         std::thread::sleep(std::time::Duration::from_millis(50));
     }
+    let _ = child.kill().and_then(|()| child.wait());
     panic!("the lock was not taken");
 }

@@ -144,7 +144,8 @@ fn leaves_no_trace(base: &Path, new: &Path, cx: &Context, params: &Value) {
     let found = check(cx, "rows_match", params.clone());
     assert!(told(&found).contains("999 rows in events"), "{}", told(&found));
     let extent = block_on(holdpoint::world::sqlite::extent(&new.display().to_string())).unwrap();
-    let suffixes: Vec<_> = extent.files.iter().map(|(path, _)| path.extension().unwrap().to_owned()).collect();
+    let suffixes: Vec<_> =
+        extent.files.iter().map(|(path, _)| path.extension().unwrap().to_owned()).collect();
     assert_eq!(suffixes, ["db", "db-wal", "db-shm"]);
     assert!(extent.files.iter().all(|(_, bytes)| *bytes > 0));
     assert!(extent.tables.contains(&("events".to_owned(), 999)) && extent.tables.len() == 4, "{extent:?}");

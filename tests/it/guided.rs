@@ -5,7 +5,6 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use expectrl::Expect;
-use expectrl::process::Healthcheck;
 use expectrl::process::unix::WaitStatus;
 use expectrl::session::OsSession;
 
@@ -277,7 +276,9 @@ fn bare(screen: &str, columns: usize, live: bool) {
 }
 
 fn plain() {
-    for (env, live) in [([("TERM", "dumb"), ("NO_COLOR", "")], false), ([("TERM", "xterm"), ("NO_COLOR", "1")], true)] {
+    for (env, live) in
+        [([("TERM", "dumb"), ("NO_COLOR", "")], false), ([("TERM", "xterm"), ("NO_COLOR", "1")], true)]
+    {
         let sandbox = Sandbox::new();
         let book = book(&sandbox);
         std::fs::write(sandbox.join("queue"), "3\n").unwrap();
@@ -461,7 +462,10 @@ fn environment() {
     let sandbox = Sandbox::new();
     let book = book(&sandbox);
     let text = std::fs::read_to_string(sandbox.join(&book)).unwrap();
-    sandbox.write(&book, &text.replace("steps:\n", "environments:\n  production: { protected: true }\nsteps:\n"));
+    sandbox.write(
+        &book,
+        &text.replace("steps:\n", "environments:\n  production: { protected: true }\nsteps:\n"),
+    );
     let mut person = Person::at(&sandbox, "alice", &["run", &book, "--env", "production"], &[]);
     person.sees("production is a protected environment");
     person.answers("prod");
@@ -487,7 +491,11 @@ fn unattended() {
     let ran = ran.says("wait failed, and nothing after it was begun").says("nothing is there");
     let ran = ran.says("--decide wait=again --reason TEXT").says("next: holdpoint resume waiting-");
     assert!(!ran.stderr.contains("HELD"), "{}", ran.stderr);
-    assert!(ran.stderr.lines().filter(|line| line.contains(" wanted ")).count() == 1, "said once: {}", ran.stderr);
+    assert!(
+        ran.stderr.lines().filter(|line| line.contains(" wanted ")).count() == 1,
+        "said once: {}",
+        ran.stderr
+    );
 }
 
 fn demo() {

@@ -12,6 +12,7 @@ mod guided;
 mod harness;
 mod host;
 mod journal;
+mod laws;
 mod night;
 mod operators;
 mod pg;
@@ -40,6 +41,7 @@ fn main() -> std::process::ExitCode {
     data::register(&mut registry);
     docs::register(&mut registry);
     journal::register(&mut registry);
+    laws::register(&mut registry);
     night::register(&mut registry);
     operators::register(&mut registry);
     pg::register(&mut registry);

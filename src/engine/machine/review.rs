@@ -13,7 +13,10 @@ impl Machine {
     pub(super) fn fail(&mut self, step: &StepId, why: String) {
         self.append(vec![Event::Failed { step: step.clone(), why: why.clone() }]);
         let (may_rerun, may_finish) = (self.may_rerun(step), false);
-        self.ask(Asked::Failed(step.clone()), Question::Failed { step: step.clone(), why, may_rerun, may_finish });
+        self.ask(
+            Asked::Failed(step.clone()),
+            Question::Failed { step: step.clone(), why, may_rerun, may_finish },
+        );
         if !self.present {
             self.leave(Exit::Failed, "failed");
         }

@@ -86,10 +86,12 @@ impl Rig {
 }
 
 fn asked(effects: &[Effect]) -> Vec<&Question> {
-    let question = |effect| match effect {
-        &Effect::Ask(_, ref question) => Some(question),
-        _ => None,
-    };
+    fn question(effect: &Effect) -> Option<&Question> {
+        match effect {
+            Effect::Ask(_, question) => Some(question),
+            _ => None,
+        }
+    }
     effects.iter().filter_map(question).collect()
 }
 
@@ -113,7 +115,10 @@ fn a_paused_command_is_never_left_without_a_question() {
     assert!(effects.iter().any(|e| matches!(e, Effect::Pause)));
     assert!(matches!(asked(&effects)[..], [Question::Paused { .. }]));
     let effects = rig.say(Answer::Note("n".into()));
-    assert!(matches!(asked(&effects)[..], [Question::Paused { .. }]), "asked again after a note: {effects:?}");
+    assert!(
+        matches!(asked(&effects)[..], [Question::Paused { .. }]),
+        "asked again after a note: {effects:?}"
+    );
     assert!(asked(&rig.say(Answer::Measure)).is_empty());
     let effects = rig.watched(bad());
     assert!(matches!(asked(&effects)[..], [Question::Paused { .. }]), "still bad: asked again: {effects:?}");
@@ -145,7 +150,8 @@ fn a_command_found_paused_is_measured_and_goes_on_or_asks() {
         first.give(Input::Leave);
         let plan = first.machine.plan().clone();
         let state = first.machine.state().clone();
-        let machine = Machine::new(plan, state, Mode::Forward, true, Given::default(), "a@h", moment(first.ms));
+        let machine =
+            Machine::new(plan, state, Mode::Forward, true, Given::default(), "a@h", moment(first.ms));
         let mut rig = Rig { ms: first.ms, ..Rig::new(machine) };
         let effects = rig.give(Input::Start { resumed: true });
         let look = effects.iter().find_map(|effect| match effect {

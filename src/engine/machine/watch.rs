@@ -186,8 +186,12 @@ impl Machine {
             return;
         }
         let last = |id: &CheckId| self.watch.each.get(id).and_then(|one| one.last);
-        let pausing =
-            self.watch.checks.iter().map(|(id, _)| id).filter(|id| self.watch.policy(id) == OnViolation::Pause);
+        let pausing = self
+            .watch
+            .checks
+            .iter()
+            .map(|(id, _)| id)
+            .filter(|id| self.watch.policy(id) == OnViolation::Pause);
         let Some(bad) = pausing.into_iter().find(|id| last(id) != Some(Verdict::Pass)) else {
             return self.go_on(step);
         };

@@ -69,8 +69,12 @@ pub fn unanswered(question: &Question, snapshot: &Snapshot, now: &Moment, style:
         Question::Undo { step } => format!("undo {step}?"),
         Question::Manual { step, .. } => format!("was {step} carried out by hand?"),
         Question::Confirm { step, text, .. } => format!("{step}: type the text `{text}`"),
-        Question::Held { step, .. } => format!("{step} is held. Put right what stands in the way, then resume."),
-        Question::Failed { step, .. } => format!("{step} failed, and nothing after it was begun. A person decides."),
+        Question::Held { step, .. } => {
+            format!("{step} is held. Put right what stands in the way, then resume.")
+        }
+        Question::Failed { step, .. } => {
+            format!("{step} failed, and nothing after it was begun. A person decides.")
+        }
         Question::Doubt { step, .. } => format!("{step} is in doubt: is it done, or is it run again?"),
         Question::Paused { step, .. } => format!("{step} is paused: continue or stop its command?"),
         Question::Interrupted { .. } => "what about the running work?".to_owned(),
@@ -82,7 +86,12 @@ pub fn unanswered(question: &Question, snapshot: &Snapshot, now: &Moment, style:
     };
     page.item(0, (tone, label), 14, &asked);
     if tone == Tone::Doubt {
-        page.item(0, (Tone::Plain, ""), 14, "A person has to answer this, and there is no terminal to ask at.");
+        page.item(
+            0,
+            (Tone::Plain, ""),
+            14,
+            "A person has to answer this, and there is no terminal to ask at.",
+        );
     }
     let answers: Vec<(&str, String)> = match question {
         Question::Undo { .. } => vec![("at a terminal:", commands::rollback(&snapshot.state.run))],
@@ -92,7 +101,8 @@ pub fn unanswered(question: &Question, snapshot: &Snapshot, now: &Moment, style:
         Question::Confirm { step, .. } => {
             vec![("somebody who has read the list above:", format!("{resume} --confirm {step}=TEXT"))]
         }
-        Question::Failed { step, may_rerun, may_finish, .. } | Question::Doubt { step, may_rerun, may_finish, .. } => {
+        Question::Failed { step, may_rerun, may_finish, .. }
+        | Question::Doubt { step, may_rerun, may_finish, .. } => {
             let decide = |word: &str| format!("{resume} --decide {step}={word} --reason TEXT");
             let again = may_rerun.then(|| ("the cause is put right, run it again:", decide("again")));
             let done = may_finish.then(|| ("somebody knows that it is done:", decide("done")));

@@ -54,8 +54,7 @@ pub fn failed(
         page.item(2, (Tone::Bad, "why"), LABEL, why);
     }
     if let Some(ending) = at.ending.as_ref().filter(|ending| !why.contains(&ending.describe())) {
-        let when =
-            at.ended.map(|ended| format!(", {}", when::ago(now, &ended))).unwrap_or_default();
+        let when = at.ended.map(|ended| format!(", {}", when::ago(now, &ended))).unwrap_or_default();
         page.item(2, (Tone::Plain, "work"), LABEL, &format!("{}{when}", ending.describe()));
     }
     for left in &at.left_running {
@@ -117,12 +116,7 @@ pub fn doubt(
 
 fn unable(page: &mut Page<'_>, may_rerun: bool, may_finish: bool) {
     if !may_finish {
-        page.item(
-            2,
-            (Tone::Plain, "done?"),
-            LABEL,
-            "not while its postconditions do not pass",
-        );
+        page.item(2, (Tone::Plain, "done?"), LABEL, "not while its postconditions do not pass");
     }
     if !may_rerun {
         page.item(2, (Tone::Plain, "again?"), LABEL, "the runbook does not allow this step to be run again");

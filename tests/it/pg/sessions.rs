@@ -56,7 +56,10 @@ fn answers() {
         let options = Options { read_only: false, ..Options::default() };
         let writer = pg::connect(&cluster.target("postgres"), &options).await.unwrap();
         assert_eq!(writer.execute("create table public.t as select generate_series(1, 3)").await, Ok(3));
-        assert!(writer.execute("select '\0'").await.is_err() && !writer.is_closed(), "refused before it was sent");
+        assert!(
+            writer.execute("select '\0'").await.is_err() && !writer.is_closed(),
+            "refused before it was sent"
+        );
         let began = Instant::now();
         let stuck = writer.execute("copy public.t from stdin").await.unwrap_err();
         assert!(stuck.lost && began.elapsed() < Duration::from_secs(5), "{stuck:?}");
