@@ -44,6 +44,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(if error.use_stderr() { Exit::Usage.status() } else { 0 });
         }
     };
+    developer_log();
     let cmd = Cmd::new(cli.global);
     match dispatch(&cmd, cli.command) {
         Ok(exit) => ExitCode::from(exit.status()),
@@ -51,6 +52,16 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
             cmd.err(&crate::ui::handover::error(&error.message, error.hint.as_deref(), &cmd.err_style));
             ExitCode::from(error.exit.status())
         }
+    }
+}
+
+/// With `HOLDPOINT_LOG=debug` (or `trace`, `info`) what the program does goes to standard error, for those who work on
+/// it. It is neither the operator's output nor the journal, and names no values.
+fn developer_log() {
+    use tracing_subscriber::filter::LevelFilter;
+    let level = std::env::var("HOLDPOINT_LOG").ok().and_then(|level| level.parse::<LevelFilter>().ok());
+    if let Some(level) = level.filter(|level| *level != LevelFilter::OFF) {
+        tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(false).init();
     }
 }
 

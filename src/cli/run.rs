@@ -13,6 +13,7 @@ use crate::engine::{Exit, RunState};
 use crate::journal::record::{Event, FORMAT, LeaseHow};
 use crate::journal::{Claim, Journal, Lease, Seat, Store};
 use crate::runbook::Runbook;
+use crate::world::host;
 
 /// Starts a run and drives it.
 pub fn run(cmd: &Cmd, book: &Book, answers: &Answers) -> Result<Exit, CliError> {
@@ -41,6 +42,7 @@ pub fn run(cmd: &Cmd, book: &Book, answers: &Answers) -> Result<Exit, CliError> 
         secrets: bound.values.secrets.iter().cloned().collect(),
         targets,
         engine: env!("CARGO_PKG_VERSION").to_owned(),
+        facts: host::facts(),
         host: seat.host.clone(),
         machine: seat.machine.clone(),
     };

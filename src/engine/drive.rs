@@ -154,6 +154,7 @@ impl Driver {
     }
 
     async fn perform(&mut self, effect: Effect) -> Option<Exit> {
+        tracing::debug!(effect = effect.name(), "performs");
         match effect {
             Effect::Append(events) => {
                 // What follows on record without anything in between is of the same moment: one flush for all of it.

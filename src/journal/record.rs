@@ -208,6 +208,9 @@ pub enum Event {
         targets: Digest,
         /// Version of this program.
         engine: String,
+        /// Facts of the host: system, kernel, memory, processors.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        facts: BTreeMap<String, String>,
         /// Host name.
         host: String,
         /// Machine id of the host.

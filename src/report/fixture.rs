@@ -48,6 +48,7 @@ pub fn opened() -> Vec<Event> {
             secrets: vec!["password".into()],
             targets: "".into(),
             engine: "0.1.0".into(),
+            facts: Default::default(),
             host: "db1".into(),
             machine: "m".into(),
         },

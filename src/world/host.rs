@@ -25,6 +25,22 @@ pub fn hostname() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
+/// What the machine is, for whoever reads the log later: operating system, kernel, memory, processors. A fact that the
+/// system does not tell is left out.
+pub fn facts() -> std::collections::BTreeMap<String, String> {
+    use sysinfo::{MemoryRefreshKind, RefreshKind, System};
+    let memory = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
+    let memory = System::new_with_specifics(memory).ok().map(|system| system.total_memory());
+    let processors = std::thread::available_parallelism().ok().map(|n| n.to_string());
+    let facts = [
+        ("system", System::long_os_version().ok()),
+        ("kernel", System::kernel_version().ok()),
+        ("memory", memory.map(|bytes| crate::base::Size(bytes).to_string())),
+        ("processors", processors),
+    ];
+    facts.into_iter().filter_map(|(name, fact)| Some((name.to_owned(), fact?))).collect()
+}
+
 /// True when `address` is one of this machine's own, loopback included: only those can be bound.
 pub fn is_own_address(address: IpAddr) -> bool {
     address.is_loopback() || UdpSocket::bind(SocketAddr::new(address, 0)).is_ok()
@@ -36,6 +52,7 @@ mod tests {
 
     #[test]
     fn says_which_machine_and_boot() {
+        assert!(facts().contains_key("kernel"), "{:?}", facts());
         assert!(!machine_id().is_empty());
         assert_eq!(boot_id().len(), 36, "{}", boot_id());
         assert!(!hostname().is_empty());

@@ -132,6 +132,7 @@ fn opened(dir: &RunDir) -> Event {
         secrets: vec![],
         targets: "".into(),
         engine: "0.1.0".into(),
+        facts: Default::default(),
         host: "here".into(),
         machine: Seat::here().unwrap().machine,
     }

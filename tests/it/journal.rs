@@ -54,6 +54,7 @@ fn opened(dir: &RunDir) -> Event {
         secrets: vec![],
         targets: "".into(),
         engine: "0.1.0".into(),
+        facts: Default::default(),
         host: "db1".into(),
         machine: Seat::here().unwrap().machine,
     }

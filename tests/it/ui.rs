@@ -64,6 +64,7 @@ fn snapshot(clock: &dyn Clock) -> (Snapshot, Moment) {
             secrets: vec![],
             targets: "".into(),
             engine: "0".into(),
+            facts: Default::default(),
             host: "db1".into(),
             machine: "m".into(),
         },

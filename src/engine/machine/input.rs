@@ -180,3 +180,24 @@ impl Ended {
         Ended { ending, output_bytes: 0, left_running: Vec::new(), captured: None, recorded: None }
     }
 }
+
+impl Effect {
+    /// Its name, for a developer's log.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Effect::Append(_) => "append",
+            Effect::Measure { .. } => "measure",
+            Effect::Look { .. } => "look",
+            Effect::Work { .. } => "work",
+            Effect::Attach { .. } => "attach",
+            Effect::Stop { .. } => "stop",
+            Effect::Pause => "pause",
+            Effect::Continue => "continue",
+            Effect::Ask(..) => "ask",
+            Effect::Withdraw => "withdraw",
+            Effect::Say(_) => "say",
+            Effect::Soaking { .. } => "soaking",
+            Effect::Leave(_) => "leave",
+        }
+    }
+}

@@ -319,6 +319,7 @@ pub(super) fn start_state(now: Moment) -> RunState {
         secrets: Vec::new(),
         targets: "".into(),
         engine: "0".to_owned(),
+        facts: Default::default(),
         host: "h".to_owned(),
         machine: "m".to_owned(),
     };

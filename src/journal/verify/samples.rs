@@ -28,6 +28,7 @@ pub fn opened(run: &RunId) -> Event {
         secrets: vec!["password".into()],
         targets: "".into(),
         engine: "0.1.0".into(),
+        facts: Default::default(),
         host: "db1".into(),
         machine: "3d1219c7c4c5404aaa1f6d2a48adfda4".into(),
     }
