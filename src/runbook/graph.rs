@@ -6,6 +6,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::model::{CheckSpec, Runbook, Step};
+use super::rules::Quick;
 use crate::base::{CheckId, StepId};
 
 /// The lists of checks that a step has.
@@ -111,9 +112,12 @@ pub fn position(runbook: &Runbook, id: &str) -> Option<usize> {
     runbook.steps.iter().position(|step| step.id == id)
 }
 
+/// Positions of steps by their ids.
+pub type Positions<'a> = HashMap<&'a str, usize, Quick>;
+
 /// Where every step stands, by its id; the first when an id is there twice.
-pub fn positions(runbook: &Runbook) -> HashMap<&str, usize> {
-    let mut index = HashMap::with_capacity(runbook.steps.len());
+pub fn positions(runbook: &Runbook) -> Positions<'_> {
+    let mut index = HashMap::with_capacity_and_hasher(runbook.steps.len(), Quick::default());
     for (at, step) in runbook.steps.iter().enumerate() {
         index.entry(step.id.as_str()).or_insert(at);
     }
@@ -122,7 +126,7 @@ pub fn positions(runbook: &Runbook) -> HashMap<&str, usize> {
 
 /// True when a postcondition that step `left_at` left need no longer hold before step `at` begins. One that lasts `until`
 /// step `at` itself still has to: it is released by the beginning, and so guards it.
-pub fn released(spec: &CheckSpec, left_at: usize, at: usize, index: &HashMap<&str, usize>) -> bool {
+pub fn released(spec: &CheckSpec, left_at: usize, at: usize, index: &Positions<'_>) -> bool {
     let until = spec.common.until.as_deref().and_then(|id| index.get(id).copied());
     until.is_some_and(|until| until > left_at && until < at)
 }

@@ -6,6 +6,15 @@
 pub struct Pattern {
     text: String,
     code: Vec<Op>,
+    straight: Option<Vec<Run>>,
+}
+
+/// One class, so many times.
+#[derive(Debug, Clone)]
+struct Run {
+    class: Op,
+    least: usize,
+    most: usize,
 }
 
 #[derive(Debug, Clone)]
@@ -17,6 +26,52 @@ enum Op {
     Match,
 }
 
+impl Op {
+    /// True for a class that has this character.
+    fn takes(&self, c: char) -> bool {
+        match self {
+            Op::Class { ranges, negated } => {
+                ranges.iter().any(|(from, to)| (*from..=*to).contains(&c)) != *negated
+            }
+            _ => false,
+        }
+    }
+}
+
+/// The classes of a pattern that is nothing but classes one after the other from the beginning to the end, all of them a
+/// fixed number of times but for one at most: nearly all patterns of names are so, and need no search.
+fn straight(text: &str) -> Option<Vec<Run>> {
+    let mut reader = Reader { chars: text.chars().collect(), at: 0, depth: 0 };
+    let mut runs = Vec::new();
+    matches!(reader.next(), Some('^')).then_some(())?;
+    loop {
+        let mut atom = reader.atom().ok()?;
+        match (atom.pop()?, atom.is_empty()) {
+            (Op::End, true) => break,
+            (class @ Op::Class { .. }, true) => {
+                let (least, most) = reader.counts().ok()?;
+                runs.push(Run { class, least, most: most.unwrap_or(usize::MAX) });
+            }
+            _ => return None,
+        }
+    }
+    let open = runs.iter().filter(|run| run.least != run.most).count();
+    (reader.peek().is_none() && open <= 1).then_some(runs)
+}
+
+/// True when a text is made of these classes.
+fn follows(runs: &[Run], text: &str) -> bool {
+    let length = text.chars().count();
+    let fixed: usize = runs.iter().filter(|run| run.least == run.most).map(|run| run.least).sum();
+    let Some(rest) = length.checked_sub(fixed) else { return false };
+    let mut chars = text.chars();
+    let all = runs.iter().all(|run| {
+        let count = if run.least == run.most { run.least } else { rest };
+        (run.least..=run.most).contains(&count) && chars.by_ref().take(count).all(|c| run.class.takes(c))
+    });
+    all && chars.next().is_none()
+}
+
 impl Pattern {
     /// Reads a pattern; an error names what is not supported.
     pub fn new(text: &str) -> Result<Self, String> {
@@ -26,7 +81,7 @@ impl Pattern {
             return Err(format!("pattern `{text}`: `)` without `(`"));
         }
         code.push(Op::Match);
-        Ok(Pattern { text: text.to_owned(), code })
+        Ok(Pattern { text: text.to_owned(), code, straight: straight(text) })
     }
 
     /// The pattern as written.
@@ -36,6 +91,13 @@ impl Pattern {
 
     /// True when the pattern is found somewhere in `text`; anchors restrict where.
     pub fn matches(&self, text: &str) -> bool {
+        match &self.straight {
+            Some(runs) => follows(runs, text),
+            None => self.search(text),
+        }
+    }
+
+    fn search(&self, text: &str) -> bool {
         let mut now = States::new(self.code.len());
         let mut next = States::new(self.code.len());
         let mut chars = text.chars().peekable();
@@ -50,9 +112,7 @@ impl Pattern {
             let ends = chars.peek().is_none();
             for at in now.all.drain(..) {
                 now.seen[at] = false;
-                if let Op::Class { ranges, negated } = &self.code[at]
-                    && ranges.iter().any(|(from, to)| (*from..=*to).contains(&c)) != *negated
-                {
+                if self.code[at].takes(c) {
                     self.follow(at + 1, false, ends, &mut next);
                 }
             }
@@ -205,9 +265,9 @@ impl Reader {
         })
     }
 
-    /// The atom as often as the quantifier after it says, in parts that stand one after the other.
-    fn repeated(&mut self, atom: Vec<Op>) -> Result<Vec<Vec<Op>>, String> {
-        let (min, max) = match self.peek() {
+    /// What the quantifier that stands here says: fewest and most; once when there is none.
+    fn counts(&mut self) -> Result<(usize, Option<usize>), String> {
+        let counts = match self.peek() {
             Some('*') => (0, None),
             Some('+') => (1, None),
             Some('?') => (0, Some(1)),
@@ -223,9 +283,15 @@ impl Reader {
                     |n: &str| n.parse::<usize>().ok().filter(|n| *n <= 1000).ok_or("bad counts in a pattern");
                 (number(min)?, if max.is_empty() { None } else { Some(number(max)?) })
             }
-            _ => return Ok(vec![atom]),
+            _ => return Ok((1, Some(1))),
         };
         self.at += 1;
+        Ok(counts)
+    }
+
+    /// The atom as often as the quantifier after it says, in parts that stand one after the other.
+    fn repeated(&mut self, atom: Vec<Op>) -> Result<Vec<Vec<Op>>, String> {
+        let (min, max) = self.counts()?;
         let mut parts = vec![atom.clone(); min];
         let length = atom.len();
         match max {
@@ -272,10 +338,35 @@ mod tests {
             ("^[0-9]+(:?[a-z-]+)*$", &["1", "1:a-b", "12ab:c"], &[":", "1:"]),
         ] {
             let compiled = Pattern::new(pattern).unwrap();
+            for text in yes.iter().chain(no) {
+                assert_eq!(compiled.matches(text), compiled.search(text), "{pattern} {text:?}");
+            }
             yes.iter().for_each(|text| assert!(compiled.matches(text), "{pattern} must match {text:?}"));
             no.iter().for_each(|text| assert!(!compiled.matches(text), "{pattern} must not match {text:?}"));
         }
         assert!(!Pattern::new("^[a-z]{0,62}$").unwrap().matches(&"a".repeat(63)));
+    }
+
+    #[test]
+    fn straight_patterns_need_no_search() {
+        for (pattern, is) in [
+            ("^[a-z0-9][a-z0-9-]{0,62}$", true),
+            ("^[A-Za-z_][A-Za-z0-9_]*$", true),
+            ("^[0-9a-fA-F]{64}$", true),
+            ("^[0-9]+%$", true),
+            ("^[a-z]+[0-9]+$", false),
+            ("^(a|b)$", false),
+            ("[a-z]$", false),
+            ("^[a-z]", false),
+            ("^a|b$", false),
+        ] {
+            let compiled = Pattern::new(pattern).unwrap();
+            assert_eq!(compiled.straight.is_some(), is, "{pattern}");
+            let texts = ["", "a", "a0", "0", "-", "aé", "0%", "%", "12%%", "A_9", "ab", "b", "xb", &"a".repeat(63), &"a".repeat(64)];
+            for text in texts {
+                assert_eq!(compiled.matches(text), compiled.search(text), "{pattern} {text:?}");
+            }
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::ops::Range;
 /// Texts from this size on are cut.
 pub(super) const LARGE: usize = 256 << 10;
 /// Pieces are at least so large.
-const PIECE: usize = 32 << 10;
+const PIECE: usize = 64 << 10;
 
 /// A text in pieces.
 #[derive(Debug, PartialEq, Eq)]

@@ -86,7 +86,7 @@ pub enum Extra {
     Follows(usize),
 }
 
-/// Hashes the keys of our own schemas (FNV-1a): there are few, and no author chooses what is put in.
+/// Hashes short names (FNV-1a) where their number is small or bounded, so that nobody gains by names that collide.
 #[derive(Debug, Clone)]
 pub struct Fnv(u64);
 

@@ -292,14 +292,15 @@ impl Builder<'_> {
                 entries.push(Entry { key, value: node });
             }
             (Kind::Map(_), None) => {
-                let key = match &node.kind {
+                let range = node.range();
+                let key = match node.kind {
                     Kind::Scalar { text, plain } => {
-                        let key = Key::new(text, node.range());
-                        self.judge_key(&key, *plain);
+                        let key = Key::new(text, range);
+                        self.judge_key(&key, plain);
                         key
                     }
                     _ => {
-                        let range = first_line(self.text, node.range());
+                        let range = first_line(self.text, range);
                         self.refuse(
                             "HP005",
                             "a key that is not a text",

@@ -66,7 +66,7 @@ pub enum Core {
 
 impl Key {
     /// A key at a place.
-    pub fn new(text: &str, range: Range<usize>) -> Self {
+    pub fn new(text: impl Into<Box<str>>, range: Range<usize>) -> Self {
         Key { text: text.into(), start: range.start as u32, end: range.end as u32 }
     }
 
