@@ -155,7 +155,8 @@ fn manual() {
     ));
     run(&play).exits(4).says("Look at the lamp.").says("Which colour?");
     for _ in 0..2 {
-        play.with("alice", "resume", &["--confirm", "look=green"]).exits(4);
+        play.with("alice", "resume", &[]).exits(4);
+        play.with("alice", "resume", &["--confirm", "look=green"]).exits(2).says("nothing to confirm");
     }
     let mut piped = play.holdpoint("alice", "resume");
     piped.args(["--decide", "look=done", "--reason", "I say so"]);

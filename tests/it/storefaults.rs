@@ -218,7 +218,9 @@ fn failing(call: &'static str, error: &'static str) {
         let mut command = Command::new("strace");
         command.args(["-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-P"]);
         command.arg(play.run().join("journal.jsonl"));
-        command.args(["-e", &format!("inject={call}:error={error}:when={nth}")]);
+        // A disk that is full stays full; one that fails once may have lost what it was given.
+        let lasting = if error == "ENOSPC" { "+" } else { "" };
+        command.args(["-e", &format!("inject={call}:error={error}:when={nth}{lasting}")]);
         command.arg(plain.get_program()).args(plain.get_args()).env_clear();
         for (name, value) in plain.get_envs() {
             command.env(name, value.unwrap_or_default());

@@ -304,7 +304,7 @@ fn engine_killed() {
 
 fn hangup() {
     let (_place, dir) = place();
-    let mut engine = Engine::start(&dir, &spec("sleep 1; echo ended"), |command| {
+    let mut engine = Engine::start(&dir, &spec("sleep 4; echo ended"), |command| {
         command.process_group(0);
     });
     kill_process_group(Pid::from_raw(engine.child.id() as i32).unwrap(), Signal::HUP).unwrap();
