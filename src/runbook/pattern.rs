@@ -362,7 +362,23 @@ mod tests {
         ] {
             let compiled = Pattern::new(pattern).unwrap();
             assert_eq!(compiled.straight.is_some(), is, "{pattern}");
-            let texts = ["", "a", "a0", "0", "-", "aé", "0%", "%", "12%%", "A_9", "ab", "b", "xb", &"a".repeat(63), &"a".repeat(64)];
+            let texts = [
+                "",
+                "a",
+                "a0",
+                "0",
+                "-",
+                "aé",
+                "0%",
+                "%",
+                "12%%",
+                "A_9",
+                "ab",
+                "b",
+                "xb",
+                &"a".repeat(63),
+                &"a".repeat(64),
+            ];
             for text in texts {
                 assert_eq!(compiled.matches(text), compiled.search(text), "{pattern} {text:?}");
             }
