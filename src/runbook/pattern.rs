@@ -45,6 +45,8 @@ fn straight(text: &str) -> Option<Vec<Run>> {
     let mut runs = Vec::new();
     matches!(reader.next(), Some('^')).then_some(())?;
     loop {
+        // An alternative is no character.
+        (reader.peek() != Some('|')).then_some(())?;
         let mut atom = reader.atom().ok()?;
         match (atom.pop()?, atom.is_empty()) {
             (Op::End, true) => break,

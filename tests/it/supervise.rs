@@ -207,9 +207,10 @@ fn not_started() {
     );
 }
 
+/// Pseudo-terminals that other tests of this very program have open are none of the supervisor's.
 fn clean_surroundings() {
     let (place, dir) = place();
-    let text = "env | sort; umask; pwd; cat; ulimit -c > /dev/null; ls -l /proc/self/fd | grep -c -v -e total -e pipe -e null -e /proc/ ; grep -E 'Sig(Blk|Ign)' /proc/self/status";
+    let text = "env | sort; umask; pwd; cat; ulimit -c > /dev/null; ls -l /proc/self/fd | grep -c -v -e total -e pipe -e null -e /proc/ -e /dev/pt ; grep -E 'Sig(Blk|Ign)' /proc/self/status";
     let mut order = spec(text);
     order.argv = vec!["/bin/sh".into(), "-c".into(), text.into()];
     order.cwd = place.path().canonicalize().unwrap();
@@ -308,6 +309,8 @@ fn hangup() {
         command.process_group(0);
     });
     kill_process_group(Pid::from_raw(engine.child.id() as i32).unwrap(), Signal::HUP).unwrap();
+    // Where this program itself was started to ignore HUP (nohup), the engine ignores it, too.
+    let _ = engine.child.kill();
     engine.child.wait().unwrap();
     for signal in [Signal::HUP, Signal::INT, Signal::QUIT] {
         kill(supervisor_of(&dir), signal);
