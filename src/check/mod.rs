@@ -1,23 +1,30 @@
-//! Pre- and postconditions: typed measurements with a threshold. A check is one file and one line in the registry.
+//! Pre- and postconditions: typed measurements with a threshold. A check is one file and one line in the list of
+//! its family.
 //!
 //! Only a pass passes. A check that could not measure says [`Verdict::Unknown`] with the reason; the caller treats it
 //! like a failure, and says it differently.
 
 pub mod context;
+pub mod door;
 pub mod evidence;
 pub mod measure;
 pub mod params;
 pub mod registry;
 
-pub mod backup_fresh;
-pub mod command;
+pub mod application;
+pub mod backups;
+pub mod containers;
+pub mod corruption;
 pub mod data;
-pub mod disk_free;
-pub mod disk_time_to_full;
-pub mod file;
-pub mod pg_accepts_connections;
-pub mod pg_query;
-pub mod service_running;
+pub mod horizon;
+pub mod host;
+pub mod locks;
+pub mod network;
+pub mod own;
+pub mod people;
+pub mod replication;
+pub mod storage;
+pub mod upgrade;
 
 use async_trait::async_trait;
 

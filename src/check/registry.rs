@@ -1,4 +1,7 @@
-//! The catalogue: every check that there is. Adding one is its file and one line here.
+//! The catalogue: every check that there is. Adding one is its file and one line in the list of its family.
+
+use std::collections::HashMap;
+use std::sync::LazyLock;
 
 use schemars::Schema;
 use serde::de::DeserializeOwned;
@@ -27,23 +30,44 @@ pub struct CheckKind {
     pub build: fn(Map<String, Value>) -> Built,
 }
 
-/// Every check, by family and name.
-pub static CATALOGUE: &[&CheckKind] = &[
-    &super::backup_fresh::KIND,
-    &super::command::KIND,
-    &super::data::DATA_MATCHES,
-    &super::data::ROWS_MATCH,
-    &super::disk_free::KIND,
-    &super::disk_time_to_full::KIND,
-    &super::file::KIND,
-    &super::pg_accepts_connections::KIND,
-    &super::pg_query::KIND,
-    &super::service_running::KIND,
+/// Checks that belong together.
+pub struct Family {
+    /// The name of its folder.
+    pub name: &'static str,
+    /// Its heading in the documentation.
+    pub title: &'static str,
+    /// Its checks, by name.
+    pub kinds: &'static [&'static CheckKind],
+}
+
+/// Every family, in the order of the documentation.
+pub static FAMILIES: &[&Family] = &[
+    &super::data::FAMILY,
+    &super::upgrade::FAMILY,
+    &super::storage::FAMILY,
+    &super::containers::FAMILY,
+    &super::backups::FAMILY,
+    &super::replication::FAMILY,
+    &super::horizon::FAMILY,
+    &super::corruption::FAMILY,
+    &super::locks::FAMILY,
+    &super::host::FAMILY,
+    &super::network::FAMILY,
+    &super::people::FAMILY,
+    &super::application::FAMILY,
+    &super::own::FAMILY,
 ];
+
+/// Every check, by family.
+pub fn all() -> impl Iterator<Item = &'static CheckKind> + Clone {
+    FAMILIES.iter().flat_map(|family| family.kinds.iter().copied())
+}
 
 /// A kind by name.
 pub fn find(name: &str) -> Option<&'static CheckKind> {
-    CATALOGUE.iter().copied().find(|kind| kind.name == name)
+    static BY_NAME: LazyLock<HashMap<&'static str, &'static CheckKind>> =
+        LazyLock::new(|| all().map(|kind| (kind.name, kind)).collect());
+    BY_NAME.get(name).copied()
 }
 
 /// Makes a check. An error names the parameter that is wrong.

@@ -83,7 +83,7 @@ pub fn check(cmd: &Cmd, book: &Book, step: Option<&str>) -> Result<Exit, CliErro
 /// The catalogue, or all about one check.
 pub fn checks(cmd: &Cmd, name: Option<&str>) -> Result<Exit, CliError> {
     if cmd.global.json {
-        let wanted = registry::CATALOGUE.iter().filter(|kind| name.is_none_or(|name| kind.name == name));
+        let wanted = registry::all().filter(|kind| name.is_none_or(|name| kind.name == name));
         let all: Vec<_> = wanted
             .map(|kind| serde_json::json!({ "name": kind.name, "summary": kind.summary, "schema": (kind.schema)() }))
             .collect();
@@ -93,15 +93,18 @@ pub fn checks(cmd: &Cmd, name: Option<&str>) -> Result<Exit, CliError> {
         }
     }
     let Some(name) = name else {
-        let width = registry::CATALOGUE.iter().map(|kind| kind.name.len()).max().unwrap_or(0);
-        for kind in registry::CATALOGUE {
-            cmd.print(&format!("{:width$}  {}\n", kind.name, kind.summary));
+        let width = registry::all().map(|kind| kind.name.len()).max().unwrap_or(0);
+        for family in registry::FAMILIES {
+            cmd.print(&format!("{}\n", family.title));
+            for kind in family.kinds {
+                cmd.print(&format!("  {:width$}  {}\n", kind.name, kind.summary));
+            }
         }
         return Ok(Exit::Done);
     };
     let kind = registry::find(name).ok_or_else(|| {
         let error = CliError::usage(format!("there is no check called `{name}`"));
-        match crate::base::text::nearest(name, registry::CATALOGUE.iter().map(|kind| kind.name)) {
+        match crate::base::text::nearest(name, registry::all().map(|kind| kind.name)) {
             Some(near) => error.hint(format!("did you mean `{near}`?")),
             None => error.hint("`holdpoint checks` lists them"),
         }

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::base::Span;
 use crate::check::measure::DEFAULT_TIMEOUT;
-use crate::check::registry::{CATALOGUE, CheckKind};
+use crate::check::registry::{CheckKind, FAMILIES};
 
 /// All about one check, in Markdown.
 pub fn check(kind: &CheckKind) -> String {
@@ -35,12 +35,14 @@ pub fn catalogue() -> String {
          Every check also takes `id`, `title`, `timeout`, `until`, `waivable`, `advisory`, and as an invariant\n\
          `on_violation` and `every`; see [the runbook format](runbook-format.md).\n\n",
     );
-    page.push_str("| check | a pass shows |\n|---|---|\n");
-    for kind in CATALOGUE {
-        page.push_str(&format!("| [`{0}`](#{0}) | {1} |\n", kind.name, kind.summary));
+    for family in FAMILIES {
+        page.push_str(&format!("**{}**\n\n| check | a pass shows |\n|---|---|\n", family.title));
+        for kind in family.kinds {
+            page.push_str(&format!("| [`{0}`](#{0}) | {1} |\n", kind.name, kind.summary));
+        }
+        page.push('\n');
     }
-    page.push('\n');
-    for kind in CATALOGUE {
+    for kind in FAMILIES.iter().flat_map(|family| family.kinds) {
         page.push_str(&check(kind).replace("\n## ", "\n### ").replacen("# ", "## ", 1));
         page.push('\n');
     }

@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod files;
 pub mod host;
+pub mod http;
 pub mod identify;
 pub mod identity;
 pub mod pg;

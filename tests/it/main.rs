@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
+mod checks;
 mod crash;
 mod data;
 mod data_faults;
@@ -38,6 +39,7 @@ fn main() -> std::process::ExitCode {
     guided::register(&mut registry);
     host::register(&mut registry);
     crash::register(&mut registry);
+    checks::register(&mut registry);
     data::register(&mut registry);
     docs::register(&mut registry);
     journal::register(&mut registry);

@@ -15,14 +15,19 @@ mod side;
 mod sqlite;
 mod verdict;
 
-pub use data_matches::{DATA_MATCHES, DataMatches};
-pub use rows_match::{ROWS_MATCH, RowsMatch};
+pub use data_matches::DataMatches;
+pub use rows_match::RowsMatch;
 
 use manifest::{Level, Manifest};
 
 use super::{Context, DataProof, ProofSource};
 use crate::base::Span;
+use crate::check::registry::Family;
 use crate::runbook::Target;
+
+/// The family's checks.
+pub static FAMILY: Family =
+    Family { name: "data", title: "Data", kinds: &[&data_matches::DATA_MATCHES, &rows_match::ROWS_MATCH] };
 
 /// A data check reads everything: it may take long, and says how far it is.
 const TIMEOUT: Span = Span::secs(86_400);

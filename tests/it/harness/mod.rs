@@ -25,6 +25,16 @@ pub enum Need {
     Pg15,
     /// PostgreSQL 13.
     Pg13,
+    /// PostgreSQL 14: server and contrib modules.
+    Pg14,
+    /// PostgreSQL 16: server and contrib modules.
+    Pg16,
+    /// PostgreSQL 17: server and contrib modules.
+    Pg17,
+    /// PostgreSQL 18: server and contrib modules.
+    Pg18,
+    /// All programs of PostgreSQL 16 and 18, without contrib modules.
+    PgWheel,
     /// Debian's pg_upgradecluster and friends.
     PgCommon,
     /// A throw-away Debian of our own, with PostgreSQL 13 from Debian 11.
@@ -39,6 +49,11 @@ impl Need {
             Need::Mount => mount_missing(),
             Need::Pg15 => absent("/usr/lib/postgresql/15/bin/postgres"),
             Need::Pg13 => pg13_bin().is_none().then(|| "PostgreSQL 13 is not unpacked".to_owned()),
+            Need::Pg14 => major_missing(Major::V14),
+            Need::Pg16 => major_missing(Major::V16),
+            Need::Pg17 => major_missing(Major::V17),
+            Need::Pg18 => major_missing(Major::V18),
+            Need::PgWheel => major_missing(Major::Wheel18),
             Need::PgCommon => absent("/usr/bin/pg_upgradecluster"),
             Need::Debian11 => debian::missing(),
         }
@@ -58,6 +73,16 @@ fn mount_missing() -> Option<String> {
 
 fn absent(path: &str) -> Option<String> {
     (!std::path::Path::new(path).exists()).then(|| format!("{path} is not there"))
+}
+
+fn major_missing(major: Major) -> Option<String> {
+    (!major.bin().join("postgres").exists()).then(|| format!("PostgreSQL {major:?} is not unpacked"))
+}
+
+/// Where further majors are: `HOLDPOINT_TEST_PG`, else where `tests/run.sh` puts them.
+pub fn majors_dir() -> PathBuf {
+    let cached = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/pg");
+    std::env::var_os("HOLDPOINT_TEST_PG").map_or_else(cached, PathBuf::from)
 }
 
 /// Are we root?
@@ -108,6 +133,11 @@ impl Registry {
             eprintln!("SKIPPED {name}: {}", missing.join("; "));
             self.trials.push(trial.with_ignored_flag(true));
         }
+    }
+
+    /// The names of all tests added so far, skipped ones included.
+    pub fn names(&self) -> Vec<String> {
+        self.trials.iter().map(|trial| trial.name().to_owned()).collect()
     }
 
     /// Runs them as the arguments say.

@@ -12,9 +12,9 @@ use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
 
 use super::disk_free::remarks;
-use super::registry::CheckKind;
-use super::{Check, Context, Outcome};
 use crate::base::{Size, Span};
+use crate::check::registry::CheckKind;
+use crate::check::{Check, Context, Outcome};
 use crate::world::files::Space;
 use samples::{Sample, fastest};
 

@@ -11,9 +11,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use self::judge::{Count, Number, Scalar, Threshold};
-use super::registry::CheckKind;
-use super::{Check, Context, Outcome};
 use crate::base::text::count;
+use crate::check::registry::CheckKind;
+use crate::check::{Check, Context, Outcome};
 use crate::world::Identity;
 use crate::world::pg::{self, ConnectTrouble, Options, QueryError, Row, Session};
 

@@ -9,11 +9,11 @@ use async_trait::async_trait;
 use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
 
-use super::params::{Amount, CountOrShare, Percent};
-use super::registry::{CheckKind, from_params};
-use super::{Check, Context, Outcome};
 use crate::base::text::thousands;
 use crate::base::{Size, Span};
+use crate::check::params::{Amount, CountOrShare, Percent};
+use crate::check::registry::{CheckKind, from_params};
+use crate::check::{Check, Context, Outcome};
 use crate::world::Identity;
 use crate::world::files::Space;
 

@@ -10,10 +10,10 @@ use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::params::Flag;
-use super::registry::CheckKind;
-use super::{Check, Context, Outcome};
 use crate::base::{Moment, Span};
+use crate::check::params::Flag;
+use crate::check::registry::CheckKind;
+use crate::check::{Check, Context, Outcome};
 use proc::Process;
 use sight::look;
 

@@ -11,10 +11,10 @@ use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::params::Count;
-use super::registry::CheckKind;
-use super::{Check, Context, Outcome};
 use crate::base::text::neutral;
+use crate::check::params::Count;
+use crate::check::registry::CheckKind;
+use crate::check::{Check, Context, Outcome};
 use crate::runbook::model::Run;
 use crate::world::process::{Probe, Probed};
 use output::Demand;

@@ -6,9 +6,9 @@ use async_trait::async_trait;
 use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
 
-use super::registry::{CheckKind, from_params};
-use super::{Check, Context, Outcome};
 use crate::base::Span;
+use crate::check::registry::{CheckKind, from_params};
+use crate::check::{Check, Context, Outcome};
 use crate::world::Identity;
 use crate::world::pg::{self, ConnectError, ConnectTrouble, Options};
 

@@ -16,10 +16,10 @@ use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::params::{Count, Flag, Ratio};
-use super::registry::CheckKind;
-use super::{Check, Context, Outcome, Verdict};
 use crate::base::{Size, Span};
+use crate::check::params::{Count, Flag, Ratio};
+use crate::check::registry::CheckKind;
+use crate::check::{Check, Context, Outcome};
 use candidates::{Candidate, Found, Kind};
 use content::Reading;
 use judge::{Finding, Report};

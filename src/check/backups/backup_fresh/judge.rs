@@ -6,9 +6,9 @@ use jiff::tz::TimeZone;
 
 use super::candidates::{Candidate, Found, Kind};
 use super::names;
-use super::{Outcome, Verdict};
 use crate::base::text::count;
 use crate::base::{Size, Span};
+use crate::check::{Outcome, Verdict};
 
 /// A date this far ahead is still "now": clocks of file servers are never quite ours.
 const CLOCK_SLACK_S: i64 = 120;
