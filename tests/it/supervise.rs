@@ -622,8 +622,6 @@ fn pid_reuse() {
         let real = fs::read_to_string(&path).unwrap();
         let mut record: serde_json::Value = serde_json::from_str(&real).unwrap();
         // The number now belongs to somebody else: to a process that started at another time, as the kernel counts it.
-        tokio::time::sleep(Duration::from_millis(30)).await;
-        // Start times have a clock of 10 ms.
         std::thread::sleep(Duration::from_millis(30));
         let mut stranger = Command::new("sleep").arg("60").spawn().unwrap();
         record["pid"] = stranger.id().into();
