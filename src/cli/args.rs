@@ -135,13 +135,16 @@ pub enum Command {
         /// What.
         text: String,
     },
-    /// Measure checks now; changes nothing.
+    /// Measure checks now: those of a runbook, or of a file of checks alone; changes nothing.
     Check {
-        /// The runbook.
+        /// The runbook, or a file with `checks` instead of `steps`.
         #[command(flatten)]
         book: Book,
         /// Only this step's checks.
         step: Option<String>,
+        /// How.
+        #[command(flatten)]
+        options: CheckOptions,
     },
     /// What would happen, which checks guard which destruction, and how far one can go back.
     Plan {
@@ -219,6 +222,38 @@ pub enum Command {
         /// What it does.
         args: Vec<String>,
     },
+}
+
+/// How `check` measures and prints.
+#[derive(Debug, Args, Clone)]
+pub struct CheckOptions {
+    /// How to print; nagios also sets the exit status of a plugin: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
+    #[arg(long, value_enum, default_value_t = CheckFormat::Text)]
+    pub format: CheckFormat,
+    /// Write to this file instead of standard output, all at once, so that a reader never sees half of it.
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Folder for samples that outlive this call: rates (time to full) need some. Nothing else is kept there.
+    #[arg(long, value_name = "DIR")]
+    pub samples: Option<PathBuf>,
+    /// Compare with what this run has recorded.
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<String>,
+}
+
+/// How `check` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum CheckFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+    /// JUnit XML, for CI.
+    Junit,
+    /// As a Nagios or Icinga plugin.
+    Nagios,
+    /// Prometheus text, for the node exporter's textfile collector.
+    Prometheus,
 }
 
 /// How findings are printed.

@@ -1,17 +1,16 @@
-//! Commands for those who write runbooks: `lint`, `plan`, `check`, `checks`, `schema`.
+//! Commands for those who write runbooks: `lint`, `plan`, `checks`, `schema`.
 
 use std::path::PathBuf;
 
 use super::args::{Book, LintFormat};
+use super::book;
 use super::error::CliError;
 use super::global::Cmd;
-use super::{book, session};
-use crate::check::{Verdict, measure, registry};
+use crate::check::registry;
 use crate::engine::Exit;
 use crate::lint as judge;
 use crate::problem::{Problem, Severity};
 use crate::report::{json, plan};
-use crate::runbook::graph::{self, Section};
 use crate::runbook::schema;
 use crate::ui::{self, snippet};
 
@@ -47,37 +46,11 @@ fn finding(source: &crate::runbook::source::Source, problem: &Problem) -> serde_
 
 /// What would happen.
 pub fn plan(cmd: &Cmd, book: &Book) -> Result<Exit, CliError> {
-    let bound = book::bind(cmd, &book.file, book.env.as_deref(), &book.vars)?;
+    let bound = book::work(cmd, &book.file, book.env.as_deref(), &book.vars)?;
     let plan = plan::plan(&bound.runbook, Vec::new());
     let text = if cmd.global.json { json::plan(&plan) } else { ui::plan::plan(&plan, &cmd.style) };
     cmd.print(&bound.redactor().text(&text));
     Ok(Exit::Done)
-}
-
-/// Measures checks now, changes nothing.
-pub fn check(cmd: &Cmd, book: &Book, step: Option<&str>) -> Result<Exit, CliError> {
-    let bound = book::bind(cmd, &book.file, book.env.as_deref(), &book.vars)?;
-    let steps: Vec<_> = bound.runbook.steps.iter().filter(|s| step.is_none_or(|id| s.id == id)).collect();
-    if steps.is_empty() {
-        return Err(CliError::usage(format!("the runbook has no step `{}`", step.unwrap_or_default())));
-    }
-    let checks: Vec<_> = steps
-        .iter()
-        .flat_map(|s| Section::OWN.iter().flat_map(|section| graph::check_ids(s, *section)))
-        .collect();
-    if checks.is_empty() {
-        return Err(CliError::usage("there is no check to measure")
-            .hint("nothing measured is not a pass; name a step that has checks"));
-    }
-    let cx = session::context(cmd, &bound, None);
-    let runtime = session::runtime()?;
-    let evidence = runtime.block_on(measure::measure_all(&checks, &cx))?;
-    cmd.print(&if cmd.global.json {
-        json::check(&evidence)
-    } else {
-        ui::evidence::check(&evidence, &cmd.style)
-    });
-    Ok(if evidence.iter().all(|e| e.verdict() == Verdict::Pass) { Exit::Done } else { Exit::Failed })
 }
 
 /// The catalogue, or all about one check.

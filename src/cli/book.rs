@@ -119,6 +119,16 @@ pub fn bind(cmd: &Cmd, path: &Path, env: Option<&str>, vars: &[(String, String)]
     Ok(Bound { document, bytes, values, runbook: Arc::new(runbook) })
 }
 
+/// The same of a file that has work in it: checks alone cannot be run.
+pub fn work(cmd: &Cmd, path: &Path, env: Option<&str>, vars: &[(String, String)]) -> Result<Bound, CliError> {
+    let bound = bind(cmd, path, env, vars)?;
+    if bound.runbook.steps.is_empty() {
+        return Err(CliError::usage(format!("{} has checks alone, and no steps", path.display()))
+            .hint("`holdpoint check` measures them"));
+    }
+    Ok(bound)
+}
+
 /// What is wrong with a runbook now that its values are known, in words without its secrets.
 fn judge_bound(document: &Document, runbook: &Runbook, values: &Values) -> Vec<Problem> {
     let mut problems = lint::lint(document, runbook, &lint::facts);

@@ -4,6 +4,7 @@ pub mod args;
 pub mod author;
 pub mod book;
 pub mod change;
+pub mod check;
 pub mod error;
 pub mod global;
 pub mod pages;
@@ -77,7 +78,7 @@ fn dispatch(cmd: &Cmd, command: Command) -> Result<Exit, CliError> {
         Command::Runs => show::runs(cmd),
         Command::Watch { run } => show::watch(cmd, run.as_deref()),
         Command::Note { run, text } => change::note(cmd, &run, &text),
-        Command::Check { book, step } => author::check(cmd, &book, step.as_deref()),
+        Command::Check { book, step, options } => check::check(cmd, &book, step.as_deref(), &options),
         Command::Plan { book } => author::plan(cmd, &book),
         Command::Lint { files, format } => author::lint(cmd, &files, format),
         Command::Rollback { run, to, vars } => resume::rollback(cmd, &run, to.as_deref(), &vars),

@@ -17,7 +17,7 @@ use crate::world::host;
 
 /// Starts a run and drives it.
 pub fn run(cmd: &Cmd, book: &Book, answers: &Answers) -> Result<Exit, CliError> {
-    let bound = book::bind(cmd, &book.file, book.env.as_deref(), &book.vars)?;
+    let bound = book::work(cmd, &book.file, book.env.as_deref(), &book.vars)?;
     let given = session::given(&bound, answers)?;
     let store = cmd.store()?;
     let seat = Seat::here().map_err(CliError::journal)?;

@@ -228,6 +228,8 @@ pub enum Exit {
     Journal,
     /// Interrupted; the run can be resumed.
     Interrupted,
+    /// The status of a monitoring plugin (0 to 3), for `check --format nagios` alone.
+    Plugin(u8),
 }
 
 impl Exit {
@@ -242,6 +244,7 @@ impl Exit {
             Exit::Busy => 5,
             Exit::Journal => 6,
             Exit::Interrupted => 130,
+            Exit::Plugin(status) => status,
         }
     }
 }

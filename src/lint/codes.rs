@@ -18,7 +18,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("HP015", "a key without a value"),
     ("HP020", "a check that does not exist"),
     ("HP021", "a check that is not a map with one key"),
-    ("HP022", "a step or rollback without exactly one kind of work"),
+    ("HP022", "a step or rollback without exactly one kind of work, or steps beside checks"),
     ("HP023", "a name that is there twice"),
     ("HP024", "a step that does not exist or does not come later"),
     ("HP025", "a target that does not exist"),

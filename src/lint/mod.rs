@@ -59,6 +59,7 @@ pub fn lint(doc: &Document, runbook: &Runbook, facts: Facts<'_>) -> Vec<Problem>
     let mut problems = Vec::new();
     let places = Places { doc };
     let known = proof::collect(runbook, facts, &places, &mut problems);
+    proof::alone(runbook, facts, &places, &mut problems);
     law::judge(runbook, &known, &places, &mut problems);
     for (at, step) in runbook.steps.iter().enumerate() {
         tidy::judge(at, step, &places, &mut problems);
@@ -95,6 +96,12 @@ impl Places<'_> {
             node = entry.map(|entry| &entry.value);
         }
         range.unwrap_or_else(|| self.step(at))
+    }
+
+    /// The name of a check in a file without steps.
+    fn alone(&self, nth: usize) -> Range<usize> {
+        let check = self.doc.root().get("checks").and_then(|list| list.items().get(nth));
+        check.and_then(|check| check.entries().first()).map_or(0..0, |entry| entry.key.range())
     }
 
     /// A check's name, or one of its keys.

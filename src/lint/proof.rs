@@ -106,6 +106,27 @@ pub(super) fn collect<'a>(
     all
 }
 
+/// Sets the checks of a file without steps up once; says which cannot be, and which keys mean nothing there.
+pub(super) fn alone(runbook: &Runbook, facts: Facts<'_>, places: &Places<'_>, problems: &mut Vec<Problem>) {
+    for (nth, spec) in runbook.checks.iter().enumerate() {
+        match facts(spec) {
+            Ok(CheckFacts { proves: Some(DataProof { of: ProofSource::Target(of), held_by }), .. })
+                if of == held_by =>
+            {
+                let message = format!("`{}` compares `{held_by}` with itself", spec.kind);
+                problems.push(
+                    Problem::error("HP055", message, places.alone(nth)).help("name two different targets"),
+                );
+            }
+            Ok(_) => {}
+            Err(_) if unresolved(spec) => {}
+            Err(why) => {
+                problems.push(Problem::error("HP054", format!("`{}`: {why}", spec.kind), places.alone(nth)));
+            }
+        }
+    }
+}
+
 /// True when a parameter still holds a variable without a value.
 fn unresolved(spec: &CheckSpec) -> bool {
     fn open(value: &serde_json::Value) -> bool {

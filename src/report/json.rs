@@ -3,11 +3,11 @@
 
 use serde::Serialize;
 
+use super::checked::Checked;
 use super::plan::Plan;
 use super::standing::{RunRow, Standing};
 use super::walkdown::{Changed, OpenPoint};
 use crate::base::text::neutral;
-use crate::check::{Evidence, Verdict};
 
 /// The version of these forms.
 pub const FORMAT: u32 = 1;
@@ -22,30 +22,6 @@ pub struct Answer<'a, T: Serialize> {
     /// The facts.
     #[serde(flatten)]
     pub facts: T,
-}
-
-/// `check --json`: what was measured.
-#[derive(Debug, Serialize)]
-pub struct Checked<'a> {
-    /// True when every check passes and there was one.
-    pub pass: bool,
-    /// How many passed.
-    pub passed: usize,
-    /// How many failed.
-    pub failed: usize,
-    /// How many could not be measured.
-    pub unknown: usize,
-    /// All of them.
-    pub evidence: &'a [Evidence],
-}
-
-impl<'a> Checked<'a> {
-    /// Counts the verdicts. No checks at all is not a pass.
-    pub fn of(evidence: &'a [Evidence]) -> Self {
-        let count = |wanted| evidence.iter().filter(|seen| seen.verdict() == wanted).count();
-        let (passed, failed, unknown) = (count(Verdict::Pass), count(Verdict::Fail), count(Verdict::Unknown));
-        Checked { pass: passed > 0 && passed == evidence.len(), passed, failed, unknown, evidence }
-    }
 }
 
 /// `runs --json`.
@@ -110,8 +86,8 @@ pub fn plan(plan: &Plan) -> String {
 }
 
 /// `check --json`.
-pub fn check(evidence: &[Evidence]) -> String {
-    write("holdpoint.check", Checked::of(evidence))
+pub fn check(checked: &Checked) -> String {
+    write("holdpoint.check", checked)
 }
 
 /// `accept --json`.
@@ -125,7 +101,7 @@ mod tests {
 
     #[test]
     fn no_checks_at_all_is_not_a_pass() {
-        let text = check(&[]);
+        let text = check(&Checked::of("x", Vec::new(), 0));
         let value: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["pass"], false);
         assert_eq!(value["format"], "holdpoint.check");

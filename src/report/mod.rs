@@ -4,11 +4,14 @@
 //! make serialisable facts, so that a screen and its `--json` form cannot say different things.
 
 pub mod blockers;
+pub mod checked;
 pub mod commands;
 #[cfg(test)]
 pub mod fixture;
 pub mod json;
+pub mod junit;
 pub mod log;
+pub mod monitor;
 pub mod plan;
 pub mod standing;
 pub mod walkdown;

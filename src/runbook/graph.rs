@@ -58,14 +58,21 @@ impl Section {
 }
 
 /// The checks of one list with their ids: `copy.post.data_matches`, or `copy.post.` and the author's own `id`.
-///
-/// Ids are unique within the list; the loader refuses two equal names, so the suffix `-2` is for safety only.
 pub fn check_ids(step: &Step, section: Section) -> Vec<(CheckId, &CheckSpec)> {
-    let checks = section.of(step);
+    named(section.of(step), &format!("{}.{}.", step.id, section.word()))
+}
+
+/// The checks of a file that has no steps, with their ids: the check's name, or the author's own `id`.
+pub fn file_checks(runbook: &Runbook) -> Vec<(CheckId, &CheckSpec)> {
+    named(&runbook.checks, "")
+}
+
+/// Ids are unique within the list; the loader refuses two equal names, so the suffix `-2` is for safety only.
+fn named<'c>(checks: &'c [CheckSpec], before: &str) -> Vec<(CheckId, &'c CheckSpec)> {
     let mut taken: HashSet<String> = HashSet::new();
     let named = checks.iter().map(|spec| {
         let name = spec.common.id.as_deref().unwrap_or(&spec.kind);
-        let base = format!("{}.{}.{name}", step.id, section.word());
+        let base = format!("{before}{name}");
         let mut id = base.clone();
         let mut n = 2;
         // One alone cannot be like another.

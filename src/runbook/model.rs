@@ -40,9 +40,15 @@ pub struct Runbook {
     #[serde(default)]
     #[schemars(extend("propertyNames" = { "pattern": r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$" }))]
     pub environments: IndexMap<String, Environment>,
-    /// The work, in order.
+    /// The work, in order. A runbook has it; a file of checks has `checks` instead.
+    #[serde(default)]
     #[schemars(length(min = 1))]
     pub steps: Vec<Step>,
+    /// Instead of `steps`: checks alone, for `holdpoint check`. Such a file watches between maintenances what a runbook
+    /// gates during them; it cannot be run.
+    #[serde(default)]
+    #[schemars(length(min = 1))]
+    pub checks: Vec<CheckSpec>,
 }
 
 /// A value that differs from site to site. Without a default it must be given.

@@ -48,6 +48,8 @@ pub(super) fn judge(root: &Node, names: &Names, text: &str, problems: &mut Vec<P
     shape.variables(root);
     shape.targets(root);
     shape.environments(root);
+    shape.either(root);
+    shape.checks(root.get("checks"));
     let steps = root.get("steps").map(Node::items).unwrap_or_default();
     let mut ids: HashMap<String, Range<usize>> = HashMap::new();
     let mut recorded = HashMap::new();
@@ -74,6 +76,25 @@ struct Shape<'a> {
 }
 
 impl Shape<'_> {
+    /// A runbook has steps, a file of checks has checks.
+    fn either(&mut self, root: &Node) {
+        match (root.entry("steps"), root.entry("checks")) {
+            (Some(steps), Some(checks)) => self.problems.push(
+                Problem::error("HP022", "`steps` and `checks` cannot stand in one file", checks.key.range())
+                    .label("checks alone")
+                    .also(steps.key.range(), "work")
+                    .help("put the checks into a file of their own, or into the steps that they guard"),
+            ),
+            (None, None) if !root.entries().is_empty() => {
+                let range = first_line(self.text, root.range());
+                let help = "a runbook has `steps`; a file for `holdpoint check` has `checks`";
+                self.problems
+                    .push(Problem::error("HP011", "the file needs `steps` or `checks`", range).help(help));
+            }
+            _ => {}
+        }
+    }
+
     fn once(&mut self, entry: Option<&Entry>, what: &str, seen: &mut HashMap<String, Range<usize>>) {
         let Some((value, name)) = entry.and_then(|e| e.value.text().map(|text| (&e.value, text))) else {
             return;

@@ -1,7 +1,7 @@
 //! What checks saw: for `check`, and wherever a screen shows evidence.
 
 use crate::check::{Evidence, Verdict};
-use crate::report::json::Checked;
+use crate::report::checked::{Checked, Item, Level};
 use crate::report::{Tone, words};
 use crate::ui::page::Page;
 use crate::ui::screen::Style;
@@ -35,30 +35,25 @@ pub fn entry(page: &mut Page<'_>, evidence: &Evidence) {
 const DETAILS: usize = 12;
 
 /// The page of `check`: those that did not pass last, where the eye is, and a sum.
-pub fn check(evidence: &[Evidence], style: &Style) -> String {
+pub fn check(checked: &Checked, style: &Style) -> String {
     let mut page = Page::new(style);
-    let (good, bad): (Vec<&Evidence>, Vec<&Evidence>) =
-        evidence.iter().partition(|seen| seen.verdict() == Verdict::Pass);
-    good.iter().for_each(|seen| entry(&mut page, seen));
+    let (good, bad): (Vec<&Item>, Vec<&Item>) =
+        checked.items.iter().partition(|item| item.level() == Level::Ok);
+    good.iter().for_each(|item| entry(&mut page, &item.evidence));
     if !good.is_empty() && !bad.is_empty() {
         page.blank();
     }
-    bad.iter().for_each(|seen| entry(&mut page, seen));
+    for item in bad {
+        entry(&mut page, &item.evidence);
+        if item.advisory {
+            let indent = 2 + if page.columns() < 40 { 2 } else { VERDICT };
+            page.item(indent, (Tone::Dim, "advisory"), 8, "shown, never a gate");
+        }
+    }
     page.blank();
-    let sum = Checked::of(evidence);
-    let text = match (evidence.len(), sum.pass) {
-        (0, _) => "Nothing was measured, so nothing is proved.".to_owned(),
-        (1, true) => "The check passes.".to_owned(),
-        (n, true) => format!("All {n} checks pass."),
-        _ => format!(
-            "{} of {} checks pass; {} FAIL, {} UNKNOWN.",
-            sum.passed,
-            evidence.len(),
-            sum.failed,
-            sum.unknown
-        ),
-    };
-    page.say(if sum.pass { Tone::Good } else { Tone::Bad }, &text);
+    let mut sum = checked.sum();
+    sum.get_mut(..1).into_iter().for_each(str::make_ascii_uppercase);
+    page.say(if checked.pass { Tone::Good } else { Tone::Bad }, &format!("{sum}."));
     page.finish()
 }
 
@@ -69,9 +64,13 @@ mod tests {
 
     #[test]
     fn at_eighty_columns() {
-        let seen = [evidence("copy.post.rows", Verdict::Fail), evidence("copy.pre.disk", Verdict::Pass)];
+        let item = |evidence| Item { evidence, advisory: false };
+        let seen = vec![
+            item(evidence("copy.post.rows", Verdict::Fail)),
+            item(evidence("copy.pre.disk", Verdict::Pass)),
+        ];
         assert_eq!(
-            check(&seen, &Style::PLAIN),
+            check(&Checked::of("night", seen, 1), &Style::PLAIN),
             [
                 "  pass     Room for the copy",
                 "           seen    120 GiB free in /var/lib/postgresql",
@@ -92,13 +91,16 @@ mod tests {
 
     #[test]
     fn nothing_measured_is_not_a_pass() {
-        assert_eq!(check(&[], &Style::PLAIN), "Nothing was measured, so nothing is proved.\n");
+        let nothing = Checked::of("night", Vec::new(), 1);
+        assert_eq!(check(&nothing, &Style::PLAIN), "Nothing was measured, so nothing is proved.\n");
     }
 
     #[test]
     fn hostile_evidence_is_harmless() {
         for width in [20, 40, 80] {
-            safe(&check(&[hostile_evidence()], &Style { width, ..Style::PLAIN }), width);
+            let item = Item { evidence: hostile_evidence(), advisory: true };
+            let checked = Checked::of("night", vec![item], 1);
+            safe(&check(&checked, &Style { width, ..Style::PLAIN }), width);
         }
     }
 }

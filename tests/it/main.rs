@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
 mod checks;
+mod checktool;
 mod crash;
 mod data;
 mod data_faults;
@@ -40,6 +41,7 @@ fn main() -> std::process::ExitCode {
     host::register(&mut registry);
     crash::register(&mut registry);
     checks::register(&mut registry);
+    checktool::register(&mut registry);
     data::register(&mut registry);
     docs::register(&mut registry);
     journal::register(&mut registry);
