@@ -10,6 +10,7 @@ pub mod identity;
 pub mod pg;
 pub mod process;
 pub mod sqlite;
+pub mod tls;
 pub mod users;
 
 use std::sync::Arc;

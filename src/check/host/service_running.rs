@@ -2,6 +2,7 @@
 //! agree.
 
 mod proc;
+mod server;
 mod sight;
 mod systemd;
 
@@ -54,6 +55,10 @@ struct Service {
     /// A file whose first line is the process number.
     #[serde(default)]
     pidfile: Option<String>,
+    /// In `newer_than`: a PostgreSQL server, also on another machine. A restart inside of it counts, too.
+    #[serde(default)]
+    #[schemars(extend("format" = "target"))]
+    target: Option<String>,
 }
 
 /// The catalogue's entry.
@@ -79,7 +84,8 @@ either. **Unknown** when systemd is not in charge or does not answer, it knows n
 processes, or a pid file's process is younger than the file, so that it may be another program.
 
 `newer_than` compares start times: the first process of this service must have started after the first one of the
-other. `up_for` wants it to have run that long.
+other. With `target` the other is a PostgreSQL server, here or elsewhere: its age is asked of itself, and a restart inside of
+it (after a crash its first process stays, all others are new) counts. `up_for` wants it to have run that long.
 
 **Traps.** Debian's `postgresql.service` is an umbrella that stays `active (exited)` whatever its clusters do: name
 `postgresql@15-main.service`. A running process need not answer: use `pg_accepts_connections`. After a crash inside PostgreSQL
@@ -119,19 +125,24 @@ fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
 
 impl Service {
     fn is_empty(&self) -> bool {
-        [&self.unit, &self.process, &self.pidfile]
+        [&self.unit, &self.process, &self.pidfile, &self.target]
             .iter()
             .all(|given| given.as_deref().unwrap_or_default().is_empty())
     }
 
     fn name(&self) -> String {
         let unit = self.unit.clone();
-        unit.or_else(|| self.process.clone()).or_else(|| self.pidfile.clone()).unwrap_or_default()
+        let other = || self.pidfile.clone().or_else(|| self.target.clone());
+        unit.or_else(|| self.process.clone()).or_else(other).unwrap_or_default()
     }
 }
 
 #[async_trait]
 impl Check for ServiceRunning {
+    fn targets(&self) -> Vec<String> {
+        self.newer_than.as_ref().and_then(|other| other.target.clone()).into_iter().collect()
+    }
+
     async fn measure(&self, cx: &Context) -> Outcome {
         let service = self.selector();
         let wanted = self.wanted_up();
@@ -180,7 +191,12 @@ impl Check for ServiceRunning {
 
 impl ServiceRunning {
     fn selector(&self) -> Service {
-        Service { unit: self.unit.clone(), process: self.process.clone(), pidfile: self.pidfile.clone() }
+        Service {
+            unit: self.unit.clone(),
+            process: self.process.clone(),
+            pidfile: self.pidfile.clone(),
+            target: None,
+        }
     }
 
     fn wanted_up(&self) -> bool {
@@ -215,7 +231,20 @@ impl ServiceRunning {
             return Outcome::unknown("it runs, but its process is not known, so its age is not", expected);
         };
         let name = self.selector().name();
-        if let Some(other) = &self.newer_than {
+        if let Some(target) = self.newer_than.as_ref().and_then(|other| other.target.as_deref()) {
+            let (its, identity) = match server::up_for(target, &expected, cx).await {
+                Ok(known) => known,
+                Err(unknown) => return *unknown,
+            };
+            good = good.on(target, identity);
+            let mine = first.age(&cx.world.clock.now());
+            let observed = format!("{name} is up for {}, {target} for {}", Span(mine), Span(its));
+            if mine >= its {
+                return Outcome { facts: good.facts, seen: good.seen, ..Outcome::fail(observed, expected) }
+                    .help(format!("restart {name}: it may still hold what it got from the {target} before"));
+            }
+            good.details.push(observed);
+        } else if let Some(other) = &self.newer_than {
             let theirs = match look(other, cx).await {
                 Ok(sights) => {
                     sights.into_iter().flat_map(|sight| sight.processes).min_by_key(|process| process.start)

@@ -16,9 +16,46 @@ pub fn register(r: &mut Registry) {
             super::is(&seen, Verdict::Pass, "no standby");
         });
     }
-    verdict(r, "pg_query", Verdict::Pass, &[Need::Pg15], || {
-        let cluster = Cluster::start(Major::V15);
-        let cx = context([("db", cluster.target("postgres"))]);
-        vec![look(&cx, "pg_query", json!({ "target": "db", "sql": "select 1", "equals": 1 }))]
+    use Verdict::{Fail, Pass, Unknown};
+    let query = |sql: &'static str, verdict_of: Verdict| {
+        move || {
+            let cluster = Cluster::start(Major::V15);
+            let cx = context([("db", cluster.target("postgres"))]);
+            let seen = look(&cx, "pg_query", json!({ "target": "db", "sql": sql, "equals": 1 }));
+            if verdict_of != Unknown {
+                return vec![seen];
+            }
+            cluster.stop();
+            vec![seen, look(&cx, "pg_query", json!({ "target": "db", "sql": "select 1", "equals": 1 }))]
+        }
+    };
+    verdict(r, "pg_query", Pass, &[Need::Pg15], query("select 1", Pass));
+    verdict(r, "pg_query", Fail, &[Need::Pg15], query("select 2", Fail));
+    verdict(r, "pg_query", Unknown, &[Need::Pg15], query("select 1 where false", Unknown));
+    let accepts = |cluster: &Cluster, params: serde_json::Value| {
+        let mut params = params;
+        params["target"] = json!("db");
+        look(&context([("db", cluster.target("postgres"))]), "pg_accepts_connections", params)
+    };
+    verdict(r, "pg_accepts_connections", Pass, &[Need::Pg15], move || {
+        vec![accepts(&Cluster::start(Major::V15), json!({}))]
     });
+    verdict(r, "pg_accepts_connections", Fail, &[Need::Pg15], move || {
+        let cluster = Cluster::start(Major::V15);
+        let missing = accepts(&cluster, json!({ "database": "synapse" }));
+        cluster.stop();
+        vec![missing, accepts(&cluster, json!({}))]
+    });
+    verdict(r, "pg_accepts_connections", Unknown, &[Need::Pg15], move || {
+        let cluster = Cluster::start(Major::V15);
+        cluster.hba("local all all reject\n");
+        cluster.reload();
+        vec![accepts(&cluster, json!({}))]
+    });
+    let command = |run: &'static [&'static str]| {
+        move || vec![look(&context([]), "command", json!({ "run": run, "timeout": "500ms" }))]
+    };
+    verdict(r, "command", Pass, &[], command(&["true"]));
+    verdict(r, "command", Fail, &[], command(&["false"]));
+    verdict(r, "command", Unknown, &[], command(&["sleep", "60"]));
 }
