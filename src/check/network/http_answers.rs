@@ -75,7 +75,7 @@ without their query, where secrets live.
 
 ```yaml
 postconditions:
-  - http_answers: { url: 'http://localhost:8008/_matrix/client/versions', contains: '"versions"', within: 5s }
+  - http_answers: { url: 'http://app1.example.org:8008/_matrix/client/versions', contains: '"versions"', within: 5s }
 ```
 "#;
 

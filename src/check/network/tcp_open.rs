@@ -57,7 +57,7 @@ direction only; where the other side connects to us, too, measure there as well.
 ```yaml
 preconditions:
   - tcp_open: { id: standby, address: 'db2.example.org:5432' }
-  - tcp_open: { id: app-closed, address: 'localhost:8008', open: false }
+  - tcp_open: { id: app-closed, address: 'app1.example.org:8008', open: false }
 ```
 ";
 
