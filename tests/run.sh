@@ -29,6 +29,10 @@ wanted=(
     procps:/bin/ps
     util-linux:/usr/bin/setpriv
     jq:/usr/bin/jq
+    pgbackrest:/usr/bin/pgbackrest
+    barman:/usr/bin/barman
+    restic:/usr/bin/restic
+    iproute2:/sbin/ip
     libfaketime:/usr/lib/$(uname -m)-linux-gnu/faketime/libfaketimeMT.so.1
 )
 

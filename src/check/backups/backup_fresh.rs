@@ -1,13 +1,13 @@
 //! Is there a backup one could go back to: recent by what is inside it, as large as its predecessors, readable to its
 //! end? Only the newest finished backup counts; when that one is broken, no older one stands in for it.
 
-mod candidates;
+pub(super) mod candidates;
 mod content;
-mod header;
-mod judge;
-mod names;
-mod tools;
-mod writers;
+pub(super) mod header;
+pub(super) mod judge;
+pub(super) mod names;
+
+pub(super) mod writers;
 
 use std::path::Path;
 

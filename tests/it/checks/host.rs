@@ -22,8 +22,7 @@ pub fn register(r: &mut Registry) {
     verdict(r, "clock_offset", Fail, &[], || {
         let (ahead, behind) = (Ntp::start(540.0, 2), Ntp::start(-540.0, 1));
         let seen = clock(&[&ahead.at]);
-        is(&seen, Fail, "540.0");
-        is(&seen, Fail, "behind");
+        is(&seen, Fail, " s behind ");
         vec![seen, clock(&[&behind.at])]
     });
     verdict(r, "clock_offset", Unknown, &[], || {

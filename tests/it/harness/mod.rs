@@ -35,6 +35,12 @@ pub enum Need {
     Pg18,
     /// All programs of PostgreSQL 16 and 18, without contrib modules.
     PgWheel,
+    /// pgBackRest.
+    Pgbackrest,
+    /// Barman.
+    Barman,
+    /// restic.
+    Restic,
     /// Debian's pg_upgradecluster and friends.
     PgCommon,
     /// A throw-away Debian of our own, with PostgreSQL 13 from Debian 11.
@@ -54,6 +60,9 @@ impl Need {
             Need::Pg17 => major_missing(Major::V17),
             Need::Pg18 => major_missing(Major::V18),
             Need::PgWheel => major_missing(Major::Wheel18),
+            Need::Pgbackrest => absent("/usr/bin/pgbackrest"),
+            Need::Barman => absent("/usr/bin/barman"),
+            Need::Restic => absent("/usr/bin/restic"),
             Need::PgCommon => absent("/usr/bin/pg_upgradecluster"),
             Need::Debian11 => debian::missing(),
         }

@@ -18,7 +18,7 @@ const HEAD: usize = 4_096;
 
 /// What a backup is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(in crate::check::backups) enum Kind {
     /// pg_dump's custom or tar format, one file.
     Archive(Header),
     /// pg_dump's directory format.
@@ -41,7 +41,7 @@ pub(super) enum Kind {
 
 /// Something that may be a backup.
 #[derive(Debug, Clone)]
-pub(super) struct Candidate {
+pub(in crate::check::backups) struct Candidate {
     pub name: String,
     pub path: PathBuf,
     pub kind: Kind,
@@ -61,7 +61,7 @@ impl Candidate {
 }
 
 /// What a place holds.
-pub(super) struct Found {
+pub(in crate::check::backups) struct Found {
     /// Newest first.
     pub candidates: Vec<Candidate>,
     /// What was left out, and why.
@@ -71,7 +71,11 @@ pub(super) struct Found {
 }
 
 /// Looks at a file, a backup directory, or a directory of backups.
-pub(super) async fn find(cx: &Context, place: &Stat, pattern: Option<&str>) -> Result<Found, String> {
+pub(in crate::check::backups) async fn find(
+    cx: &Context,
+    place: &Stat,
+    pattern: Option<&str>,
+) -> Result<Found, String> {
     if let Some(candidate) = look(cx, place.clone()).await?
         && (place.kind == "file" || candidate.kind != Kind::Foreign)
     {

@@ -3,8 +3,8 @@
 
 use super::candidates::{Candidate, Kind, of_file, stamp};
 use super::header::Header;
-use super::tools;
 use crate::check::Context;
+use crate::check::backups::tools;
 use crate::check::context::Progress;
 use crate::world::process::Probed;
 use crate::world::sqlite;

@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 
 /// What the header of an archive says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Header {
+pub(in crate::check::backups) struct Header {
     /// Archive format version, such as 1.14.
     pub version: (u8, u8),
     /// When pg_dump started, in the local time of the machine where it ran, here read as ours: there is no zone inside.

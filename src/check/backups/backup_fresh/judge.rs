@@ -137,7 +137,7 @@ impl Report {
 }
 
 /// A kind in words.
-pub(super) fn word(kind: &Kind) -> &'static str {
+pub(in crate::check::backups) fn word(kind: &Kind) -> &'static str {
     match kind {
         Kind::Archive(header) if header.tar => "a pg_dump archive in tar format",
         Kind::Archive(_) => "a pg_dump archive",

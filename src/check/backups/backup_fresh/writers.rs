@@ -12,7 +12,7 @@ const RECENT_S: i64 = 60;
 const WAIT: Duration = Duration::from_millis(1_100);
 
 /// Why this backup is not finished, if it is not.
-pub(super) async fn unfinished(backup: &Candidate, cx: &Context) -> Option<String> {
+pub(in crate::check::backups) async fn unfinished(backup: &Candidate, cx: &Context) -> Option<String> {
     let age = cx.world.clock.now().wall.duration_since(backup.modified).as_secs();
     if !(-RECENT_S..=RECENT_S).contains(&age) {
         return None;

@@ -14,7 +14,11 @@ const VERSIONED: [(&str, &str, &str); 2] = [("/usr/lib/postgresql", "", "bin"), 
 const BACKSTOP: Duration = Duration::from_secs(86_400);
 
 /// A PostgreSQL program: of exactly the major version `only` when given, else the newest there is.
-pub(super) async fn find(cx: &Context, program: &str, only: Option<u32>) -> Result<PathBuf, String> {
+pub(in crate::check::backups) async fn find(
+    cx: &Context,
+    program: &str,
+    only: Option<u32>,
+) -> Result<PathBuf, String> {
     let mut found: Vec<(u32, PathBuf)> = Vec::new();
     for (parent, prefix, folder) in VERSIONED {
         for entry in cx.world.files.list(Path::new(parent)).await.unwrap_or_default() {
@@ -47,7 +51,11 @@ async fn is_there(cx: &Context, path: &Path) -> bool {
 }
 
 /// Runs a program for at most a day; the check's own limit is shorter.
-pub(super) async fn run(cx: &Context, argv: &[&str], keep: usize) -> Result<Probed, String> {
+pub(in crate::check::backups) async fn run(
+    cx: &Context,
+    argv: &[&str],
+    keep: usize,
+) -> Result<Probed, String> {
     let probe = Probe {
         argv: argv.iter().map(|&item| item.to_owned()).collect(),
         env: Default::default(),
@@ -60,7 +68,7 @@ pub(super) async fn run(cx: &Context, argv: &[&str], keep: usize) -> Result<Prob
 }
 
 /// The last lines that a program printed on standard error, as one short line.
-pub(super) fn complaint(seen: &Probed) -> String {
+pub(in crate::check::backups) fn complaint(seen: &Probed) -> String {
     let text = String::from_utf8_lossy(&seen.stderr).into_owned();
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     let shown: String = neutral(&lines[..lines.len().min(2)].join("; ")).chars().take(300).collect();
