@@ -62,6 +62,8 @@ pub async fn add<T>(cx: &Context, name: &str, value: T, keep: Keep) -> Series<T>
 where
     T: Serialize + DeserializeOwned + Clone,
 {
+    // Two checks of one kind that look back differently far do not share: the shorter would forget for the longer.
+    let name = &format!("{name} {}", keep.reach.0.as_millis());
     let now = |value: &T| sample(cx.world.clock.now().boot_ms, value);
     let (samples, trouble) = match &cx.samples {
         None => match now(&value) {
@@ -236,7 +238,9 @@ impl<T> Series<T> {
         starts.push(first);
         starts
             .into_iter()
-            .filter(|from| Span::millis(last.boot_ms - from.boot_ms) >= shortest && last.boot_ms > from.boot_ms)
+            .filter(|from| {
+                Span::millis(last.boot_ms - from.boot_ms) >= shortest && last.boot_ms > from.boot_ms
+            })
             .map(|from| {
                 let seconds = (last.boot_ms - from.boot_ms) as f64 / 1000.0;
                 ((of(&last.value) - of(&from.value)) / seconds).max(0.0)

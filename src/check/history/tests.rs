@@ -16,7 +16,10 @@ struct At(std::sync::atomic::AtomicU64);
 
 impl Clock for At {
     fn now(&self) -> Moment {
-        Moment { wall: jiff::Timestamp::UNIX_EPOCH, boot_ms: self.0.load(std::sync::atomic::Ordering::SeqCst) }
+        Moment {
+            wall: jiff::Timestamp::UNIX_EPOCH,
+            boot_ms: self.0.load(std::sync::atomic::Ordering::SeqCst),
+        }
     }
 }
 
@@ -73,8 +76,10 @@ async fn it_outlives_the_process_and_a_torn_file() {
         assert_eq!((seen.samples.len() as u64, seen.trouble), (nth, None));
     }
     assert_eq!(add(&cx, "kind a c", 1_u64, KEEP).await.samples.len(), 1, "another server");
+    let longer = Keep { reach: Span::secs(7200), ..KEEP };
+    assert_eq!(add(&cx, "kind a b", 1_u64, longer).await.samples.len(), 1, "one that looks back farther");
     let folder = cx.samples.clone().unwrap();
-    let path = folder.join(file_name("kind a b"));
+    let path = folder.join(file_name("kind a b 3600000"));
     let whole = std::fs::read_to_string(&path).unwrap();
     std::fs::write(&path, &whole[..whole.len() / 2]).unwrap();
     clock.0.fetch_add(10_000, std::sync::atomic::Ordering::SeqCst);

@@ -78,10 +78,16 @@ fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
     let check: AutovacuumProgress =
         serde_json::from_value(Value::Object(params)).map_err(|e| e.to_string())?;
     if check.stuck_for < CLOSEST {
-        return Err(format!("`stuck_for` is {}, shorter than autovacuum needs; at least {CLOSEST}", check.stuck_for));
+        return Err(format!(
+            "`stuck_for` is {}, shorter than autovacuum needs; at least {CLOSEST}",
+            check.stuck_for
+        ));
     }
     if check.stuck_for > LONGEST {
-        return Err(format!("`stuck_for` is {}, longer than history is kept; at most {LONGEST}", check.stuck_for));
+        return Err(format!(
+            "`stuck_for` is {}, longer than history is kept; at most {LONGEST}",
+            check.stuck_for
+        ));
     }
     Ok(Box::new(check))
 }
@@ -180,7 +186,8 @@ mod tests {
 
     #[test]
     fn only_what_was_seen_to_stand_still_is_stuck() {
-        let check: AutovacuumProgress = serde_json::from_value(serde_json::json!({ "target": "db" })).unwrap();
+        let check: AutovacuumProgress =
+            serde_json::from_value(serde_json::json!({ "target": "db" })).unwrap();
         let table = Table { name: "app: events".to_owned(), stands: "7".to_owned(), age: 300_000_000 };
         let judged = |looks: &[(u64, &str)]| {
             let sample = |&(hour, stands): &(u64, &str)| Sample {

@@ -56,7 +56,7 @@ tables swell, and one day the server refuses to write.
 
 **How it is measured.** Four kinds of holders, each with its age in transactions: prepared transactions
 (`pg_prepared_xacts`), replication slots (`xmin` and `catalog_xmin`), sessions (`backend_xid` and `backend_xmin`), and standbys
-with `hot_standby_feedback` (`pg_stat_replication.backend_xmin`).
+with `hot_standby_feedback` (`pg_stat_replication.backend_xmin`; with a slot, the slot shows it).
 
 **Passes** when none is older than `max_age`, and no prepared transaction has waited longer than `max_prepared`. **Fails** when one
 is, and names it with what to do about it. **Unknown** when the server cannot be asked, or the role may not see other sessions

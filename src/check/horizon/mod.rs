@@ -12,10 +12,5 @@ use crate::check::registry::Family;
 pub static FAMILY: Family = Family {
     name: "horizon",
     title: "Transaction horizon",
-    kinds: &[
-        &autovacuum_progress::KIND,
-        &horizon_holders::KIND,
-        &xid_age::KIND,
-        &xid_time_to_stop::KIND,
-    ],
+    kinds: &[&autovacuum_progress::KIND, &horizon_holders::KIND, &xid_age::KIND, &xid_time_to_stop::KIND],
 };

@@ -201,7 +201,8 @@ impl Check for XidAge {
 
 /// Tables are named from where autovacuum should have acted long ago, or where it fails.
 fn findings_want_tables(kind: Kind, database: &Database, limit: u64, own: Option<u64>) -> bool {
-    kind.of(database).is_some_and(|age| age > limit || own.is_some_and(|own| age as f64 >= own as f64 * REMARKABLE))
+    kind.of(database)
+        .is_some_and(|age| age > limit || own.is_some_and(|own| age as f64 >= own as f64 * REMARKABLE))
 }
 
 impl XidAge {
@@ -242,7 +243,10 @@ impl XidAge {
                 };
                 findings.fail(what, help);
             } else if own.is_some_and(|own| *age as f64 >= own as f64 * REMARKABLE) {
-                findings.note(format!("remarkable: {what}, though autovacuum should act at {}", ids(own.unwrap_or(0))));
+                findings.note(format!(
+                    "remarkable: {what}, though autovacuum should act at {}",
+                    ids(own.unwrap_or(0))
+                ));
             }
         }
         known.first().map(|(_, database)| *database)
@@ -257,13 +261,17 @@ impl XidAge {
         let session = match door.open(cx).await {
             Ok((session, _)) => session,
             Err(outcome) => {
-                findings.note(format!("the oldest tables of {} are not known: {}", database.name, outcome.observed));
+                findings.note(format!(
+                    "the oldest tables of {} are not known: {}",
+                    database.name, outcome.observed
+                ));
                 return;
             }
         };
         match session.query(kind.tables()).await {
             Err(error) => {
-                findings.note(format!("the oldest tables of {} are not known: {}", database.name, error.message));
+                findings
+                    .note(format!("the oldest tables of {} are not known: {}", database.name, error.message));
             }
             Ok(rows) => {
                 for row in rows {
@@ -271,7 +279,11 @@ impl XidAge {
                     let toast = if row.text().as_deref() == Some("t") { " (TOAST)" } else { "" };
                     if let (Some(table), Some(age)) = (row.text(), row.count()) {
                         let word = kind.word();
-                        findings.note(format!("{}: {table}{toast} is {} {word} old", database.name, ids(age)));
+                        findings.note(format!(
+                            "{}: {table}{toast} is {} {word} old",
+                            database.name,
+                            ids(age)
+                        ));
                     }
                 }
             }
@@ -289,14 +301,19 @@ mod tests {
     #[test]
     fn templates_count_and_an_unknown_age_is_not_zero() {
         let check: XidAge = serde_json::from_value(json!({ "target": "db" })).unwrap();
-        let database = |name: &str, xid| Database { name: name.to_owned(), connects: name != "template0", xid, mxid: Some(0) };
+        let database = |name: &str, xid| Database {
+            name: name.to_owned(),
+            connects: name != "template0",
+            xid,
+            mxid: Some(0),
+        };
         let judged = |databases: &[Database]| {
             let mut findings = Findings::default();
             check.judge(Kind::Xid, 1_000_000_000, Some(200_000_000), databases, &mut findings);
             findings.outcome("fine", "wanted")
         };
         let young = database("app", Some(299_999_999));
-        assert_eq!(judged(&[young.clone()]).details, Vec::<String>::new());
+        assert_eq!(judged(std::slice::from_ref(&young)).details, Vec::<String>::new());
         let outcome = judged(&[database("app", Some(300_000_000))]);
         assert_eq!(outcome.verdict, Verdict::Pass);
         assert!(outcome.details[0].contains("remarkable: database app is 300 M"), "{outcome:?}");
@@ -309,7 +326,9 @@ mod tests {
 
     #[test]
     fn limits_that_make_no_sense_are_refused() {
-        let built = |at_most: Value| build(json!({ "target": "db", "at_most": at_most }).as_object().cloned().unwrap());
+        let built = |at_most: Value| {
+            build(json!({ "target": "db", "at_most": at_most }).as_object().cloned().unwrap())
+        };
         assert!(built(json!("300000000")).is_ok());
         assert!(built(json!(0)).is_err());
         assert!(built(json!(2_147_000_000)).is_err());

@@ -43,7 +43,9 @@ impl<'de> Deserialize<'de> for Day {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.trim().parse::<Date>().map(Day).map_err(|_| {
-            serde::de::Error::custom(format!("`{text}` is not a day; write year, month and day, as in 2026-06-28"))
+            serde::de::Error::custom(format!(
+                "`{text}` is not a day; write year, month and day, as in 2026-06-28"
+            ))
         })
     }
 }
@@ -58,8 +60,8 @@ fn quarter() -> Span {
 
 /// Fewest looks before a rate means anything.
 const FEWEST: usize = 3;
-/// A week of looks, an hour apart in its older half.
-const KEEP: Keep = Keep { reach: Span::secs(7 * 86_400), closest: Span::secs(5), most: 240 };
+/// A week of looks, thinned out in its older half.
+const KEEP: Keep = Keep { reach: Span::secs(7 * 86_400), closest: Span::millis(500), most: 240 };
 /// The rate is taken over these, and over all there is; the fastest counts.
 const WINDOWS: [Span; 2] = [Span::secs(3_600), Span::secs(86_400)];
 /// Longer forecasts are shown as "more than ten years".
@@ -169,7 +171,8 @@ impl XidTimeToStop {
     }
 
     fn judge(&self, look: &Look, series: &Series<u64>, expected: String) -> Outcome {
-        let act = "find what holds the horizon back (horizon_holders), remove it, and vacuum the oldest tables now";
+        let act =
+            "find what holds the horizon back (horizon_holders), remove it, and vacuum the oldest tables now";
         let left = ids(look.left);
         if look.left == 0 {
             return Outcome::fail("no identifier is left: writes are refused already", expected).help(act);
@@ -182,7 +185,10 @@ impl XidTimeToStop {
                 format!("only {looks} over {reach} yet: no rate is known ({left} left)"),
                 expected,
             )
-            .help(format!("measure again: it takes {FEWEST} looks over {}; before a step use xid_age", self.history));
+            .help(format!(
+                "measure again: it takes {FEWEST} looks over {}; before a step use xid_age",
+                self.history
+            ));
         };
         let seconds = if rate > 0.0 { look.left as f64 / rate } else { f64::INFINITY };
         let stop = (seconds < FAR)
@@ -207,10 +213,11 @@ impl XidTimeToStop {
                 Outcome::fail(format!("the day planned for the cure, {day}, is over; {observed}"), expected)
                     .help("find out whether it was done; then plan anew, or take `planned_fix` out")
             }
-            Some((day, end)) if end_before(stop, seconds, look.wall, end) => {
-                Outcome::fail(format!("the stop comes before the cure planned for {day}: {observed}"), expected)
-                    .help(format!("bring the cure forward; {act}"))
-            }
+            Some((day, end)) if end_before(stop, seconds, look.wall, end) => Outcome::fail(
+                format!("the stop comes before the cure planned for {day}: {observed}"),
+                expected,
+            )
+            .help(format!("bring the cure forward; {act}")),
             _ => Outcome::judge(seconds >= self.at_least.0.as_secs_f64(), observed, expected).help(act),
         };
         outcome = outcome.fact("per_second", rate).fact("looks", looks as u64);
@@ -255,11 +262,13 @@ mod tests {
     fn the_plan_of_may_2020_fails() {
         // 28 days at 100/s: the stop comes on 17 June, the cure was planned for 28 June.
         let left = 28 * 86_400 * 100;
-        let outcome = judged(json!({ "target": "db", "at_least": "7d", "planned_fix": "2020-06-28" }), left, &STEADY);
+        let outcome =
+            judged(json!({ "target": "db", "at_least": "7d", "planned_fix": "2020-06-28" }), left, &STEADY);
         assert_eq!(outcome.verdict, Verdict::Fail);
         assert!(outcome.observed.contains("before the cure planned for 2020-06-28"), "{outcome:?}");
         assert!(outcome.observed.contains("on 2020-06-17"), "{outcome:?}");
-        let in_time = judged(json!({ "target": "db", "at_least": "7d", "planned_fix": "2020-06-15" }), left, &STEADY);
+        let in_time =
+            judged(json!({ "target": "db", "at_least": "7d", "planned_fix": "2020-06-15" }), left, &STEADY);
         assert_eq!(in_time.verdict, Verdict::Pass, "{in_time:?}");
         let too_short = judged(json!({ "target": "db" }), left, &STEADY);
         assert_eq!(too_short.verdict, Verdict::Fail);
@@ -274,7 +283,11 @@ mod tests {
         let plain = || json!({ "target": "db" });
         assert_eq!(judged(plain(), 1 << 30, &[(0, 5)]).verdict, Verdict::Unknown);
         assert_eq!(judged(plain(), 1 << 30, &[(0, 5), (3600, 5)]).verdict, Verdict::Unknown, "two looks");
-        assert_eq!(judged(plain(), 1 << 30, &[(0, 5), (9, 5), (99, 5)]).verdict, Verdict::Unknown, "too short");
+        assert_eq!(
+            judged(plain(), 1 << 30, &[(0, 5), (9, 5), (99, 5)]).verdict,
+            Verdict::Unknown,
+            "too short"
+        );
         assert_eq!(judged(plain(), 0, &[(0, 5)]).verdict, Verdict::Fail, "it has stopped already");
         let idle = judged(plain(), 1 << 30, &[(0, 5), (900, 5), (1800, 5)]);
         assert!(idle.verdict == Verdict::Pass && idle.observed.contains("no transaction"), "{idle:?}");

@@ -90,8 +90,7 @@ preconditions:
 ";
 
 fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
-    let check: ReplicationSlots =
-        serde_json::from_value(Value::Object(params)).map_err(|e| e.to_string())?;
+    let check: ReplicationSlots = serde_json::from_value(Value::Object(params)).map_err(|e| e.to_string())?;
     if check.slots.iter().any(|name| name.trim().is_empty()) {
         return Err("`slots` holds an empty name".to_owned());
     }
@@ -170,7 +169,8 @@ impl Check for ReplicationSlots {
     }
 
     async fn measure(&self, cx: &Context) -> Outcome {
-        let expected = format!("every slot in use and reserved, each holding back at most {}", self.max_retained);
+        let expected =
+            format!("every slot in use and reserved, each holding back at most {}", self.max_retained);
         let door = Door::new(KIND.name, &self.target, &expected);
         let (session, identity) = match door.open(cx).await {
             Ok(open) => open,
@@ -190,13 +190,19 @@ impl Check for ReplicationSlots {
         let keep = Keep { reach: longest, closest: Span::millis(200), most: 120 };
         let series = history::add(cx, &history::name_of(KIND.name, &identity), looked, keep).await;
         let mut findings = Findings::default();
-        self.judge(&slots, limit.as_ref().map(|limit| limit.bytes).map_err(String::as_str), &series, &mut findings);
+        self.judge(
+            &slots,
+            limit.as_ref().map(|limit| limit.bytes).map_err(String::as_str),
+            &series,
+            &mut findings,
+        );
         if let Ok(limit) = &limit {
             limit.remark.iter().for_each(|line| findings.note(line));
         }
         series.trouble.iter().for_each(|line| findings.note(line));
         let observed = format!("{} in use", count(slots.len() as u64, "slot", "slots"));
-        let most = slots.iter().filter_map(|slot| Some((slot.retained?, slot))).max_by_key(|(bytes, _)| *bytes);
+        let most =
+            slots.iter().filter_map(|slot| Some((slot.retained?, slot))).max_by_key(|(bytes, _)| *bytes);
         let observed = match most {
             Some((bytes, slot)) => {
                 format!("{observed}, {} held back at most (by {})", crate::base::Size(bytes), slot.name)

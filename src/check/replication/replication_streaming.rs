@@ -182,7 +182,8 @@ impl Check for ReplicationStreaming {
         }
         if !self.standby_targets.is_empty() {
             let asked: Vec<_> = self.standby_targets.iter().map(|target| target.0.as_str()).collect();
-            streams += &format!("; {} {} the same", asked.join(", "), if asked.len() == 1 { "says" } else { "say" });
+            streams +=
+                &format!("; {} {} the same", asked.join(", "), if asked.len() == 1 { "says" } else { "say" });
         }
         let mut outcome = findings.outcome(streams, &expected);
         for (name, lag) in facts {

@@ -87,7 +87,9 @@ impl Check for SlotCap {
         let slots = bytes(&column(1));
         let now = slots.map_or_else(|| "?".to_owned(), |n| count(n, "slot", "slots"));
         let set = |help: &str| {
-            format!("set max_slot_wal_keep_size{help}; a reload is enough (alter system set, pg_reload_conf())")
+            format!(
+                "set max_slot_wal_keep_size{help}; a reload is enough (alter system set, pg_reload_conf())"
+            )
         };
         let outcome = match number(&column(0)) {
             None => Outcome::unknown("the server does not say its max_slot_wal_keep_size", &expected)
@@ -118,9 +120,12 @@ impl Check for SlotCap {
             }
         };
         let outcome = match (number(&column(0)), bytes(&column(2))) {
-            (Some(setting), Some(wal)) if setting >= 0.0 && (setting as u64) * MIB < wal => outcome.detail(
-                format!("it is less than max_wal_size ({}): a slot may be lost between two checkpoints", Size(wal)),
-            ),
+            (Some(setting), Some(wal)) if setting >= 0.0 && (setting as u64) * MIB < wal => {
+                outcome.detail(format!(
+                    "it is less than max_wal_size ({}): a slot may be lost between two checkpoints",
+                    Size(wal)
+                ))
+            }
             _ => outcome,
         };
         let outcome = match bytes(&column(3)) {

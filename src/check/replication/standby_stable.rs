@@ -104,7 +104,10 @@ impl StandbyStable {
                     let young = age < self.at_least.0.as_secs_f64();
                     // A new server has only new processes: the one reason is enough.
                     if young && youngest.is_none_or(|earlier| age + 60.0 < earlier) {
-                        findings.fail(format!("{name} of {} was started only {span} ago", self.target), log.clone());
+                        findings.fail(
+                            format!("{name} of {} was started only {span} ago", self.target),
+                            log.clone(),
+                        );
                         youngest = Some(age);
                     } else {
                         findings.note(format!("{name} has run for {span}"));
@@ -171,7 +174,12 @@ mod tests {
         const OLD: Option<f64> = Some(100_000.0);
         let all = [("server", OLD), ("startup", OLD), ("checkpointer", OLD), ("walreceiver", OLD)];
         assert_eq!(judged(&all, true).verdict, Verdict::Pass);
-        let crashed = [("server", OLD), ("startup", Some(90.0)), ("checkpointer", Some(90.0)), ("walreceiver", Some(89.0))];
+        let crashed = [
+            ("server", OLD),
+            ("startup", Some(90.0)),
+            ("checkpointer", Some(90.0)),
+            ("walreceiver", Some(89.0)),
+        ];
         let outcome = judged(&crashed, true);
         assert_eq!(outcome.verdict, Verdict::Fail);
         assert_eq!(outcome.observed, "replay (the startup process) of db was started only 1min 30s ago");

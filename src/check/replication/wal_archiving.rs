@@ -157,7 +157,8 @@ impl WalArchiving {
                 "set archive_command (a reload is enough) before pg_wal fills the disk",
             );
         }
-        let log = "look into the server's log for what the archive command says; never delete files in pg_wal";
+        let log =
+            "look into the server's log for what the archive command says; never delete files in pg_wal";
         let newer = match (seen.last_archived, seen.last_failed) {
             (_, None) => false,
             (None, Some(_)) => true,

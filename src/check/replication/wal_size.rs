@@ -114,7 +114,8 @@ impl Check for WalSize {
             Err(error) => return door.unanswered(&error).on(&self.target, identity),
         };
         let column = |nth: usize| row.get(nth).and_then(bytes);
-        let (Some(files), Some(sum), Some(max), Some(kept)) = (column(0), column(1), column(2), column(3)) else {
+        let (Some(files), Some(sum), Some(max), Some(kept)) = (column(0), column(1), column(2), column(3))
+        else {
             return Outcome::unknown(format!("{} does not say how large its WAL is", self.target), expected)
                 .help("give the role pg_monitor, then measure again")
                 .on(&self.target, identity);
@@ -132,7 +133,9 @@ impl Check for WalSize {
             kept => format!("{expected}, and {} of wal_keep_size: {}", Size(kept), Size(limit)),
         };
         let mut outcome = Outcome::judge(sum <= limit, observed, wanted)
-            .help("find out what holds WAL back (slots, archiver) and mend that; never delete files in pg_wal")
+            .help(
+                "find out what holds WAL back (slots, archiver) and mend that; never delete files in pg_wal",
+            )
             .fact("bytes", sum)
             .fact("bytes_at_most", limit)
             .fact("max_wal_size", max)

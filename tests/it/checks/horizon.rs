@@ -9,7 +9,7 @@ use holdpoint::world::World;
 use serde_json::json;
 
 use super::clock::Later;
-use super::replication::pair::{as_looker, looker};
+use super::replication::pair::{Pair, as_looker, looker};
 use super::{context, is, look, verdict};
 use crate::harness::{Cluster, Major, Need, Registry, eventually, must};
 
@@ -26,20 +26,42 @@ pub fn register(r: &mut Registry) {
         let seen = look(&cx, "xid_age", json!({ "target": "db" }));
         is(&seen, Verdict::Fail, "is 1.20 G transactions old; ");
         let told = seen.details.join("\n");
-        assert!(told.contains("database template0 is 1.20 G") && told.contains("database template1"), "{told}");
+        assert!(
+            told.contains("database template0 is 1.20 G") && told.contains("database template1"),
+            "{told}"
+        );
         let remarkable = look(&cx, "xid_age", json!({ "target": "db", "at_most": 2_000_000_000 }));
         is(&remarkable, Verdict::Pass, "1.20 G transactions");
         assert!(remarkable.details.iter().any(|line| line.starts_with("remarkable: ")), "{remarkable:#?}");
-        vec![seen]
+        let multixacts = aged_multixacts();
+        let cx = context([("db", multixacts.target("postgres"))]);
+        let shared = look(&cx, "xid_age", json!({ "target": "db" }));
+        is(&shared, Verdict::Fail, "is 1.20 G multixacts old; ");
+        vec![seen, shared]
     });
     verdict(r, "xid_age", Verdict::Unknown, &[Need::Pg15], || stopped("xid_age"));
-    verdict(r, "xid_time_to_stop", Verdict::Pass, &[Need::Pg15], || vec![spending("1d", None)]);
+    verdict(r, "xid_time_to_stop", Verdict::Pass, &[Need::Pg15], || {
+        let seen = spending(json!({ "at_least": "3650d" }), 300, Duration::from_secs(600));
+        is(&seen, Verdict::Pass, "more than ten years, at 0.5/s; 945 M left");
+        vec![seen]
+    });
     verdict(r, "xid_time_to_stop", Verdict::Fail, &[Need::Pg15], || {
-        let soon = spending("3650d", None);
+        // Thousands a second, by the true clock, and the default limit of 30 days.
+        let soon = spending(json!({ "history": "1s" }), 20_000, Duration::from_millis(1));
         is(&soon, Verdict::Fail, "writes are refused in ");
-        let planned = spending("1d", Some("2499-12-31"));
+        let planned = json!({ "at_least": "1d", "planned_fix": "2499-12-31" });
+        let planned = spending(planned, 300, Duration::from_secs(600));
         is(&planned, Verdict::Fail, "the stop comes before the cure planned for 2499-12-31");
-        vec![soon, planned]
+        // The server has stopped in truth: 2 million are left.
+        let cluster = aged_by(2046);
+        let refused =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| cluster.psql("create table w (n int)")));
+        assert!(refused.is_err(), "it still writes");
+        let cx = context([("db", cluster.target("postgres"))]);
+        let stopped = look(&cx, "xid_time_to_stop", json!({ "target": "db" }));
+        is(&stopped, Verdict::Fail, "writes are refused already");
+        is(&look(&cx, "xid_age", json!({ "target": "db" })), Verdict::Fail, "2.15 G");
+        vec![soon, planned, stopped]
     });
     verdict(r, "xid_time_to_stop", Verdict::Unknown, &[Need::Pg13], || {
         let cluster = Cluster::start(Major::V13);
@@ -66,6 +88,7 @@ pub fn register(r: &mut Registry) {
         let slot = look(&cx, "horizon_holders", json!({ "target": "db" }));
         is(&slot, Verdict::Fail, "slot forgotten (postgres, inactive) holds back 1.20 G transactions");
         seen.push(slot);
+        seen.push(fed_back());
         seen
     });
     verdict(r, "horizon_holders", Verdict::Unknown, &[Need::Pg13], || {
@@ -78,7 +101,11 @@ pub fn register(r: &mut Registry) {
     });
     verdict(r, "autovacuum_progress", Verdict::Pass, &[Need::Pg15], || {
         let cluster = Cluster::start(Major::V15);
-        let seen = look(&context([("db", cluster.target("postgres"))]), "autovacuum_progress", json!({ "target": "db" }));
+        let seen = look(
+            &context([("db", cluster.target("postgres"))]),
+            "autovacuum_progress",
+            json!({ "target": "db" }),
+        );
         is(&seen, Verdict::Pass, "no table of 3 databases is overdue");
         vec![seen]
     });
@@ -86,6 +113,14 @@ pub fn register(r: &mut Registry) {
     verdict(r, "autovacuum_progress", Verdict::Unknown, &[Need::Pg15], || {
         let mut seen = stopped("autovacuum_progress");
         seen.push(stuck().0);
+        let cluster = Cluster::start(Major::V15);
+        looker(&cluster);
+        cluster.psql("create database closed");
+        cluster.psql("revoke connect on database closed from public");
+        let cx = context([("db", as_looker(&cluster))]);
+        let closed = look(&cx, "autovacuum_progress", json!({ "target": "db" }));
+        is(&closed, Verdict::Unknown, "permission denied for database \"closed\"");
+        seen.push(closed);
         seen
     });
 }
@@ -95,41 +130,53 @@ fn stopped(kind: &str) -> Vec<holdpoint::check::Outcome> {
     vec![look(&context([("db", cluster.target("postgres"))]), kind, json!({ "target": "db" }))]
 }
 
-/// A cluster whose databases are 1.2 G transactions old, and stay so: a forgotten logical slot holds the catalogs.
-pub fn aged() -> Cluster {
-    let cluster = Cluster::with(Major::V15, "wal_level = logical\nautovacuum = off\n");
-    cluster.psql("select pg_create_logical_replication_slot('forgotten', 'pgoutput')");
+/// A cluster whose multixacts are 1.2 G old: a prepared transaction that locked a row holds them.
+fn aged_multixacts() -> Cluster {
+    let cluster = Cluster::with(Major::V15, "max_prepared_transactions = 5\nautovacuum = off\n");
+    cluster.psql("create table w as select 1 as n");
+    cluster.psql("begin; select from w for share; prepare transaction 'shared'");
     cluster.stop();
-    // The beginning of a file of pg_xact, so that none is missing.
-    let next = 1144 * 1_048_576;
-    must(Major::V15.command("pg_resetwal").args(["-f", "-x", &next.to_string(), "-D"]).arg(cluster.data()));
+    // The beginning of a file of pg_multixact/offsets, so that none is missing.
+    let next = format!("{},1", 18_311 * 65_536);
+    must(Major::V15.command("pg_resetwal").args(["-f", "-m", &next, "-D"]).arg(cluster.data()));
     cluster.restart();
     cluster
 }
 
-/// Looks while transactions are spent: 300 in 40 minutes of a clock that is put forward.
-fn spending(at_least: &str, planned: Option<&str>) -> holdpoint::check::Outcome {
+/// A cluster whose databases are 1.2 G transactions old, and stay so: a forgotten logical slot holds the catalogs.
+fn aged() -> Cluster {
+    aged_by(1144)
+}
+
+/// The same by so many files of `pg_xact`, of 1,048,576 transactions each.
+fn aged_by(files: u64) -> Cluster {
+    let cluster = Cluster::with(Major::V15, "wal_level = logical\nautovacuum = off\n");
+    cluster.psql("select pg_create_logical_replication_slot('forgotten', 'pgoutput')");
+    cluster.stop();
+    // The beginning of a file, so that none is missing.
+    let next = (files * 1_048_576).to_string();
+    must(Major::V15.command("pg_resetwal").args(["-f", "-x", &next, "-D"]).arg(cluster.data()));
+    cluster.restart();
+    cluster
+}
+
+/// Looks three times while transactions are spent, and while a clock is put forward.
+fn spending(params: serde_json::Value, transactions: u32, pause: Duration) -> holdpoint::check::Outcome {
     let cluster = aged();
     let clock = Arc::new(Later::default());
     let cx = Context {
         world: World { clock: clock.clone(), ..World::local() },
         ..context([("db", cluster.target("postgres"))])
     };
-    let mut params = json!({ "target": "db", "at_least": at_least });
-    if let Some(day) = planned {
-        params["planned_fix"] = json!(day);
+    let mut all = json!({ "target": "db" });
+    all.as_object_mut().unwrap().extend(params.as_object().unwrap().clone());
+    for _ in 0..2 {
+        is(&look(&cx, "xid_time_to_stop", all.clone()), Verdict::Unknown, "no rate is known (94");
+        spend(&cluster, transactions);
+        std::thread::sleep(Duration::from_millis(500));
+        clock.pass(pause);
     }
-    // 300,000 times as fast: what a busy server spends.
-    let per_look = if planned.is_some() { 20 } else { 300 };
-    let mut last = None;
-    for nth in 0..3 {
-        let seen = look(&cx, "xid_time_to_stop", params.clone());
-        assert!(nth == 2 || seen.verdict == Verdict::Unknown, "{seen:#?}");
-        last = Some(seen);
-        spend(&cluster, per_look);
-        clock.pass(if planned.is_some() { Duration::from_secs(1200) } else { Duration::from_secs(600) });
-    }
-    last.unwrap()
+    look(&cx, "xid_time_to_stop", all)
 }
 
 fn spend(cluster: &Cluster, transactions: u32) {
@@ -137,14 +184,23 @@ fn spend(cluster: &Cluster, transactions: u32) {
     cluster.psql(&each.replace('N', &transactions.to_string()));
 }
 
-/// A session in a transaction that has written.
+/// A session in a transaction that does not end.
 struct Sleeper(Child);
 
 impl Sleeper {
     fn start(cluster: &Cluster) -> Sleeper {
         cluster.psql("create table if not exists w (n int)");
+        Sleeper::with(cluster, "insert into w select 1 from pg_sleep(60)")
+    }
+
+    /// One that only reads.
+    fn reading(cluster: &Cluster) -> Sleeper {
+        Sleeper::with(cluster, "select count(*) from w, pg_sleep(60)")
+    }
+
+    fn with(cluster: &Cluster, sql: &str) -> Sleeper {
         let mut psql = Command::new("/usr/bin/psql");
-        psql.args(["-Xqd", &cluster.conninfo("postgres"), "-c", "insert into w select 1 from pg_sleep(60)"]);
+        psql.args(["-Xqd", &cluster.conninfo("postgres"), "-c", sql]);
         let child = psql.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let sql = "select count(*) = 1 from pg_stat_activity where backend_xmin is not null and wait_event = 'PgSleep'";
         eventually(Duration::from_secs(10), sql, || cluster.psql(sql) == "t");
@@ -174,8 +230,28 @@ fn held() -> Vec<holdpoint::check::Outcome> {
     spend(&cluster, 200);
     let old = look(&cx, "horizon_holders", json!({ "target": "db", "max_age": 100 }));
     is(&old, Verdict::Fail, "and 1 more");
-    assert!(old.details.iter().any(|line| line.starts_with("session ") && line.contains("holds back 20")), "{old:#?}");
+    assert!(
+        old.details.iter().any(|line| line.starts_with("session ") && line.contains("holds back 20")),
+        "{old:#?}"
+    );
     vec![waits, old]
+}
+
+/// A long query on a standby that tells its primary what it still needs.
+fn fed_back() -> holdpoint::check::Outcome {
+    let pair = Pair::start(Major::V15, "hot_standby_feedback = on\nwal_receiver_status_interval = 1s\n");
+    pair.primary.psql("create table w (n int)");
+    pair.until_primary("select sent_lsn = replay_lsn from pg_stat_replication");
+    let _sleeper = Sleeper::reading(&pair.standby);
+    pair.until_primary("select xmin is not null from pg_replication_slots");
+    spend(&pair.primary, 200);
+    let cx = pair.context();
+    let query = look(&cx, "horizon_holders", json!({ "target": "standby", "max_age": 100 }));
+    is(&query, Verdict::Fail, "session ");
+    let seen = look(&cx, "horizon_holders", json!({ "target": "primary", "max_age": 100 }));
+    is(&seen, Verdict::Fail, "slot beta (active) holds back 20");
+    assert!(seen.help.as_deref().is_some_and(|help| help.contains("long query")), "{seen:#?}");
+    seen
 }
 
 /// Overdue tables: first seen, and a day later.

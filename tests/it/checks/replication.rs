@@ -43,12 +43,13 @@ pub fn register(r: &mut Registry) {
             ("standby", pair::as_looker(&pair.standby)),
             ("well", pair.primary.target("postgres")),
         ]);
-        let primary = look(&cx, "replication_streaming", json!({ "primary": "primary", "standbys": ["beta"] }));
+        let primary =
+            look(&cx, "replication_streaming", json!({ "primary": "primary", "standbys": ["beta"] }));
         is(&primary, Verdict::Unknown, "its state may not be seen");
         let both = json!({ "primary": "well", "standbys": ["beta"], "standby_targets": ["standby"] });
         let standby = look(&cx, "replication_streaming", both.clone());
         is(&standby, Verdict::Unknown, "the WAL receiver of standby may not be seen");
-        let stable = look(&cx, "standby_stable", json!({ "target": "standby" }));
+        let stable = look(&cx, "standby_stable", json!({ "target": "standby", "at_least": "1ms" }));
         is(&stable, Verdict::Unknown, "may not be seen");
         pair.standby.stop();
         let gone = look(&cx, "replication_streaming", json!({ "primary": "standby", "standbys": ["x"] }));
@@ -68,7 +69,10 @@ pub fn register(r: &mut Registry) {
         // A crash inside the server: its first process stays, the others are new.
         std::thread::sleep(std::time::Duration::from_secs(3));
         let startup = pair.standby.psql("select pg_postmaster_start_time()");
-        signal("KILL", &pair.standby.psql("select pid from pg_stat_activity where backend_type = 'checkpointer'"));
+        signal(
+            "KILL",
+            &pair.standby.psql("select pid from pg_stat_activity where backend_type = 'checkpointer'"),
+        );
         std::thread::sleep(std::time::Duration::from_millis(500));
         pair.until_standby("select count(*) = 1 from pg_stat_wal_receiver where status = 'streaming'");
         assert_eq!(startup, pair.standby.psql("select pg_postmaster_start_time()"));
@@ -102,6 +106,7 @@ fn all_well(major: Major) {
         ("standby_stable", json!({ "target": "standby", "at_least": "1ms" })),
         ("xid_age", json!({ "target": "standby" })),
         ("horizon_holders", json!({ "target": "standby" })),
+        ("autovacuum_progress", json!({ "target": "primary" })),
     ] {
         is(&look(&cx, kind, params), Verdict::Pass, "");
     }

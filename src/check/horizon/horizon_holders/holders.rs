@@ -52,9 +52,12 @@ const SEES_ALL: &str = "select pg_catalog.pg_has_role('pg_read_all_stats', 'usag
 /// All holders, oldest first, and whether those of other sessions may be seen.
 pub(super) async fn ask(session: &Session) -> Result<(Vec<Holder>, bool), QueryError> {
     let mut found = Vec::new();
-    for (kind, sql) in
-        [(Kind::Prepared, PREPARED), (Kind::Slot, SLOTS), (Kind::Session, SESSIONS), (Kind::Standby, STANDBYS)]
-    {
+    for (kind, sql) in [
+        (Kind::Prepared, PREPARED),
+        (Kind::Slot, SLOTS),
+        (Kind::Session, SESSIONS),
+        (Kind::Standby, STANDBYS),
+    ] {
         for row in session.query(sql).await? {
             let mut row = Values::of(row);
             found.push(Holder {
@@ -111,14 +114,24 @@ impl Holder {
                     "find out whose it is; then, in database {place}, commit prepared {gid} or rollback prepared {gid}"
                 )
             }
+            Kind::Slot if self.state.as_deref() == Some("active") => format!(
+                "it is in use: look at its reader for a long query (hot_standby_feedback sends that here), or, when it \
+                 is a logical one, for why {} falls behind",
+                self.who
+            ),
             Kind::Slot => format!(
                 "bring its reader back; if it is gone for good, drop it: select pg_drop_replication_slot('{}')",
                 self.who
             ),
             Kind::Session => {
-                format!("ask its owner to end it; if nobody answers: select pg_terminate_backend({})", self.who)
+                format!(
+                    "ask its owner to end it; if nobody answers: select pg_terminate_backend({})",
+                    self.who
+                )
             }
-            Kind::Standby => format!("look on {} for the query that runs so long, and end it there", self.who),
+            Kind::Standby => {
+                format!("look on {} for the query that runs so long, and end it there", self.who)
+            }
         }
     }
 }

@@ -58,7 +58,9 @@ impl ReplicationSlots {
             }
             Some("unreserved") => findings.fail(
                 format!("slot {name} is unreserved: it is lost at the next checkpoint"),
-                format!("bring the reader of {name} back now, or raise max_slot_wal_keep_size while it catches up"),
+                format!(
+                    "bring the reader of {name} back now, or raise max_slot_wal_keep_size while it catches up"
+                ),
             ),
             Some("extended") => self.extended(name, series, findings),
             Some("reserved") => {}

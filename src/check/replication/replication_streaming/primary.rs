@@ -40,7 +40,10 @@ pub(super) async fn ask(door: &Door<'_>, cx: &Context) -> Result<(View, Identity
                 pg_catalog.host(client_addr) \
          from pg_catalog.pg_stat_replication order by 1"
     );
-    let rows = session.query(&sql).await.map_err(|error| door.unanswered(&error).on(door.target, identity.clone()))?;
+    let rows = session
+        .query(&sql)
+        .await
+        .map_err(|error| door.unanswered(&error).on(door.target, identity.clone()))?;
     let sender = |row: Vec<Option<String>>| {
         let column = |nth: usize| row.get(nth).cloned().flatten();
         Sender {
@@ -117,7 +120,8 @@ fn one(check: &ReplicationStreaming, row: &Sender, findings: &mut Findings) {
             "wait until it has caught up; when it does not, look into its log",
         );
     }
-    let keep_up = format!("find out what slows {name} down: its disk, the network, a long query that holds replay up");
+    let keep_up =
+        format!("find out what slows {name} down: its disk, the network, a long query that holds replay up");
     match row.lag {
         None => findings.unknown(
             format!("{name} has not said yet how far it has replayed"),

@@ -72,7 +72,10 @@ pub(super) fn judge(
 ) {
     if let Some(system) = system.filter(|system| *system != view.system_identifier) {
         findings.fail(
-            format!("{target} is no copy of {}: system identifier {}, not {system}", check.primary, view.system_identifier),
+            format!(
+                "{target} is no copy of {}: system identifier {}, not {system}",
+                check.primary, view.system_identifier
+            ),
             format!("correct the target {target}, or build the standby anew"),
         );
         return;
@@ -97,7 +100,9 @@ pub(super) fn judge(
     let Some(receiver) = &view.receiver else {
         findings.fail(
             format!("{target} has no WAL receiver: it is not connected to any primary{caught_up}"),
-            format!("look into the log of {target} for why it does not connect (primary_conninfo, network, slot)"),
+            format!(
+                "look into the log of {target} for why it does not connect (primary_conninfo, network, slot)"
+            ),
         );
         return;
     };

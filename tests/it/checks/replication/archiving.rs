@@ -30,7 +30,10 @@ pub fn register(r: &mut Registry) {
             std::thread::sleep(Duration::from_millis(1100));
             let few = json!({ "target": "db", "max_waiting": 0, "max_wait": "1s" });
             let waiting = look(&cx, "wal_archiving", few);
-            assert!(waiting.details.iter().any(|line| line.contains("the oldest of 1 file waits for")), "{waiting:#?}");
+            assert!(
+                waiting.details.iter().any(|line| line.contains("the oldest of 1 file waits for")),
+                "{waiting:#?}"
+            );
             cluster.psql("alter system set archive_command = ''");
             cluster.reload();
             let unset = look(&cx, "wal_archiving", json!({ "target": "db" }));

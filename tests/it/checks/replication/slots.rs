@@ -31,6 +31,7 @@ pub fn register(r: &mut Registry) {
         vec![first, away]
     });
     verdict(r, "replication_slots", Verdict::Fail, &[Need::Pg15], lost);
+    r.add("checks::a_slot_of_18_is_invalid", &[Need::PgWheel], invalid);
     verdict(r, "replication_slots", Verdict::Unknown, &[Need::Pg15], || {
         let pair = Pair::start(Major::V15, SMALL);
         // The receiver hangs: its slot is active, and holds back more and more.
@@ -100,6 +101,21 @@ pub fn register(r: &mut Registry) {
         is(&seen, Verdict::Unknown, "SQLSTATE 42501");
         vec![seen]
     });
+}
+
+/// On 17 and later the server says why a slot is of no use any more.
+fn invalid() {
+    let cluster = Cluster::with(Major::Wheel18, &format!("{SMALL}max_slot_wal_keep_size = 48MB\n"));
+    cluster.psql("select pg_create_physical_replication_slot('gone', true)");
+    let cx = context([("db", cluster.target("postgres"))]);
+    let young = look(&cx, "replication_slots", json!({ "target": "db" }));
+    is(&young, Verdict::Pass, "1 slot");
+    let away = look(&cx, "replication_slots", json!({ "target": "db", "inactive_for": "1ms" }));
+    is(&away, Verdict::Fail, "slot gone became inactive");
+    fill(&cluster, 5);
+    cluster.psql("checkpoint");
+    let invalid = look(&cx, "replication_slots", json!({ "target": "db" }));
+    is(&invalid, Verdict::Fail, "slot gone is invalid: wal_removed");
 }
 
 /// So many files of WAL of 16 MiB.
