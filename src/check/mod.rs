@@ -7,6 +7,8 @@
 pub mod context;
 pub mod door;
 pub mod evidence;
+pub mod findings;
+pub mod history;
 pub mod measure;
 pub mod params;
 pub mod registry;

@@ -83,6 +83,11 @@ pub trait Files: Send + Sync {
     async fn replace(&self, path: &Path, _contents: &[u8]) -> Result<(), String> {
         Err(format!("{}: nothing can be written here", path.display()))
     }
+    /// Keeps other writers of one of our own small files out until the answer is dropped, in this process and in
+    /// others; waits a few seconds for them. For Holdpoint's own samples only.
+    async fn hold(&self, path: &Path) -> Result<Box<dyn Send + Sync>, String> {
+        Err(format!("{}: nothing can be written here", path.display()))
+    }
     /// Bytes in use below `path` (allocated blocks, hard links once), not crossing into other file systems unless
     /// `path` itself is a link to one. Something in it that we may not read is an error, not zero.
     async fn tree_size(&self, path: &Path) -> Result<u64, String>;

@@ -7,10 +7,11 @@ use std::os::unix::fs::{
     DirBuilderExt as _, FileExt as _, FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _,
 };
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use rustix::fs::{OFlags, StatVfsMountFlags};
+use rustix::fs::{FlockOperation, OFlags, StatVfsMountFlags};
 
 use super::{Files, Space, Stat, tree};
 
@@ -18,6 +19,8 @@ use super::{Files, Space, Stat, tree};
 const MAX_LINKS: usize = 40;
 /// More entries than this are not listed.
 const MAX_ENTRIES: usize = 1_000_000;
+/// The longest to wait for another writer of a small file of ours.
+const LONGEST_HOLD: Duration = Duration::from_secs(5);
 
 /// This machine's files.
 pub struct LocalFiles;
@@ -153,6 +156,33 @@ impl Files for LocalFiles {
                 let _ = std::fs::remove_file(&aside);
                 say(&path, &e)
             })
+        })
+        .await
+    }
+
+    async fn hold(&self, path: &Path) -> Result<Box<dyn Send + Sync>, String> {
+        let mut lock = path.to_owned().into_os_string();
+        lock.push(".lock");
+        let lock = PathBuf::from(lock);
+        blocking(move || {
+            let wrong = |e: std::io::Error| say(&lock, &e);
+            if let Some(folder) = lock.parent().filter(|folder| !folder.exists()) {
+                match std::fs::DirBuilder::new().mode(0o770).create(folder) {
+                    // Another writer was here at the same moment.
+                    Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+                    made => made.map_err(wrong)?,
+                }
+            }
+            let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o660).open(&lock);
+            let file = file.map_err(wrong)?;
+            let until = Instant::now() + LONGEST_HOLD;
+            while let Err(e) = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                if e != rustix::io::Errno::WOULDBLOCK || Instant::now() >= until {
+                    return Err(wrong(e.into()));
+                }
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            Ok(Box::new(file) as Box<dyn Send + Sync>)
         })
         .await
     }

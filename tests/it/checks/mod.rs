@@ -3,6 +3,7 @@
 
 mod application;
 mod backups;
+mod clock;
 mod containers;
 mod corruption;
 mod data;

@@ -1,0 +1,79 @@
+use serde_json::json;
+
+use super::primary::{Sender, View};
+use super::*;
+use crate::check::Verdict;
+
+fn check(params: Value) -> ReplicationStreaming {
+    serde_json::from_value(params).unwrap()
+}
+
+fn row() -> Sender {
+    Sender {
+        name: "beta".to_owned(),
+        state: Some("streaming".to_owned()),
+        sync_state: Some("async".to_owned()),
+        lag: Some(0),
+        replay_lag: None,
+        reply_age: Some(0.4),
+        address: None,
+    }
+}
+
+fn judged(check: &ReplicationStreaming, rows: Vec<Sender>) -> Outcome {
+    let view = View { system_identifier: "7".to_owned(), in_recovery: false, rows };
+    let (mut findings, mut facts) = (Findings::default(), Vec::new());
+    primary::judge(check, &view, &mut findings, &mut facts);
+    findings.outcome("streams", "wanted")
+}
+
+#[test]
+fn null_is_not_zero_and_no_row_is_no_standby() {
+    let check = check(json!({ "primary": "p", "standbys": ["beta"] }));
+    let verdict = |row: Sender| judged(&check, vec![row]).verdict;
+    assert_eq!(verdict(row()), Verdict::Pass, "replay_lag is NULL when idle");
+    assert_eq!(judged(&check, vec![]).verdict, Verdict::Fail);
+    assert_eq!(verdict(Sender { state: None, ..row() }), Verdict::Unknown);
+    assert_eq!(verdict(Sender { lag: None, ..row() }), Verdict::Unknown);
+    assert_eq!(verdict(Sender { reply_age: None, ..row() }), Verdict::Unknown);
+    assert_eq!(verdict(Sender { reply_age: Some(-540.0), ..row() }), Verdict::Unknown, "clocks differ");
+    assert_eq!(verdict(Sender { reply_age: Some(61.0), ..row() }), Verdict::Fail);
+    assert_eq!(verdict(Sender { lag: Some(65 << 20), ..row() }), Verdict::Fail);
+    assert_eq!(verdict(Sender { lag: Some(9), replay_lag: Some(61.0), ..row() }), Verdict::Fail);
+    assert_eq!(verdict(Sender { lag: Some(0), replay_lag: Some(61.0), ..row() }), Verdict::Pass);
+    assert_eq!(verdict(Sender { state: Some("catchup".to_owned()), ..row() }), Verdict::Fail);
+    let two = judged(&check, vec![row(), Sender { state: Some("catchup".to_owned()), ..row() }]);
+    assert_eq!(two.verdict, Verdict::Fail, "all of one name must hold");
+}
+
+#[test]
+fn synchronous_standbys_are_counted() {
+    let check = check(json!({ "primary": "p", "standbys": ["beta"], "synchronous": "1" }));
+    assert_eq!(judged(&check, vec![row()]).verdict, Verdict::Fail);
+    let quorum = Sender { sync_state: Some("quorum".to_owned()), ..row() };
+    assert_eq!(judged(&check, vec![quorum]).verdict, Verdict::Pass);
+}
+
+#[test]
+fn thresholds_that_make_no_sense_are_refused() {
+    let refused = |params: Value| build(params.as_object().cloned().unwrap()).err();
+    let with = |key: &str, value: Value| {
+        let mut params = json!({ "primary": "p", "standbys": ["beta"] });
+        params[key] = value;
+        refused(params)
+    };
+    assert_eq!(refused(json!({ "primary": "p", "standbys": ["beta"] })), None);
+    assert!(refused(json!({ "primary": "p" })).is_some());
+    for (key, value, words) in [
+        ("standbys", json!([]), "name every standby"),
+        ("standbys", json!(["a", "a"]), "twice"),
+        ("standbys", json!([" "]), "empty name"),
+        ("max_lag", json!("0B"), "zero"),
+        ("max_delay", json!("0s"), "zero"),
+        ("synchronous", json!(0), "leave it out"),
+        ("synchronous", json!(2), "names only 1"),
+    ] {
+        let why = with(key, value).unwrap_or_default();
+        assert!(why.contains(words), "{key}: {why}");
+    }
+}
