@@ -155,21 +155,24 @@ impl CapacityForCopy {
         let places = needs::Places {
             wal: self.wal_into.as_ref().map_or_else(|| into.join("pg_wal"), PathBuf::from),
             tablespaces: self.tablespaces_into.as_ref().map(PathBuf::from),
-            dump: self.dump_to.as_ref().map(|path| (path.into(), self.dump_ratio.map_or(1.0, |ratio| ratio.0))),
+            dump: self
+                .dump_to
+                .as_ref()
+                .map(|path| (path.into(), self.dump_ratio.map_or(1.0, |ratio| ratio.0))),
             into,
         };
-        needs::of(source, self.method, wal, &places).map_err(|why| {
-            (format!("{}: {why}", self.source), "measure while the server runs")
-        })
+        needs::of(source, self.method, wal, &places)
+            .map_err(|why| (format!("{}: {why}", self.source), "measure while the server runs"))
     }
 
     /// Asks every file system once.
     async fn volumes(&self, needs: Vec<Need>, cx: &Context) -> Result<Vec<Volume>, String> {
         let mut volumes: Vec<Volume> = Vec::new();
         for need in needs {
-            let space: Space = cx.world.files.space(&need.path).await.map_err(|why| {
-                format!("the file system for {} could not be measured: {why}", need.what)
-            })?;
+            let space: Space =
+                cx.world.files.space(&need.path).await.map_err(|why| {
+                    format!("the file system for {} could not be measured: {why}", need.what)
+                })?;
             let doubt = backing::doubt(&space, cx).await.filter(|doubt| !self.trust.contains(&doubt.word));
             volumes::add(&mut volumes, space, need, doubt);
         }
@@ -177,7 +180,12 @@ impl CapacityForCopy {
     }
 
     /// For methods that share blocks: why they cannot, if so.
-    async fn apart(&self, source: &Source, volumes: &[Volume], cx: &Context) -> Option<Result<String, String>> {
+    async fn apart(
+        &self,
+        source: &Source,
+        volumes: &[Volume],
+        cx: &Context,
+    ) -> Option<Result<String, String>> {
         if !matches!(self.method, Method::Link | Method::Clone | Method::Swap) {
             return None;
         }
@@ -222,7 +230,10 @@ mod tests {
         assert!(refused(with("keep_free", json!({ "times": 2, "size_of": "old" }))).contains("keep_free"));
         assert!(refused(with("dump_ratio", json!(0.3))).contains("dump_to"));
         assert!(refused(with("wal_room", json!("0B"))).contains("wal_room"));
-        assert!(refused(with("method", json!("copy"))).contains("method") || !refused(with("method", json!("copy"))).is_empty());
+        assert!(
+            refused(with("method", json!("copy"))).contains("method")
+                || !refused(with("method", json!("copy"))).is_empty()
+        );
         assert_eq!(refused(with("method", json!("swap"))), "");
         assert_eq!(refused(json!({ "source": "old", "into": "/new" })), "");
     }

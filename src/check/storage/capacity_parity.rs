@@ -209,7 +209,11 @@ impl CapacityParity {
     }
 
     fn wanted(&self) -> String {
-        format!("file systems as large as those of {}, with {} times free of what it uses", self.source, self.times())
+        format!(
+            "file systems as large as those of {}, with {} times free of what it uses",
+            self.source,
+            self.times()
+        )
     }
 
     fn judge(&self, source: &Room, copies: &[Result<Room, String>], wanted: String) -> Outcome {
@@ -233,7 +237,11 @@ impl CapacityParity {
             let beside = if same { "; on a file system of the source itself" } else { "" };
             lines.push(format!("{name}: {}{counted} of {}{beside}", Size(usable), Size(room.total)));
             if (room.total as f64) < source.total as f64 * ALIKE {
-                short.push(format!("{name} is smaller: {} instead of {}", Size(room.total), Size(source.total)));
+                short.push(format!(
+                    "{name} is smaller: {} instead of {}",
+                    Size(room.total),
+                    Size(source.total)
+                ));
             } else if usable < need {
                 short.push(format!("{name} has {}{counted}, and {} are needed", Size(usable), Size(need)));
             }
@@ -318,6 +326,9 @@ mod tests {
         assert!(refused(json!({ "source": "old", "copies": [] })).contains("nothing to compare"));
         assert!(refused(json!({ "source": "old", "copies": [{}] })).contains("exactly one"));
         assert!(refused(json!({ "source": "old", "copies": [{ "target": "old" }] })).contains("itself"));
-        assert!(refused(json!({ "source": "old", "copies": [{ "path": "/a" }], "times": 0.9 })).contains("less than 1"));
+        assert!(
+            refused(json!({ "source": "old", "copies": [{ "path": "/a" }], "times": 0.9 }))
+                .contains("less than 1")
+        );
     }
 }

@@ -88,7 +88,8 @@ impl Check for DiskFree {
         let space = match cx.world.files.space(Path::new(&self.path)).await {
             Ok(space) => space,
             Err(why) => {
-                return Outcome::unknown(format!("the file system could not be measured: {why}"), expected);
+                return Outcome::unknown(format!("the file system could not be measured: {why}"), expected)
+                    .help("correct the path, or run this as a user who may look there, then measure again");
             }
         };
         let mut seen: Option<(String, Identity)> = None;
@@ -98,13 +99,17 @@ impl Check for DiskFree {
             Amount::Share(share) => part(*share, space.total),
             Amount::Times { times, size_of } => match target_size::measure(size_of, cx).await {
                 Err(why) => {
-                    return Outcome::unknown(format!("the size of {size_of} is not known: {why}"), expected);
+                    return Outcome::unknown(format!("the size of {size_of} is not known: {why}"), expected)
+                        .help(
+                            "start the server, or let its target say `data_directory`, then measure again",
+                        );
                 }
                 Ok(size) if size.bytes == 0 => {
                     return Outcome::unknown(
                         format!("{size_of} has a size of 0 B: nothing to multiply"),
                         expected,
-                    );
+                    )
+                    .help("find out whether this is the right target");
                 }
                 Ok(size) => {
                     expected = format!(
@@ -135,7 +140,8 @@ async fn held_open(device: u64) -> Vec<String> {
     let all = crate::world::users::of_deleted(device).await;
     let bytes: u64 = all.iter().map(|(_, _, bytes)| bytes).sum();
     let Some((name, pid, most)) = all.first().filter(|_| bytes >= HELD) else { return Vec::new() };
-    let (n, most) = (crate::base::text::count(all.len() as u64, "deleted file", "deleted files"), Size(*most));
+    let (n, most) =
+        (crate::base::text::count(all.len() as u64, "deleted file", "deleted files"), Size(*most));
     vec![format!(
         "{n} still held open take {}; the largest, {most}, by {} (pid {pid})",
         Size(bytes),

@@ -88,7 +88,8 @@ impl Check for DiskTimeToFull {
         let space = match cx.world.files.space(Path::new(&self.path)).await {
             Ok(space) => space,
             Err(why) => {
-                return Outcome::unknown(format!("the file system could not be measured: {why}"), expected);
+                return Outcome::unknown(format!("the file system could not be measured: {why}"), expected)
+                    .help("correct the path, or run this as a user who may look there, then measure again");
             }
         };
         let now = Sample {

@@ -202,6 +202,10 @@ mod tests {
         let (seen, trouble) = add(&cx, "disk-4d", sample(90_000, 400), window).await;
         assert_eq!(seen.len(), 1);
         assert!(trouble.unwrap().contains("could not be kept"));
-        assert_eq!(add(&cx, "disk-4d", sample(100_000, 400), window).await.0.len(), 2, "it goes on in memory");
+        assert_eq!(
+            add(&cx, "disk-4d", sample(100_000, 400), window).await.0.len(),
+            2,
+            "it goes on in memory"
+        );
     }
 }

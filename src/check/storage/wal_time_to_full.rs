@@ -84,7 +84,10 @@ impl Check for WalTimeToFull {
             }
         } else {
             Outcome::unknown(
-                format!("{} is on another machine: its file systems cannot be measured from here", self.target),
+                format!(
+                    "{} is on another machine: its file systems cannot be measured from here",
+                    self.target
+                ),
                 wanted.clone(),
             )
             .help("run Holdpoint on the server's own machine")
@@ -106,8 +109,11 @@ impl WalTimeToFull {
         let space = match cx.world.files.space(wal).await {
             Ok(space) => space,
             Err(why) => {
-                return Outcome::unknown(format!("the file system could not be measured: {why}"), self.wanted())
-                    .help("run this as root or as the server's user, then measure again");
+                return Outcome::unknown(
+                    format!("the file system could not be measured: {why}"),
+                    self.wanted(),
+                )
+                .help("run this as root or as the server's user, then measure again");
             }
         };
         let now = Sample {
@@ -150,7 +156,10 @@ impl WalTimeToFull {
         let room = space.available.saturating_sub(headroom);
         if room == 0 {
             let observed = format!("only {} available for the write-ahead log", Size(space.available));
-            return facts(Outcome::fail(observed, format!("more than {} of headroom, and {wanted}", Size(headroom))));
+            return facts(Outcome::fail(
+                observed,
+                format!("more than {} of headroom, and {wanted}", Size(headroom)),
+            ));
         }
         if history.len() < FEWEST_SAMPLES || watched < SHORTEST_HISTORY {
             let n = crate::base::text::count(history.len() as u64, "sample", "samples");

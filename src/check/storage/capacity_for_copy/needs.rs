@@ -156,7 +156,10 @@ pub(super) mod tests {
     fn files_are_copied_as_they_are_and_links_copy_catalogues_only() {
         let moved = Places { tablespaces: Some("/new".into()), ..places() };
         let needs = of(&source(), Method::PgUpgradeCopy, G, &moved).unwrap();
-        assert_eq!(said(&needs), ["data /pg/15 110", "tablespace fast /new 55", "write-ahead log /pg/15/pg_wal 10"]);
+        assert_eq!(
+            said(&needs),
+            ["data /pg/15 110", "tablespace fast /new 55", "write-ahead log /pg/15/pg_wal 10"]
+        );
         for method in [Method::Link, Method::Clone, Method::Swap] {
             let needs = of(&source(), method, G, &places()).unwrap();
             assert_eq!(said(&needs), ["catalogues /pg/15 10", "write-ahead log /pg/15/pg_wal 10"]);

@@ -65,7 +65,9 @@ pub(super) async fn ask(name: &str, wanted: &str, cx: &Context) -> Result<Source
         .map_err(unanswered)?;
     if databases.len() > MOST_DATABASES {
         let why = format!("{name} has {} databases; at most {MOST_DATABASES} are asked", databases.len());
-        return Err(Box::new(Outcome::unknown(why, wanted).help("compute the need by hand, and use disk_free")));
+        return Err(Box::new(
+            Outcome::unknown(why, wanted).help("compute the need by hand, and use disk_free"),
+        ));
     }
     for row in &databases {
         let (Some(database), Some(bytes)) = (text(row, 0), number(row, 2)) else {
@@ -109,7 +111,8 @@ async fn cluster(session: &Session, identity: Identity, target: &Target) -> Resu
              'archive_mode', 'temp_tablespaces', 'logging_collector', 'log_directory')",
         )
         .await?;
-    let setting = |name: &str| settings.iter().find(|row| text(row, 0) == Some(name)).and_then(|row| text(row, 1));
+    let setting =
+        |name: &str| settings.iter().find(|row| text(row, 0) == Some(name)).and_then(|row| text(row, 1));
     let (Some(max_wal), Some(segment)) = (
         setting("max_wal_size").and_then(|text| text.parse::<u64>().ok()),
         setting("wal_segment_size").and_then(|text| text.parse::<u64>().ok()),
@@ -122,7 +125,8 @@ async fn cluster(session: &Session, identity: Identity, target: &Target) -> Resu
         let ready = session
             .value("select count(*) from pg_catalog.pg_ls_archive_statusdir() where name like '%.ready'")
             .await?;
-        let files: u64 = ready.and_then(|text| text.parse().ok()).ok_or_else(|| missing("the archiver's queue"))?;
+        let files: u64 =
+            ready.and_then(|text| text.parse().ok()).ok_or_else(|| missing("the archiver's queue"))?;
         archive_queue = files * segment;
         notes.push(format!(
             "archiving is on: all that a restore writes waits in pg_wal when the archiver falls behind ({} now)",
@@ -181,7 +185,9 @@ async fn database(session: &Session, source: &mut Source) -> Result<(), QueryErr
         let relations = number(row, 1).ok_or_else(|| missing("how many relations there are"))?;
         // A file for each gigabyte, and two maps beside each table.
         let files = relations * 3 + number(row, 2).unwrap_or(0) / 131_072;
-        if let Some(space) = source.tablespaces.iter_mut().find(|space| Some(space.name.as_str()) == text(row, 0)) {
+        if let Some(space) =
+            source.tablespaces.iter_mut().find(|space| Some(space.name.as_str()) == text(row, 0))
+        {
             space.files = space.files.map(|all| all + files);
         }
         // Both are NULL where the tablespace has no table of that kind.

@@ -144,18 +144,26 @@ pub(super) fn judge(
     }
     unsure.extend(volumes.iter().filter_map(|volume| {
         let doubt = volume.doubt.as_ref()?;
-        Some(format!("the free space of {} ({}) may not be there: {}", volume.space.path.display(), doubt.word, doubt.why))
+        Some(format!(
+            "the free space of {} ({}) may not be there: {}",
+            volume.space.path.display(),
+            doubt.word,
+            doubt.why
+        ))
     }));
-    let more = |all: &[String]| if all.len() > 1 { format!(" (and {} more)", all.len() - 1) } else { String::new() };
+    let more =
+        |all: &[String]| if all.len() > 1 { format!(" (and {} more)", all.len() - 1) } else { String::new() };
     let outcome = match (short.first(), unsure.first()) {
-        (Some(first), _) => Outcome::fail(format!("{first}{}", more(&short)), wanted)
-            .help("free room there, extend it, or let the copy go elsewhere; the lines below have every part"),
+        (Some(first), _) => Outcome::fail(format!("{first}{}", more(&short)), wanted).help(
+            "free room there, extend it, or let the copy go elsewhere; the lines below have every part",
+        ),
         (None, Some(first)) => Outcome::unknown(format!("{first}{}", more(&unsure)), wanted)
             .help("measure what lies behind it; if you vouch for its room, name its kind in `trust`"),
         (None, None) => {
             let total: u64 = volumes.iter().map(Volume::need).sum();
             let n = count(volumes.len() as u64, "file system", "file systems");
-            let tight = volumes.iter().min_by_key(|v| v.space.available.saturating_sub(v.need() + v.keep(keep)));
+            let tight =
+                volumes.iter().min_by_key(|v| v.space.available.saturating_sub(v.need() + v.keep(keep)));
             let least = tight.map_or(String::new(), |volume| {
                 let left = volume.space.available.saturating_sub(volume.need());
                 format!("; {} will have {} left", volume.space.path.display(), Size(left))
@@ -164,7 +172,8 @@ pub(super) fn judge(
         }
     };
     let outcome = volumes.iter().fold(outcome, |outcome, volume| outcome.detail(volume.line(keep)));
-    let outcome = short.iter().chain(&unsure).skip(1).fold(outcome, |outcome, line| outcome.detail(line.as_str()));
+    let outcome =
+        short.iter().chain(&unsure).skip(1).fold(outcome, |outcome, line| outcome.detail(line.as_str()));
     let facts: Vec<_> = volumes
         .iter()
         .map(|volume| {
@@ -218,20 +227,32 @@ mod tests {
     #[test]
     fn needs_on_one_file_system_add_up() {
         let two = |last| {
-            judged(vec![(space(1, 30 * G), need("data", 15, 0), None), (space(1, 30 * G), need("dump", last, 0), None)])
+            judged(vec![
+                (space(1, 30 * G), need("data", 15, 0), None),
+                (space(1, 30 * G), need("dump", last, 0), None),
+            ])
         };
         assert_eq!(two(5).verdict, Verdict::Pass);
         let short = two(6);
         assert_eq!(short.verdict, Verdict::Fail);
-        assert!(short.observed.contains("/fs1 is short of 1.00 GiB: 21.0 GiB needed and 10.0 GiB"), "{short:?}");
+        assert!(
+            short.observed.contains("/fs1 is short of 1.00 GiB: 21.0 GiB needed and 10.0 GiB"),
+            "{short:?}"
+        );
         assert!(short.details[0].contains("data 15.0 GiB, dump 6.00 GiB"), "{short:?}");
-        let apart = judged(vec![(space(1, 30 * G), need("data", 15, 0), None), (space(2, 30 * G), need("dump", 6, 0), None)]);
+        let apart = judged(vec![
+            (space(1, 30 * G), need("data", 15, 0), None),
+            (space(2, 30 * G), need("dump", 6, 0), None),
+        ]);
         assert_eq!(apart.verdict, Verdict::Pass);
     }
 
     #[test]
     fn a_quota_on_one_directory_counts_and_so_do_inodes() {
-        let quota = judged(vec![(space(1, 30 * G), need("data", 5, 0), None), (space(1, 12 * G), need("wal", 1, 0), None)]);
+        let quota = judged(vec![
+            (space(1, 30 * G), need("data", 5, 0), None),
+            (space(1, 12 * G), need("wal", 1, 0), None),
+        ]);
         assert_eq!(quota.verdict, Verdict::Fail, "{quota:?}");
         let files = judged(vec![(space(1, 90 * G), need("data", 1, 5_001), None)]);
         assert!(files.verdict == Verdict::Fail && files.observed.contains("inodes"), "{files:?}");

@@ -82,7 +82,8 @@ async fn probe(argv: &[String], cx: &Context) -> Result<Room, String> {
         keep: 16 << 10,
     };
     let program = argv.first().map_or("", String::as_str);
-    let seen = cx.world.processes.probe(&probe).await.map_err(|why| format!("{program} did not start: {why}"))?;
+    let seen =
+        cx.world.processes.probe(&probe).await.map_err(|why| format!("{program} did not start: {why}"))?;
     if seen.timed_out {
         return Err(format!("{program} did not end within {PROBING}"));
     }
@@ -90,7 +91,10 @@ async fn probe(argv: &[String], cx: &Context) -> Result<Room, String> {
         let said = String::from_utf8_lossy(&seen.stderr);
         let said = said.lines().find(|line| !line.trim().is_empty()).map(|line| format!(": {line}"));
         let status = seen.status.map_or("a signal".to_owned(), |status| format!("status {status}"));
-        return Err(crate::base::text::neutral(&format!("{program} ended with {status}{}", said.unwrap_or_default())));
+        return Err(crate::base::text::neutral(&format!(
+            "{program} ended with {status}{}",
+            said.unwrap_or_default()
+        )));
     }
     let (total, used, available) = df::read(&String::from_utf8_lossy(&seen.stdout))?;
     Ok(Room { total, used, available, devices: Vec::new(), identity: None })

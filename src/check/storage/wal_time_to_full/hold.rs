@@ -109,9 +109,15 @@ impl Hold {
                 "bring back what reads slot {}, or drop that slot if nothing will; delete nothing in pg_wal",
                 slot.name
             ),
-            (Some(slot), _) => format!("find out why slot {} falls behind; delete nothing in pg_wal", slot.name),
-            (None, Some(_)) => "mend archive_command, or what it writes to; delete nothing in pg_wal".to_owned(),
-            (None, None) => "find out what writes so much, or extend the file system; delete nothing in pg_wal".to_owned(),
+            (Some(slot), _) => {
+                format!("find out why slot {} falls behind; delete nothing in pg_wal", slot.name)
+            }
+            (None, Some(_)) => {
+                "mend archive_command, or what it writes to; delete nothing in pg_wal".to_owned()
+            }
+            (None, None) => {
+                "find out what writes so much, or extend the file system; delete nothing in pg_wal".to_owned()
+            }
         }
     }
 
