@@ -10,6 +10,7 @@ pub mod fixture;
 pub mod json;
 pub mod log;
 pub mod plan;
+pub mod room;
 pub mod standing;
 pub mod walkdown;
 pub mod when;

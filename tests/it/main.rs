@@ -19,6 +19,7 @@ mod operators;
 mod pg;
 mod play;
 mod review;
+mod room;
 mod runbook;
 mod steps;
 mod storefaults;
@@ -48,6 +49,7 @@ fn main() -> std::process::ExitCode {
     operators::register(&mut registry);
     pg::register(&mut registry);
     review::register(&mut registry);
+    room::register(&mut registry);
     runbook::register(&mut registry);
     steps::register(&mut registry);
     storefaults::register(&mut registry);

@@ -16,7 +16,7 @@ const DEEP: usize = 8;
 
 /// Why a file system's free space may not be there.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Doubt {
+pub struct Doubt {
     /// The word under which a runbook can trust it: its type, or `thin`.
     pub word: String,
     /// Why, as the rest of a sentence about it.
@@ -24,7 +24,7 @@ pub(super) struct Doubt {
 }
 
 /// The reason to doubt a file system's free space; `None` when it can be believed.
-pub(super) async fn doubt(space: &Space, cx: &Context) -> Option<Doubt> {
+pub async fn doubt(space: &Space, cx: &Context) -> Option<Doubt> {
     let by_kind = match space.kind.as_deref() {
         None => Some(("unknown".to_owned(), "its type is not known")),
         Some(kind) if REMOTE.contains(&kind) || kind.starts_with("fuse") => {

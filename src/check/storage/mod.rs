@@ -1,6 +1,6 @@
 //! Room: is there enough of it, for how long, and for all that is planned?
 
-mod backing;
+pub mod backing;
 mod capacity_for_copy;
 mod capacity_parity;
 mod disk_free;

@@ -157,7 +157,12 @@ async fn cluster(session: &Session, identity: Identity, target: &Target) -> Resu
 
 /// Where the tablespaces of `temp_tablespaces` are: `fast, "odd name"`.
 fn temporary(setting: &str, tablespaces: &[Tablespace]) -> Vec<PathBuf> {
-    let names = setting.split(',').map(|name| name.trim().trim_matches('"').replace("\"\"", "\""));
+    let names = setting.split(',').map(str::trim).map(|name| {
+        match name.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
+            Some(quoted) => quoted.replace("\"\"", "\""),
+            None => name.to_lowercase(),
+        }
+    });
     let each = names.filter_map(|name| tablespaces.iter().find(|space| space.name == name)?.location.clone());
     each.collect()
 }
@@ -257,6 +262,6 @@ mod tests {
         assert_eq!(temporary("", &all), Vec::<PathBuf>::new());
         assert_eq!(temporary("pg_default", &all), Vec::<PathBuf>::new());
         let both: Vec<PathBuf> = vec!["/ssd".into(), "/odd".into()];
-        assert_eq!(temporary("fast, \"Odd \"\"one\"\"\"", &all), both);
+        assert_eq!(temporary("Fast, \"Odd \"\"one\"\"\"", &all), both);
     }
 }
