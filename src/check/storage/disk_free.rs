@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
 
-use super::target_size;
+use super::{backing, target_size};
 use crate::base::text::thousands;
 use crate::base::{Size, Span};
 use crate::check::params::{Amount, CountOrShare, Percent};
@@ -125,6 +125,9 @@ impl Check for DiskFree {
         };
         let mut outcome = self.judge(&space, needed, expected);
         outcome.details.extend(about_size);
+        if let Some(thin) = backing::doubt(&space, cx).await.filter(|doubt| doubt.word == "thin") {
+            outcome.details.push(thin.why);
+        }
         if outcome.verdict == Verdict::Fail {
             outcome.details.extend(held_open(space.device).await);
         }

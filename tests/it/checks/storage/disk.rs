@@ -29,6 +29,8 @@ fn pass() -> Vec<Outcome> {
     let (ext4, tmpfs) = (Mounted::ext4("64M", &image.path().join("image")), Mounted::tmpfs("size=32m"));
     let reserve = ask(json!({ "path": ext4.path(), "at_least": "10MiB", "inodes_at_least": 10 }));
     is(&reserve, Verdict::Pass, "available of");
+    let sparse = "the rest has to be found elsewhere";
+    assert!(reserve.details.iter().any(|line| line.contains(sparse)), "{reserve:#?}");
     let none =
         ask(json!({ "path": tmpfs.path().join("later"), "at_least": "90%", "inodes_at_least": "10%" }));
     is(&none, Verdict::Pass, "inodes free");
