@@ -51,7 +51,7 @@ fn pass() -> Vec<Outcome> {
     // Two servers of this machine, on one disk: it is said.
     let (first, second) = (Cluster::start(Major::V15), Cluster::start(Major::V15));
     let cx = context([("old", first.target("postgres")), ("new", second.target("postgres"))]);
-    let servers = look(&cx, KIND, json!({ "source": "old", "copies": [{ "target": "new" }] }));
+    let servers = look(&cx, KIND, json!({ "source": "old", "copies": [{ "target": "new" }], "times": 1 }));
     is(&servers, Verdict::Pass, "1 copy has room");
     assert!(servers.details.iter().any(|line| line.contains("of the source itself")), "{servers:#?}");
     assert_eq!(servers.seen.len(), 2, "both are on record: {servers:#?}");
