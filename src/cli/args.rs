@@ -146,7 +146,7 @@ pub enum Command {
         #[command(flatten)]
         options: CheckOptions,
     },
-    /// What would happen, which checks guard which destruction, and how far one can go back.
+    /// What would happen, which checks guard which destruction, how far one can go back, and whether the disks have room.
     Plan {
         /// The runbook.
         #[command(flatten)]

@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 
 use super::args::{Book, LintFormat};
-use super::book;
 use super::error::CliError;
 use super::global::Cmd;
+use super::{book, session};
 use crate::check::registry;
-use crate::engine::Exit;
+use crate::engine::{self, Exit};
 use crate::lint as judge;
 use crate::problem::{Problem, Severity};
-use crate::report::{json, plan};
+use crate::report::{json, plan, room};
 use crate::runbook::schema;
 use crate::ui::{self, snippet};
 
@@ -44,13 +44,19 @@ fn finding(source: &crate::runbook::source::Source, problem: &Problem) -> serde_
     })
 }
 
-/// What would happen.
+/// What would happen, and whether there is room for it.
 pub fn plan(cmd: &Cmd, book: &Book) -> Result<Exit, CliError> {
     let bound = book::work(cmd, &book.file, book.env.as_deref(), &book.vars)?;
-    let plan = plan::plan(&bound.runbook, Vec::new());
+    let mut plan = plan::plan(&bound.runbook, Vec::new());
+    if engine::room::declared(&bound.runbook) {
+        let cx = session::context(cmd, &bound, None);
+        let volumes = session::runtime()?.block_on(engine::room::forecast(&bound.runbook, &cx))?;
+        plan.room = Some(room::room(&bound.runbook, &volumes));
+    }
+    let runs_out = plan.room.as_ref().is_some_and(|room| room.verdict == room::Verdict::RunsOut);
     let text = if cmd.global.json { json::plan(&plan) } else { ui::plan::plan(&plan, &cmd.style) };
     cmd.print(&bound.redactor().text(&text));
-    Ok(Exit::Done)
+    Ok(if runs_out { Exit::Failed } else { Exit::Done })
 }
 
 /// The catalogue, or all about one check.

@@ -7,9 +7,11 @@
 pub mod blast;
 pub mod drive;
 pub mod event;
+pub mod forecast;
 pub mod machine;
 pub mod plan;
 pub mod reverse;
+pub mod room;
 pub mod scrub;
 pub mod state;
 pub mod survey;

@@ -32,6 +32,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("HP033", "an environment that does not exist"),
     ("HP034", "a variable name that means something to a shell"),
     ("HP035", "a target of no kind or of two"),
+    ("HP036", "room that is neither taken nor given back, or both"),
     ("HP040", "a destructive step relies on a step that is not verified"),
     ("HP041", "an advisory check cannot guard a destructive step"),
     ("HP042", "a destructive step without a guard"),

@@ -13,6 +13,7 @@ pub mod junit;
 pub mod log;
 pub mod monitor;
 pub mod plan;
+pub mod room;
 pub mod standing;
 pub mod walkdown;
 pub mod when;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde::Serialize;
 
 use super::commands;
+use super::room::Room;
 use crate::base::CheckId;
 use crate::check::registry;
 use crate::engine::event::action_word;
@@ -24,6 +25,8 @@ pub struct Plan {
     pub steps: Vec<PlanStep>,
     /// The first step after which there is no complete way back; `None` when there always is one.
     pub no_way_back_from: Option<String>,
+    /// Whether the room on disks lasts; `None` when no step says what it takes, or nobody measured.
+    pub room: Option<Room>,
     /// What lint and other readers have to say.
     pub remarks: Vec<String>,
 }
@@ -95,6 +98,7 @@ pub fn plan(runbook: &Runbook, remarks: Vec<String>) -> Plan {
         title: runbook.title.clone(),
         no_way_back_from: steps.iter().find(|step| step.irreversible.is_some()).map(|step| step.id.clone()),
         steps,
+        room: None,
         remarks,
     }
 }

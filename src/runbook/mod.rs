@@ -13,6 +13,7 @@ pub mod scalar;
 pub mod schema;
 pub mod shape;
 pub mod source;
+pub mod space;
 pub mod subst;
 pub mod tree;
 pub mod validate;

@@ -10,6 +10,7 @@ use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, V
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use super::space::Space;
 use crate::base::{Span, StepId};
 
 /// A whole runbook.
@@ -167,6 +168,9 @@ pub struct Step {
     #[serde(default)]
     #[schemars(extend("items" = { "type": "string", "format": "target" }))]
     pub creates: Vec<String>,
+    /// Room on disks that the work takes or gives back; `plan` adds it up over all steps.
+    #[serde(default)]
+    pub space: Vec<Space>,
     /// Makes the step destructive: what is destroyed, which the operator types.
     #[serde(default)]
     pub destroys: Option<Destroys>,

@@ -66,6 +66,8 @@ pub enum Format {
     Recorded,
     /// The id of a later step.
     Step,
+    /// The id of this step or a later one.
+    StepFrom,
     /// A shell script: variables are never put into it.
     Script,
     /// An argument of a command: everybody on the machine can see it.
@@ -312,6 +314,7 @@ fn format(name: &str) -> Option<Format> {
         "target" => Format::Target,
         "recorded" => Format::Recorded,
         "step" => Format::Step,
+        "step-from" => Format::StepFrom,
         "script" => Format::Script,
         "argv" => Format::Argv,
         "confirmation" => Format::Confirmation,

@@ -188,7 +188,9 @@ impl Walk<'_> {
             Some(Format::Duration) => {
                 text.parse::<Span>().map(drop).or_else(|why| fail_with("a duration", &why))
             }
-            Some(Format::Target | Format::Recorded | Format::Step) if matches!(self.mode, Mode::Names) => {
+            Some(Format::Target | Format::Recorded | Format::Step | Format::StepFrom)
+                if matches!(self.mode, Mode::Names) =>
+            {
                 self.judge_name(rule.format, text)
             }
             _ => Ok(()),
@@ -211,6 +213,13 @@ impl Walk<'_> {
             Some(Format::Target) if !names.has_target(text) => {
                 unknown("HP025", "target", names.targets.iter().map(String::as_str).collect())
             }
+            Some(Format::StepFrom) => match names.steps.get(text) {
+                None => unknown("HP024", "step", sorted(names.steps.iter())),
+                Some(at) if *at < here => {
+                    Err(Complaint("HP024", format!("names `{text}`, which comes before this step"), None))
+                }
+                Some(_) => Ok(()),
+            },
             Some(Format::Step) => match names.steps.get(text) {
                 None => unknown("HP024", "step", sorted(names.steps.iter())),
                 Some(at) if *at <= here => {
@@ -261,7 +270,7 @@ impl Walk<'_> {
                 matches!(slot.name, "id" | "as" | "capture") && rules.iter().any(|r| r.pattern.is_some());
             if self.literal
                 || names_something
-                || matches!(format, Some(Format::Target | Format::Recorded | Format::Step))
+                || matches!(format, Some(Format::Target | Format::Recorded | Format::Step | Format::StepFrom))
             {
                 let message = format!("{} cannot use a variable", slot.word());
                 self.push(Problem::error("HP028", message, range).help("write the text itself"));
@@ -396,15 +405,17 @@ pub(super) fn wanted(rules: &[&Rule]) -> String {
             Some(Format::Target) => add("the name of a target".into()),
             Some(Format::Recorded) => add("the name of a recorded manifest".into()),
             Some(Format::Step) => add("the id of a later step".into()),
+            Some(Format::StepFrom) => add("the id of this step or a later one".into()),
             _ if !rule.choices.is_empty() => {
                 add(listed(rule.choices.iter().map(String::as_str), "or").into())
             }
             _ if kinds.any() => add("a value".into()),
             _ => {
                 if kinds.takes(Kinds::STRING) {
-                    match rule.pattern.as_ref().map(|pattern| pattern.as_str()).filter(|p| p.contains('%')) {
-                        Some(_) => add("a percentage such as 15%".into()),
-                        None => add("a text".into()),
+                    match rule.pattern.as_ref().map(|pattern| pattern.as_str()) {
+                        Some(p) if p.contains('%') => add("a percentage such as 15%".into()),
+                        Some("^/") => add("a path from the root".into()),
+                        _ => add("a text".into()),
                     }
                 }
                 if kinds.takes(Kinds::INTEGER) {

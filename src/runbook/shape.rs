@@ -12,6 +12,7 @@ use crate::base::text::nearest;
 use crate::problem::Problem;
 
 const WORK: [&str; 5] = ["run", "sql", "manual", "record", "soak"];
+const SPACE: [&str; 3] = ["path", "what", "until"];
 const UNDO: [&str; 3] = ["run", "sql", "manual"];
 
 /// Variable names that a shell or the loader gives a meaning of its own.
@@ -209,10 +210,44 @@ impl Shape<'_> {
         for section in ["preconditions", "invariants", "postconditions"] {
             self.checks(step.get(section));
         }
+        step.get("space").map(Node::items).unwrap_or_default().iter().for_each(|space| self.space(space));
         if let Some(rollback) = step.entry("rollback").filter(|rollback| !rollback.value.entries().is_empty())
         {
             self.one_of(&rollback.value, &UNDO, "a rollback", rollback.key.range());
             self.checks(rollback.value.get("postconditions"));
+        }
+    }
+
+    /// Room is taken or given back; taken for how long.
+    fn space(&mut self, space: &Node) {
+        if space.entries().is_empty() {
+            return;
+        }
+        match (space.entry("needs"), space.entry("frees")) {
+            // A word that is not known is a slip of the pen, and is said elsewhere.
+            (None, None) if space.entries().iter().any(|e| !SPACE.contains(&&*e.key.text)) => {}
+            (None, None) => {
+                let message = "an item of `space` needs `needs` or `frees`";
+                let range = first_line(self.text, space.range());
+                let help = "say how much the step takes there (`needs`), or gives back (`frees`)";
+                self.problems.push(Problem::error("HP036", message, range).help(help));
+            }
+            (Some(needs), Some(frees)) => {
+                let message = "an item of `space` has only one of `needs` and `frees`";
+                self.problems.push(
+                    Problem::error("HP036", message, frees.key.range())
+                        .also(needs.key.range(), "the first")
+                        .help("make two items of it"),
+                );
+            }
+            (None, Some(_)) => {
+                if let Some(until) = space.entry("until") {
+                    let message = "`until` has no effect beside `frees`: what is given back stays free";
+                    self.problems
+                        .push(Problem::error("HP051", message, until.key.range()).help("leave it out"));
+                }
+            }
+            (Some(_), None) => {}
         }
     }
 

@@ -402,6 +402,7 @@ pub(super) fn name_help(pattern: &str) -> String {
         p if p.starts_with("^[a-z0-9][a-z0-9-]") => "use lower-case letters, digits and hyphens".to_owned(),
         p if p.starts_with("^[A-Za-z_]") => "use letters, digits and underscores, no digit first".to_owned(),
         p if p.starts_with("^[A-Za-z0-9]") => "use letters, digits, hyphens and underscores".to_owned(),
+        "^/" => "write it from the root, as in /var/lib".to_owned(),
         p => format!("it must match {p}"),
     }
 }

@@ -4,9 +4,12 @@
 use crate::base::StepId;
 use crate::check::Verdict;
 use crate::engine::event::Question;
+use crate::engine::forecast::{Change, Claim};
+use crate::engine::room::Volume;
 use crate::engine::state::RunState;
 use crate::journal::Line;
 use crate::journal::record::{Decision, Event};
+use crate::report::room::room;
 use crate::report::standing::{Around, RunRow, standing};
 use crate::report::{log, plan};
 use crate::ui::fixture::{
@@ -14,6 +17,7 @@ use crate::ui::fixture::{
     snapshot,
 };
 use crate::ui::{Style, ask, briefing, status};
+use crate::world::files::Space;
 
 fn questions() -> Vec<(&'static str, Question)> {
     let step = |id: &str| StepId::from(id);
@@ -172,6 +176,67 @@ fn a_plan_at_eighty_columns() {
     insta::assert_snapshot!("plan", crate::ui::plan::plan(&plan, &Style::PLAIN));
 }
 
+/// Two file systems: one that runs out, one of which not everything is known.
+fn volumes(text: &str) -> Vec<Volume> {
+    const G: u64 = 1 << 30;
+    let disk = |path: &str, available: u64| Space {
+        path: path.into(),
+        total: 200 * G,
+        available,
+        free: available,
+        inodes: 0,
+        inodes_available: 0,
+        read_only: false,
+        device: 1,
+        kind: Some("ext4".into()),
+    };
+    let claim = |step, what: &str, change, bytes| Claim { step, what: what.into(), change, bytes };
+    let old = || Err(format!("the size of old is not known: {text}"));
+    vec![
+        Volume {
+            paths: vec!["/var/lib/postgresql/15".into(), "/var/lib/postgresql/13".into()],
+            disk: Ok(disk("/var/lib/postgresql", 125 * G)),
+            doubt: None,
+            claims: vec![
+                claim(0, "a few notes", Change::Takes(None), Ok(G)),
+                claim(1, "the new cluster", Change::Takes(None), Ok(120 * G)),
+                claim(1, "write-ahead log and sort files", Change::Takes(Some(1)), Ok(9 * G)),
+                claim(3, "the old cluster", Change::Frees, Ok(100 * G)),
+            ],
+        },
+        Volume {
+            paths: vec!["/srv/dumps".into()],
+            disk: Ok(disk("/srv/dumps", 80 * G)),
+            doubt: Some("what lies behind it, and its quotas, do not show".into()),
+            claims: vec![
+                claim(0, "the dump", Change::Takes(None), Ok(40 * G)),
+                claim(3, text, Change::Takes(None), old()),
+            ],
+        },
+        Volume {
+            paths: vec![text.into()],
+            disk: Err(format!("/root/x: {text}")),
+            doubt: None,
+            claims: vec![claim(2, "samples", Change::Takes(None), Ok(5 * G))],
+        },
+    ]
+}
+
+#[test]
+fn a_plan_with_a_forecast_at_eighty_columns() {
+    let mut plan = plan::plan(&runbook(), Vec::new());
+    plan.room = Some(room(&runbook(), &volumes("permission denied")));
+    let page = crate::ui::plan::plan(&plan, &Style::PLAIN);
+    let from = page.find("\nRoom\n").unwrap();
+    insta::assert_snapshot!("plan-room", &page[from..page.find("\nWay back\n").unwrap()]);
+    plan.room = Some(room(&runbook(), &volumes("permission denied")[1..2]));
+    let page = crate::ui::plan::plan(&plan, &Style::PLAIN);
+    assert!(page.contains("Nobody can say yet") && page.contains("Nothing was run; only room"), "{page}");
+    let json = crate::report::json::plan(&plan);
+    let value: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(value["room"]["file_systems"][0]["unknown_from"]["step"], "drop-old", "{json}");
+}
+
 fn hostile_runbook() -> crate::runbook::Runbook {
     let mut runbook = runbook();
     runbook.title = Some(EVIL.into());
@@ -224,7 +289,8 @@ fn hostile_text_reaches_no_screen() {
     let changes = briefing::changes(&Default::default(), &[hostile_evidence()]);
     let points = briefing::open_points(&state, &[hostile_evidence()]);
     let rows = [RunRow::of(&runbook, &state, &at(600))];
-    let plan = plan::plan(&runbook, vec![EVIL.into()]);
+    let mut plan = plan::plan(&runbook, vec![EVIL.into()]);
+    plan.room = Some(room(&runbook, &volumes(EVIL)));
     for width in [20, 40, 80, 200] {
         let style = Style { width, ..Style::PLAIN };
         safe(&status::status(&standing, &at(600), &style), width);

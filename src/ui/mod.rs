@@ -20,6 +20,7 @@ pub mod page;
 pub mod plain;
 pub mod plan;
 pub mod prompt;
+mod room;
 pub mod screen;
 pub mod snippet;
 pub mod status;

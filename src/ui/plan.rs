@@ -22,8 +22,16 @@ pub fn plan(plan: &Plan, style: &Style) -> String {
         1 => "1 of them DESTROYS".to_owned(),
         n => format!("{n} of them DESTROY"),
     };
-    page.say(Tone::Plain, &format!("{steps}, {destroy}. Nothing was run or measured."));
+    let nothing = if plan.room.is_some() {
+        "Nothing was run; only room was measured."
+    } else {
+        "Nothing was run or measured."
+    };
+    page.say(Tone::Plain, &format!("{steps}, {destroy}. {nothing}"));
     plan.steps.iter().for_each(|step| self::step(&mut page, step));
+    if let Some(room) = &plan.room {
+        super::room::room(&mut page, room);
+    }
     page.heading("Way back");
     for step in &plan.steps {
         page.item(2, (Tone::Plain, &format!("after {}", step.id)), 18, &way_back(step));

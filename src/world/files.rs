@@ -54,6 +54,8 @@ pub struct Stat {
     pub device: u64,
     /// Inode number.
     pub inode: u64,
+    /// Names of it (hard links).
+    pub links: u64,
 }
 
 /// Files and file systems. Errors are sentences that name the path.

@@ -47,6 +47,33 @@ fn find(path: &Path) -> Result<Vec<String>, String> {
     Ok(users)
 }
 
+/// Deleted files that processes still hold open on a file system, largest first: process, its id, bytes that closing it
+/// gives back. Processes that /proc hides from us are left out.
+pub async fn of_deleted(device: u64) -> Vec<(String, u32, u64)> {
+    tokio::task::spawn_blocking(move || deleted_on(device)).await.unwrap_or_default()
+}
+
+fn deleted_on(device: u64) -> Vec<(String, u32, u64)> {
+    let mut seen = BTreeSet::new();
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").into_iter().flatten().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        for fd in std::fs::read_dir(entry.path().join("fd")).into_iter().flatten().flatten() {
+            // The link leads to the file itself, which has no name any more.
+            let Ok(meta) = fd.path().metadata() else { continue };
+            let gone = meta.is_file() && meta.nlink() == 0 && meta.dev() == device && meta.blocks() > 0;
+            if gone && seen.insert(meta.ino()) {
+                let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+                found.push((name.trim().to_owned(), pid, meta.blocks() * 512));
+            }
+        }
+    }
+    found.sort_by_key(|(_, _, bytes)| std::cmp::Reverse(*bytes));
+    found
+}
+
 /// A file by what it is: the same under another name, and inside a container that sees it at another place.
 struct Object {
     device: u64,
@@ -173,6 +200,21 @@ mod tests {
             reader.kill().unwrap();
             reader.wait().unwrap();
         }
+    }
+
+    #[test]
+    fn a_deleted_file_that_is_held_open_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("log");
+        std::fs::write(&path, vec![1; 300_000]).unwrap();
+        let open = std::fs::File::open(&path).unwrap();
+        let mine = |all: Vec<(String, u32, u64)>| {
+            all.into_iter().any(|(_, pid, bytes)| pid == std::process::id() && bytes >= 300_000)
+        };
+        let device = open.metadata().unwrap().dev();
+        std::fs::remove_file(&path).unwrap();
+        assert!(mine(deleted_on(device)));
+        assert!(!mine(deleted_on(device + 1)));
     }
 
     #[test]

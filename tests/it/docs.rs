@@ -147,6 +147,7 @@ fn keys() {
         ("`record`", "Record"),
         ("`soak`", "Soak"),
         ("`destroys`", "DestroysLong"),
+        ("`space`", "Space"),
         ("`rollback`", "Rollback"),
     ] {
         assert_eq!(described(&page, heading), of(def), "{heading}");

@@ -53,28 +53,33 @@ fn expect(verdict: Verdict, words: &str, check: Value) -> Evidence {
 }
 
 /// A file system that goes away with this value.
-struct Mounted {
+pub struct Mounted {
     dir: tempfile::TempDir,
 }
 
 impl Mounted {
-    fn tmpfs(options: &str) -> Mounted {
+    pub fn tmpfs(options: &str) -> Mounted {
         let dir = tempfile::tempdir().unwrap();
         must(Command::new("mount").args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(dir.path()));
         Mounted { dir }
     }
 
     /// ext4 with a fifth of it reserved for root.
-    fn ext4(size: &str, image: &Path) -> Mounted {
-        let dir = tempfile::tempdir().unwrap();
+    pub fn ext4(size: &str, image: &Path) -> Mounted {
         must(Command::new("truncate").args(["-s", size]).arg(image));
         must(Command::new("mkfs.ext4").args(["-q", "-F", "-m", "20"]).arg(image));
+        Mounted::loops(image)
+    }
+
+    /// What is on an image, for everybody.
+    pub fn loops(image: &Path) -> Mounted {
+        let dir = tempfile::tempdir().unwrap();
         must(Command::new("mount").args(["-o", "loop"]).arg(image).arg(dir.path()));
         must(Command::new("chmod").arg("777").arg(dir.path()));
         Mounted { dir }
     }
 
-    fn path(&self) -> PathBuf {
+    pub fn path(&self) -> PathBuf {
         self.dir.path().canonicalize().unwrap()
     }
 }
@@ -169,7 +174,7 @@ fn size_of() {
 }
 
 /// A clock that goes on by ten seconds with each look.
-struct Ticking(AtomicU64);
+pub struct Ticking(pub AtomicU64);
 
 impl Clock for Ticking {
     fn now(&self) -> Moment {

@@ -20,6 +20,7 @@ mod operators;
 mod pg;
 mod play;
 mod review;
+mod room;
 mod runbook;
 mod steps;
 mod storefaults;
@@ -50,6 +51,7 @@ fn main() -> std::process::ExitCode {
     operators::register(&mut registry);
     pg::register(&mut registry);
     review::register(&mut registry);
+    room::register(&mut registry);
     runbook::register(&mut registry);
     steps::register(&mut registry);
     storefaults::register(&mut registry);

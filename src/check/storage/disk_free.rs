@@ -1,24 +1,26 @@
 //! Is there room on the file system that will be written? Measures bytes and inodes as an ordinary user would find
 //! them (`f_bavail`, `f_favail`): root's reserve is not counted, so a check by root cannot lie about a write by postgres.
 
-mod target_size;
-
 use std::path::Path;
 
 use async_trait::async_trait;
 use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
 
+use super::{backing, target_size};
 use crate::base::text::thousands;
 use crate::base::{Size, Span};
 use crate::check::params::{Amount, CountOrShare, Percent};
 use crate::check::registry::{CheckKind, from_params};
-use crate::check::{Check, Context, Outcome};
+use crate::check::{Check, Context, Outcome, Verdict};
 use crate::world::Identity;
 use crate::world::files::Space;
 
 /// Fewest inodes when the runbook names no number, besides 1 % of all: a PostgreSQL cluster alone has about 1,000 files.
 const FEWEST_INODES: u64 = 1_000;
+
+/// Deleted files that take less are not worth a line.
+const HELD: u64 = 1 << 20;
 
 /// Is there room on the file system that will be written?
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -59,8 +61,10 @@ ext4 keeps for root is shown, and not counted.
 `size_of` measures a target now. PostgreSQL: the sum of `pg_database_size` over all databases; a stopped cluster whose
 target says `cluster` or `data_directory`: its files, WAL and tablespaces included. SQLite: the file and its write-ahead log.
 
+Inodes have no check of their own: this one counts them always, by default 1 % and at least 1,000.
+
 **Traps.** Quotas, thin pools, snapshots and container limits do not show in `statvfs`. Deleted files that a process still
-holds open keep their room (`lsof +L1`). A dump and restore needs room for indexes, WAL and temporary files, too: 1.3
+holds open keep their room; when the check fails, they are named. For a copy of a whole cluster use `capacity_for_copy`. A dump and restore needs room for indexes, WAL and temporary files, too: 1.3
 times the source is a start, not a guarantee. Use `disk_time_to_full` as an invariant while the step runs.
 
 ```yaml
@@ -84,7 +88,8 @@ impl Check for DiskFree {
         let space = match cx.world.files.space(Path::new(&self.path)).await {
             Ok(space) => space,
             Err(why) => {
-                return Outcome::unknown(format!("the file system could not be measured: {why}"), expected);
+                return Outcome::unknown(format!("the file system could not be measured: {why}"), expected)
+                    .help("correct the path, or run this as a user who may look there, then measure again");
             }
         };
         let mut seen: Option<(String, Identity)> = None;
@@ -94,13 +99,17 @@ impl Check for DiskFree {
             Amount::Share(share) => part(*share, space.total),
             Amount::Times { times, size_of } => match target_size::measure(size_of, cx).await {
                 Err(why) => {
-                    return Outcome::unknown(format!("the size of {size_of} is not known: {why}"), expected);
+                    return Outcome::unknown(format!("the size of {size_of} is not known: {why}"), expected)
+                        .help(
+                            "start the server, or let its target say `data_directory`, then measure again",
+                        );
                 }
                 Ok(size) if size.bytes == 0 => {
                     return Outcome::unknown(
                         format!("{size_of} has a size of 0 B: nothing to multiply"),
                         expected,
-                    );
+                    )
+                    .help("find out whether this is the right target");
                 }
                 Ok(size) => {
                     expected = format!(
@@ -116,11 +125,31 @@ impl Check for DiskFree {
         };
         let mut outcome = self.judge(&space, needed, expected);
         outcome.details.extend(about_size);
+        if let Some(thin) = backing::doubt(&space, cx).await.filter(|doubt| doubt.word == "thin") {
+            outcome.details.push(thin.why);
+        }
+        if outcome.verdict == Verdict::Fail {
+            outcome.details.extend(held_open(space.device).await);
+        }
         match seen {
             Some((target, identity)) => outcome.on(&target, identity),
             None => outcome,
         }
     }
+}
+
+/// Deleted files that still take room, where closing them would help.
+async fn held_open(device: u64) -> Vec<String> {
+    let all = crate::world::users::of_deleted(device).await;
+    let bytes: u64 = all.iter().map(|(_, _, bytes)| bytes).sum();
+    let Some((name, pid, most)) = all.first().filter(|_| bytes >= HELD) else { return Vec::new() };
+    let (n, most) =
+        (crate::base::text::count(all.len() as u64, "deleted file", "deleted files"), Size(*most));
+    vec![format!(
+        "{n} still held open take {}; the largest, {most}, by {} (pid {pid})",
+        Size(bytes),
+        crate::base::text::neutral(name)
+    )]
 }
 
 fn part(share: Percent, of: u64) -> u64 {
@@ -249,7 +278,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::check::Verdict;
 
     fn check(params: serde_json::Value) -> DiskFree {
         serde_json::from_value(params).unwrap()

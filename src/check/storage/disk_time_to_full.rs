@@ -3,8 +3,6 @@
 //!
 //! The first samples say `unknown`, since no rate is known yet; only an already full disk fails at once.
 
-mod samples;
-
 use std::path::Path;
 
 use async_trait::async_trait;
@@ -12,17 +10,17 @@ use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
 
 use super::disk_free::remarks;
+use super::samples::{self, Sample, fastest};
 use crate::base::{Size, Span};
 use crate::check::registry::CheckKind;
 use crate::check::{Check, Context, Outcome};
 use crate::world::files::Space;
-use samples::{Sample, fastest};
 
 /// Samples and seconds of history before a rate means anything.
-const FEWEST_SAMPLES: usize = 3;
-const SHORTEST_HISTORY: Span = Span::secs(30);
+pub(super) const FEWEST_SAMPLES: usize = 3;
+pub(super) const SHORTEST_HISTORY: Span = Span::secs(30);
 /// Longer forecasts are shown as "more than".
-const FAR: u64 = 365 * 86_400;
+pub(super) const FAR: u64 = 365 * 86_400;
 
 /// How long until a file system is full?
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -90,7 +88,8 @@ impl Check for DiskTimeToFull {
         let space = match cx.world.files.space(Path::new(&self.path)).await {
             Ok(space) => space,
             Err(why) => {
-                return Outcome::unknown(format!("the file system could not be measured: {why}"), expected);
+                return Outcome::unknown(format!("the file system could not be measured: {why}"), expected)
+                    .help("correct the path, or run this as a user who may look there, then measure again");
             }
         };
         let now = Sample {
@@ -98,9 +97,10 @@ impl Check for DiskTimeToFull {
             available: space.available,
             inodes: space.inodes_available,
             total: space.total,
+            position: 0,
         };
         let window = self.window.unwrap_or(Span::secs(600));
-        let (history, trouble) = samples::add(cx, space.device, now, window).await;
+        let (history, trouble) = samples::add(cx, &format!("disk-{:x}", space.device), now, window).await;
         let mut outcome = self.judge(&space, &history, window, expected);
         outcome.details.extend(remarks(&space, Path::new(&self.path)));
         outcome.details.extend(trouble);
@@ -187,7 +187,7 @@ impl DiskTimeToFull {
     }
 }
 
-fn forecast(seconds: f64) -> String {
+pub(super) fn forecast(seconds: f64) -> String {
     if seconds > FAR as f64 { "more than a year".to_owned() } else { Span::secs(seconds as u64).to_string() }
 }
 
@@ -217,6 +217,7 @@ mod tests {
             available,
             inodes: 0,
             total: 100 << 30,
+            position: 0,
         };
         available.iter().enumerate().map(sample).collect()
     }

@@ -234,6 +234,7 @@ fn stat(path: PathBuf, meta: &Metadata) -> Result<Stat, String> {
         gid: meta.gid(),
         device: meta.dev(),
         inode: meta.ino(),
+        links: meta.nlink(),
         path,
     })
 }

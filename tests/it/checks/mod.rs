@@ -89,7 +89,8 @@ pub fn is(outcome: &Outcome, verdict: Verdict, words: &str) {
         "wanted {verdict:?} `{words}`: {outcome:#?}"
     );
     assert!(!outcome.observed.trim().is_empty() && !outcome.expected.trim().is_empty(), "{outcome:#?}");
-    assert!(outcome.help.is_some() || verdict == Verdict::Pass, "help is missing: {outcome:#?}");
+    let helps = outcome.help.is_some() || verdict == Verdict::Pass;
+    assert!(helps, "help is missing: {outcome:#?}");
 }
 
 /// Registers `check::KIND::pass`, `::fail` or `::unknown`: a real situation in which the check gives this verdict. The

@@ -13,14 +13,17 @@ use crate::world::sqlite;
 const COPIED: [&str; 3] = ["data directory", "WAL", "tablespace"];
 
 /// A size with where it comes from.
-pub(super) struct TargetSize {
+pub struct TargetSize {
+    /// Bytes.
     pub bytes: u64,
+    /// What was measured.
     pub identity: Identity,
+    /// Where the number comes from, one line each.
     pub details: Vec<String>,
 }
 
 /// Measures the target called `name`; an error is a sentence.
-pub(super) async fn measure(name: &str, cx: &Context) -> Result<TargetSize, String> {
+pub async fn measure(name: &str, cx: &Context) -> Result<TargetSize, String> {
     let target = cx.target(name)?;
     match &target.sqlite {
         Some(file) => sqlite(file),
@@ -30,7 +33,7 @@ pub(super) async fn measure(name: &str, cx: &Context) -> Result<TargetSize, Stri
 
 async fn server(target: &Target) -> Result<TargetSize, String> {
     let options = Options {
-        application_name: "holdpoint disk_free".to_owned(),
+        application_name: "holdpoint size".to_owned(),
         statement_timeout: Duration::from_secs(120),
         ..Options::default()
     };

@@ -1,4 +1,4 @@
-//! Samples of a file system's free space: kept for the process, and in the run's own folder when there is one, so that
+//! Samples of a file system's free space, or of a server's write-ahead log: kept for the process, and in the run's own folder when there is one, so that
 //! a resumed run knows the rate at once. Bounded; from this boot only, since ages come from the boot clock.
 
 use std::collections::HashMap;
@@ -25,6 +25,9 @@ pub(super) struct Sample {
     pub available: u64,
     pub inodes: u64,
     pub total: u64,
+    /// Where the write-ahead log has come to; 0 in samples of a file system.
+    #[serde(default)]
+    pub position: u64,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -33,22 +36,22 @@ struct Kept {
     samples: Vec<Sample>,
 }
 
-static IN_MEMORY: Mutex<Option<HashMap<u64, Vec<Sample>>>> = Mutex::new(None);
+static IN_MEMORY: Mutex<Option<HashMap<String, Vec<Sample>>>> = Mutex::new(None);
 
-/// Adds a sample; the samples of this file system within the window, oldest first, and what went wrong on the way.
+/// Adds a sample; the samples of this series (`disk-fe01`) within the window, oldest first, and what went wrong on the way.
 pub(super) async fn add(
     cx: &Context,
-    device: u64,
+    series: &str,
     now: Sample,
     window: Span,
 ) -> (Vec<Sample>, Option<String>) {
     let Some(dir) = &cx.samples else {
         let mut all = IN_MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
-        let samples = all.get_or_insert_default().entry(device).or_default();
+        let samples = all.get_or_insert_default().entry(series.to_owned()).or_default();
         push(samples, now);
         return (within(samples, window), None);
     };
-    let path: PathBuf = dir.join(format!("disk-{device:x}.json"));
+    let path: PathBuf = dir.join(format!("{series}.json"));
     let boot_id = host::boot_id();
     let mut trouble = None;
     let mut kept = Kept::default();
@@ -77,7 +80,7 @@ pub(super) async fn add(
         // The disk may be full, which is when the samples matter most: go on in memory.
         trouble = Some(format!("the sample could not be kept: {why}"));
         let mut all = IN_MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
-        let samples = all.get_or_insert_default().entry(device).or_default();
+        let samples = all.get_or_insert_default().entry(series.to_owned()).or_default();
         if samples.is_empty() {
             *samples = kept.samples;
         } else {
@@ -152,7 +155,7 @@ mod tests {
     use crate::world::World;
 
     fn sample(boot_ms: u64, available: u64) -> Sample {
-        Sample { boot_ms, available, inodes: 0, total: 1000 }
+        Sample { boot_ms, available, inodes: 0, total: 1000, position: 0 }
     }
 
     #[test]
@@ -188,17 +191,21 @@ mod tests {
         cx.samples = Some(dir.path().to_owned());
         let window = Span::secs(600);
         for i in 1..=3 {
-            let (seen, trouble) = add(&cx, 77, sample(i * 20_000, 500 - i), window).await;
+            let (seen, trouble) = add(&cx, "disk-4d", sample(i * 20_000, 500 - i), window).await;
             assert_eq!((seen.len() as u64, trouble), (i, None));
         }
         std::fs::write(dir.path().join("disk-4d.json"), "{half").unwrap();
-        let (seen, trouble) = add(&cx, 77, sample(80_000, 400), window).await;
+        let (seen, trouble) = add(&cx, "disk-4d", sample(80_000, 400), window).await;
         assert_eq!(seen.len(), 1);
         assert!(trouble.unwrap().contains("could not be read"));
         cx.samples = Some(dir.path().join("gone/for/good"));
-        let (seen, trouble) = add(&cx, 77, sample(90_000, 400), window).await;
+        let (seen, trouble) = add(&cx, "disk-4d", sample(90_000, 400), window).await;
         assert_eq!(seen.len(), 1);
         assert!(trouble.unwrap().contains("could not be kept"));
-        assert_eq!(add(&cx, 77, sample(100_000, 400), window).await.0.len(), 2, "it goes on in memory");
+        assert_eq!(
+            add(&cx, "disk-4d", sample(100_000, 400), window).await.0.len(),
+            2,
+            "it goes on in memory"
+        );
     }
 }
