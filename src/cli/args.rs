@@ -135,13 +135,21 @@ pub enum Command {
         /// What.
         text: String,
     },
-    /// Measure checks now; changes nothing.
+    /// Measure checks now; changes nothing, and sends nothing unless told to.
     Check {
         /// The runbook.
         #[command(flatten)]
         book: Book,
         /// Only this step's checks.
         step: Option<String>,
+        /// Let checks send what they ask for: a test page, a message. Without it nothing is sent.
+        #[arg(long)]
+        page: bool,
+    },
+    /// Acknowledge a test page: say the code that it carried.
+    Ack {
+        /// Six digits.
+        code: String,
     },
     /// What would happen, which checks guard which destruction, and how far one can go back.
     Plan {

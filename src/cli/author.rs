@@ -54,8 +54,8 @@ pub fn plan(cmd: &Cmd, book: &Book) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-/// Measures checks now, changes nothing.
-pub fn check(cmd: &Cmd, book: &Book, step: Option<&str>) -> Result<Exit, CliError> {
+/// Measures checks now; changes nothing, and sends nothing unless `page` says so.
+pub fn check(cmd: &Cmd, book: &Book, step: Option<&str>, page: bool) -> Result<Exit, CliError> {
     let bound = book::bind(cmd, &book.file, book.env.as_deref(), &book.vars)?;
     let steps: Vec<_> = bound.runbook.steps.iter().filter(|s| step.is_none_or(|id| s.id == id)).collect();
     if steps.is_empty() {
@@ -69,7 +69,12 @@ pub fn check(cmd: &Cmd, book: &Book, step: Option<&str>) -> Result<Exit, CliErro
         return Err(CliError::usage("there is no check to measure")
             .hint("nothing measured is not a pass; name a step that has checks"));
     }
-    let cx = session::context(cmd, &bound, None);
+    let mut cx = session::context(cmd, &bound, None);
+    if page {
+        cx.outside = super::ack::outside(cmd, cmd.store()?.root(), &bound.runbook, true)?;
+    } else if let Some(store) = cmd.existing_store() {
+        cx.outside = super::ack::outside(cmd, &store, &bound.runbook, false)?;
+    }
     let runtime = session::runtime()?;
     let evidence = runtime.block_on(measure::measure_all(&checks, &cx))?;
     cmd.print(&if cmd.global.json {

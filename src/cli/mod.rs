@@ -1,5 +1,6 @@
 //! The command line: arguments in, exit status out. One file a family of verbs.
 
+pub mod ack;
 pub mod args;
 pub mod author;
 pub mod book;
@@ -77,7 +78,8 @@ fn dispatch(cmd: &Cmd, command: Command) -> Result<Exit, CliError> {
         Command::Runs => show::runs(cmd),
         Command::Watch { run } => show::watch(cmd, run.as_deref()),
         Command::Note { run, text } => change::note(cmd, &run, &text),
-        Command::Check { book, step } => author::check(cmd, &book, step.as_deref()),
+        Command::Check { book, step, page } => author::check(cmd, &book, step.as_deref(), page),
+        Command::Ack { code } => ack::ack(cmd, &code),
         Command::Plan { book } => author::plan(cmd, &book),
         Command::Lint { files, format } => author::lint(cmd, &files, format),
         Command::Rollback { run, to, vars } => resume::rollback(cmd, &run, to.as_deref(), &vars),
