@@ -40,6 +40,18 @@ pub async fn record(target_name: &str, target: &Target, cx: &Context) -> Result<
     Ok(side.manifest)
 }
 
+/// Counts the rows of some tables of a target, exactly; of all tables when none is named.
+pub async fn counts(
+    purpose: &'static str,
+    target_name: &str,
+    tables: &[String],
+    cx: &Context,
+) -> Result<Manifest, String> {
+    let ask = side::Ask { purpose, level: Level::Rows, databases: Vec::new(), tables: tables.to_vec() };
+    let side = side::of(target_name, cx.target(target_name)?, &ask, cx, &progress::Tally::new(cx)).await?;
+    Ok(side.manifest)
+}
+
 /// Where the data comes from: exactly one of a target and a record.
 fn source(source: Option<&String>, recorded: Option<&String>) -> Result<ProofSource, String> {
     match (source, recorded) {

@@ -91,7 +91,9 @@ impl Errand<'_> {
         match (seen.status, seen.signal) {
             _ if seen.timed_out => Went::NotRun(format!("it was still running after {}", Span(self.limit))),
             (Some(0), _) => Went::Well(String::from_utf8_lossy(&seen.stdout).into_owned()),
-            (Some(status), _) if (1..NOT_RUN).contains(&status) => Went::Badly(format!("exit status {status}{told}")),
+            (Some(status), _) if (1..NOT_RUN).contains(&status) => {
+                Went::Badly(format!("exit status {status}{told}"))
+            }
             (Some(127), _) => Went::NotRun(format!("exit status 127: a program was not found{told}")),
             (Some(status), _) => Went::NotRun(format!("exit status {status}: it could not run{told}")),
             (None, signal) => {

@@ -157,8 +157,7 @@ impl Check for PageAcknowledged {
 
 const ONLY: &str = "one must be sent, by a run or `holdpoint check --page`";
 const SEND: &str = "let a run send it, or measure with `holdpoint check --page`";
-const ARRIVE: &str =
-    "find out why the page reached nobody (who is on call? does the service still deliver?); measuring again sends another";
+const ARRIVE: &str = "find out why the page reached nobody (who is on call? does the service still deliver?); measuring again sends another";
 
 /// Of two measurements at the same time, one sends.
 static ONE: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
@@ -181,7 +180,10 @@ impl PageAcknowledged {
     /// The page to wait for, with its code when it is still to be sent; or what is known already.
     async fn next(&self, folder: &Path, cx: &Context) -> Result<(Page, Option<String>), Box<Outcome>> {
         let unknown = |why: String| {
-            Box::new(Outcome::unknown(why, self.wanted()).help("look at the store's folder `pages`, then measure again"))
+            Box::new(
+                Outcome::unknown(why, self.wanted())
+                    .help("look at the store's folder `pages`, then measure again"),
+            )
         };
         let one = ONE.lock().await;
         let files = &*cx.world.files;
@@ -194,7 +196,9 @@ impl PageAcknowledged {
             Record::Waiting(page) if cx.outside.may_send => Ok((page, None)),
             Record::Waiting(page) => {
                 let why = format!("the page that {} sent still waits to be acknowledged", page.by);
-                Err(Box::new(Outcome::unknown(why, self.wanted()).help("measure again once it is acknowledged")))
+                Err(Box::new(
+                    Outcome::unknown(why, self.wanted()).help("measure again once it is acknowledged"),
+                ))
             }
             Record::Unclear(why) if !cx.outside.may_send => Err(unknown(why)),
             Record::Missed(why) if !cx.outside.may_send => {
@@ -231,7 +235,9 @@ impl PageAcknowledged {
         let sent = format!("the page that {} sent {} ago", page.by, rounded(age));
         match ack {
             None if page.failed.is_some() => Record::Missed(format!("{sent} could not be sent")),
-            None if age < self.within.0.min(Duration::from_millis(page.within_ms)) => Record::Waiting(page.clone()),
+            None if age < self.within.0.min(Duration::from_millis(page.within_ms)) => {
+                Record::Waiting(page.clone())
+            }
             None if age > self.max_age.0 => Record::Nothing(Some(format!("{sent} was not acknowledged"))),
             None => Record::Missed(format!("{sent} was not acknowledged within {}", self.within)),
             Some(ack) => match pages::between(&page.sent, &page.boot, &ack.at, &ack.boot) {
@@ -259,9 +265,11 @@ impl PageAcknowledged {
 
     /// Sends it. An outcome when it did not go out.
     async fn send(&self, page: &Page, code: &str, folder: &Path, cx: &Context) -> Option<Outcome> {
-        let text = format!("Holdpoint test page from {}. Please acknowledge it: holdpoint ack {code}", page.by);
+        let text =
+            format!("Holdpoint test page from {}. Please acknowledge it: holdpoint ack {code}", page.by);
         let env = vec![("HOLDPOINT_PAGE_CODE", code.to_owned()), ("HOLDPOINT_PAGE_TEXT", text)];
-        let errand = Errand { run: &self.send, user: self.user.as_deref(), env, limit: SENDING.min(self.within.0) };
+        let errand =
+            Errand { run: &self.send, user: self.user.as_deref(), env, limit: SENDING.min(self.within.0) };
         let (why, ran) = match errand.go(cx).await {
             Went::Well(_) => return None,
             Went::Badly(why) => (why, true),
@@ -276,7 +284,8 @@ impl PageAcknowledged {
             Outcome::fail(observed, self.wanted()).help("mend what sends the page, then measure again")
         } else {
             let observed = format!("the page was not sent: {why}");
-            Outcome::unknown(observed, self.wanted()).help("mend the command that sends the page, then measure again")
+            Outcome::unknown(observed, self.wanted())
+                .help("mend the command that sends the page, then measure again")
         })
     }
 
@@ -300,12 +309,17 @@ impl PageAcknowledged {
                         Outcome::fail(why, self.wanted()).help("somebody else must acknowledge the next one")
                     }
                     Record::Unclear(why) => Outcome::unknown(why, self.wanted()).help("measure again"),
-                    Record::Waiting(_) => Outcome::unknown("the page still waits", self.wanted()).help("measure again"),
+                    Record::Waiting(_) => {
+                        Outcome::unknown("the page still waits", self.wanted()).help("measure again")
+                    }
                 };
             }
             let waited = match pages::between(&page.sent, &page.boot, &now, &boot) {
                 Ok(waited) => waited,
-                Err(why) => return Outcome::unknown(format!("the page of {why}"), self.wanted()).help("measure again"),
+                Err(why) => {
+                    return Outcome::unknown(format!("the page of {why}"), self.wanted())
+                        .help("measure again");
+                }
             };
             if waited >= limit {
                 let which = if sent { "the page" } else { "the page sent earlier" };
@@ -341,8 +355,13 @@ mod tests {
 
     fn entry(sent: u64, ack: Option<(&str, u64)>) -> Entry {
         let check = check();
-        let new =
-            New { way: check.way(), via: "page".into(), by: "alice@db1", within: check.within.0, by_other: true };
+        let new = New {
+            way: check.way(),
+            via: "page".into(),
+            by: "alice@db1",
+            within: check.within.0,
+            by_other: true,
+        };
         let (page, _) = Page::new(&new, at(sent)).unwrap();
         let ack = ack.map(|(by, second)| Ack { by: by.to_owned(), at: at(second), boot: page.boot.clone() });
         Entry { page, ack }

@@ -185,7 +185,11 @@ pub async fn all(folder: &Path, files: &dyn Files) -> Result<Vec<Entry>, String>
         let page: Page =
             serde_json::from_slice(&bytes).map_err(|e| format!("{} is damaged: {e}", path.display()))?;
         if page.page != FORMAT {
-            return Err(format!("{} has format {}, which this program does not read", path.display(), page.page));
+            return Err(format!(
+                "{} has format {}, which this program does not read",
+                path.display(),
+                page.page
+            ));
         }
         let ack = page.ack(folder, files).await?;
         found.push(Entry { page, ack });
@@ -208,7 +212,8 @@ mod tests {
         let (page, code) = Page::new(&new, at("2026-11-20T10:00:00Z", 5)).unwrap();
         assert!(code.len() == 6 && code.bytes().all(|b| b.is_ascii_digit()), "{code}");
         assert!(page.carries(&code) && !page.carries("nonsense") && !page.carries(""));
-        let text = serde_json::to_string(&Page { salt: String::new(), code: Digest::from(""), ..page.clone() });
+        let text =
+            serde_json::to_string(&Page { salt: String::new(), code: Digest::from(""), ..page.clone() });
         assert!(!text.unwrap().contains(&format!("\"{code}\"")));
         assert!(!page.may_acknowledge("a@other") && page.may_acknowledge("b@h"));
         let (other, _) = Page::new(&new, at("2026-11-20T10:00:00Z", 5)).unwrap();
