@@ -101,10 +101,13 @@ pub async fn ask(request: &Request) -> Result<Response, HttpError> {
         0 => reqwest::redirect::Policy::none(),
         most => reqwest::redirect::Policy::limited(most),
     };
-    let mut builder = reqwest::Client::builder().timeout(limit).redirect(redirects).no_proxy();
-    if url.scheme() == "https" || request.redirects > 0 {
-        builder = builder.tls_backend_preconfigured(tls(request).map_err(wrong)?);
-    }
+    let secure = url.scheme() == "https" || request.redirects > 0;
+    // Also without TLS: the client takes no default of its own.
+    let builder = reqwest::Client::builder()
+        .timeout(limit)
+        .redirect(redirects)
+        .no_proxy()
+        .tls_backend_preconfigured(tls(request, secure).map_err(wrong)?);
     let client = builder.build().map_err(|e| wrong(chain(&e)))?;
     let method = if request.method.is_empty() { "GET" } else { &request.method };
     let method = reqwest::Method::from_bytes(method.as_bytes())
@@ -162,9 +165,11 @@ pub fn shown(url: &str) -> String {
     }
 }
 
-fn tls(request: &Request) -> Result<ClientConfig, String> {
+fn tls(request: &Request, secure: bool) -> Result<ClientConfig, String> {
     let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if secure {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    }
     if let Some(file) = &request.ca_file {
         let read = CertificateDer::pem_file_iter(file)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)

@@ -47,7 +47,7 @@ pub struct BacklogDrained {
     looks: Option<Count>,
     /// The time between two looks; 2s when not given.
     #[serde(default)]
-    every: Option<Span>,
+    apart: Option<Span>,
 }
 
 /// The catalogue's entry.
@@ -66,7 +66,7 @@ answers again while its consumers lag by hours is not back.
 
 **How it is measured.** The depth comes from a query (`target` and `sql`, PostgreSQL or SQLite) or from a command (`run`): one
 number, or for each consumer its name and its number. With `falling`, a depth above `at_most` is looked at again (`looks`
-times, `every` so often).
+times, `apart` from each other).
 
 **Passes** when every depth is at most `at_most`; with `falling` also when each that is deeper never rises from look to look and
 ends lower than it began. **Fails** otherwise. **Unknown** when there is no number, no row, NULL, a consumer that `consumers`
@@ -105,15 +105,15 @@ fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
         return Err("`user` belongs to `run`".to_owned());
     }
     let falling = check.falling == Some(Flag(true));
-    if !falling && (check.looks.is_some() || check.every.is_some()) {
-        return Err("`looks` and `every` belong to `falling: true`".to_owned());
+    if !falling && (check.looks.is_some() || check.apart.is_some()) {
+        return Err("`looks` and `apart` belong to `falling: true`".to_owned());
     }
     if check.looks().0 < 2 {
         return Err("`looks` is less than 2: nothing is seen to fall".to_owned());
     }
-    let all = u32::try_from(check.looks().0).ok().and_then(|looks| check.every().0.checked_mul(looks));
+    let all = u32::try_from(check.looks().0).ok().and_then(|looks| check.apart().0.checked_mul(looks));
     if all.is_none_or(|all| all > LONGEST) {
-        return Err(format!("`looks` times `every` is more than {}", Span(LONGEST)));
+        return Err(format!("`looks` times `apart` is more than {}", Span(LONGEST)));
     }
     Ok(Box::new(check))
 }
@@ -143,7 +143,7 @@ impl Check for BacklogDrained {
             if done || self.falling != Some(Flag(true)) || looks.len() as u64 >= self.looks().0 {
                 break;
             }
-            tokio::time::sleep(self.every().0).await;
+            tokio::time::sleep(self.apart().0).await;
         }
         let outcome = self.judge(&looks);
         match (seen, &self.target) {
@@ -158,8 +158,8 @@ impl BacklogDrained {
         self.looks.unwrap_or(Count(3))
     }
 
-    fn every(&self) -> Span {
-        self.every.unwrap_or(Span::secs(2))
+    fn apart(&self) -> Span {
+        self.apart.unwrap_or(Span::secs(2))
     }
 
     fn wanted(&self) -> String {
@@ -342,7 +342,7 @@ mod tests {
             json!({ "run": ["x"] }),
             json!({ "run": ["x"], "at_most": 1, "looks": 3 }),
             json!({ "run": ["x"], "at_most": 1, "falling": true, "looks": 1 }),
-            json!({ "run": ["x"], "at_most": 1, "falling": true, "every": "1h" }),
+            json!({ "run": ["x"], "at_most": 1, "falling": true, "apart": "1h" }),
         ] {
             assert_ne!(refused(wrong.clone()), "", "{wrong}");
         }

@@ -24,7 +24,7 @@ use crate::world::http::{self, Request};
 #[serde(deny_unknown_fields)]
 pub struct HeartbeatFresh {
     /// How often it should give a sign of life.
-    every: Span,
+    interval: Span,
     /// After how many intervals of silence it counts as dead; 2 when not given.
     #[serde(default)]
     missed: Option<Ratio>,
@@ -71,11 +71,11 @@ a monitor that would tell of everything else.
 (`target` and `sql`). A moment is written as `2026-11-20T10:00:00Z`, as SQL prints a `timestamptz`, or as seconds or milliseconds
 since 1970.
 
-**Passes** when it is at most `missed` times `every` ago (2 intervals when not given). **Fails** when it is older, or the file
+**Passes** when it is at most `missed` times `interval` ago (2 intervals when not given). **Fails** when it is older, or the file
 was never written.
 
 **Unknown** when the place cannot be read, the address does not answer with 200, there is no row, the value is NULL or no moment,
-it has no time zone, or it lies in the future by more than a tenth of `every` (a minute at most): then a clock is wrong, and
+it has no time zone, or it lies in the future by more than a tenth of `interval` (a minute at most): then a clock is wrong, and
 no age is known.
 
 **Traps.** Only success may write the beat: one written at the start of a job, or by `touch` in a trap, beats for a job that
@@ -85,9 +85,9 @@ while nobody would hear an alarm.
 
 ```yaml
 preconditions:
-  - heartbeat_fresh: { path: /var/lib/backup/last-success, every: 24h, missed: 1.5 }
-  - heartbeat_fresh: { id: watchdog, url: 'http://127.0.0.1:9090/metrics', metric: watchdog_last_seconds, every: 5min }
-  - heartbeat_fresh: { id: sync, target: old, sql: select max(done_at) from sync_runs, every: 1h }
+  - heartbeat_fresh: { path: /var/lib/backup/last-success, interval: 24h, missed: 1.5 }
+  - heartbeat_fresh: { id: watchdog, url: 'http://127.0.0.1:9090/metrics', metric: watchdog_last_seconds, interval: 5min }
+  - heartbeat_fresh: { id: sync, target: old, sql: select max(done_at) from sync_runs, interval: 1h }
 ```
 ";
 
@@ -109,8 +109,8 @@ fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
     if check.field.is_some() && check.metric.is_some() {
         return Err("`field` and `metric`: one of them".to_owned());
     }
-    if check.every.0.is_zero() {
-        return Err("`every` is zero: nothing beats that fast".to_owned());
+    if check.interval.0.is_zero() {
+        return Err("`interval` is zero: nothing beats that fast".to_owned());
     }
     if check.missed.is_some_and(|missed| missed.0 < 1.0) {
         return Err("`missed` is less than 1: it would be dead before its next beat is due".to_owned());
@@ -154,15 +154,15 @@ const READ: &str = "let the last beat be read from there, then measure again";
 
 impl HeartbeatFresh {
     fn limit(&self) -> Duration {
-        self.every.0.mul_f64(self.missed.map_or(2.0, |missed| missed.0).min(1e6))
+        self.interval.0.mul_f64(self.missed.map_or(2.0, |missed| missed.0).min(1e6))
     }
 
     fn wanted(&self) -> String {
-        format!("a beat at most {} ago (due every {})", Span(self.limit()), self.every)
+        format!("a beat at most {} ago (due every {})", Span(self.limit()), self.interval)
     }
 
     fn judge(&self, stamp: Timestamp, now: Timestamp) -> Outcome {
-        let slack = (self.every.0 / 10).min(Duration::from_secs(60));
+        let slack = (self.interval.0 / 10).min(Duration::from_secs(60));
         match stamp::age(stamp, now, slack) {
             Err(why) => Outcome::unknown(format!("the last beat, {why}"), self.wanted())
                 .help("set the clocks right, then measure again"),
@@ -273,7 +273,8 @@ mod tests {
 
     #[test]
     fn silence_of_two_intervals_is_death() {
-        let check: HeartbeatFresh = serde_json::from_value(json!({ "path": "/x", "every": "1h" })).unwrap();
+        let check: HeartbeatFresh =
+            serde_json::from_value(json!({ "path": "/x", "interval": "1h" })).unwrap();
         let now: Timestamp = "2026-11-20T10:00:00Z".parse().unwrap();
         for (beat, verdict) in [
             ("2026-11-20T09:30:00Z", Verdict::Pass),
@@ -308,16 +309,16 @@ mod tests {
             _ => String::new(),
         };
         for wrong in [
-            json!({ "every": "1h" }),
-            json!({ "every": "1h", "path": "/x", "url": "http://h/" }),
-            json!({ "every": "1h", "target": "db" }),
-            json!({ "every": "1h", "path": "/x", "field": "a" }),
-            json!({ "every": "1h", "url": "http://h/", "field": "a", "metric": "b" }),
-            json!({ "every": "0s", "path": "/x" }),
-            json!({ "every": "1h", "missed": "0.5", "path": "/x" }),
+            json!({ "interval": "1h" }),
+            json!({ "interval": "1h", "path": "/x", "url": "http://h/" }),
+            json!({ "interval": "1h", "target": "db" }),
+            json!({ "interval": "1h", "path": "/x", "field": "a" }),
+            json!({ "interval": "1h", "url": "http://h/", "field": "a", "metric": "b" }),
+            json!({ "interval": "0s", "path": "/x" }),
+            json!({ "interval": "1h", "missed": "0.5", "path": "/x" }),
         ] {
             assert_ne!(refused(wrong.clone()), "", "{wrong}");
         }
-        assert_eq!(refused(json!({ "every": "1h", "missed": 3, "path": "/x", "contents": "true" })), "");
+        assert_eq!(refused(json!({ "interval": "1h", "missed": 3, "path": "/x", "contents": "true" })), "");
     }
 }

@@ -39,8 +39,17 @@ pub fn register(r: &mut Registry) {
         cluster.psql("delete from events where id <= 2; drop table users");
         let fewer = floor(&recorded, json!({ "recorded": "before" }));
         is(&fewer, Verdict::Fail, "at least");
-        assert!(fewer.details.iter().any(|line| line.contains("998 rows in postgres.public.events, at least 999")), "{fewer:?}");
-        assert!(fewer.details.iter().any(|line| line.contains("no table postgres.public.users")), "{fewer:?}");
+        assert!(
+            fewer
+                .details
+                .iter()
+                .any(|line| line.contains("998 rows in postgres.public.events, at least 999")),
+            "{fewer:?}"
+        );
+        assert!(
+            fewer.details.iter().any(|line| line.contains("no table postgres.public.users")),
+            "{fewer:?}"
+        );
         let missing = floor(&cx, json!({ "tables": ["users"], "at_least": 1 }));
         is(&missing, Verdict::Fail, "there is no table users");
         let few = floor(&cx, json!({ "tables": ["events"], "at_least": 5000 }));
@@ -48,7 +57,10 @@ pub fn register(r: &mut Registry) {
         // Last month's backup: all rows are there, and none is recent.
         cluster.psql("update events set made = made - interval '40 days', ts = ts - 40 * 86400000::bigint");
         let newest = |column: &str| {
-            floor(&cx, json!({ "tables": ["events"], "at_least": 1, "newest": { "column": column, "max_age": "1d" } }))
+            floor(
+                &cx,
+                json!({ "tables": ["events"], "at_least": 1, "newest": { "column": column, "max_age": "1d" } }),
+            )
         };
         let stale = newest("made");
         is(&stale, Verdict::Fail, "the newest row of events is 40d");
@@ -56,10 +68,8 @@ pub fn register(r: &mut Registry) {
         is(&millis, Verdict::Fail, "the newest row of events is 40d");
         // A fresh database that filled up quickly: nothing old is in it.
         cluster.psql("update events set made = now()");
-        let young = floor(
-            &cx,
-            json!({ "tables": ["events"], "oldest": { "column": "made", "min_age": "30d" } }),
-        );
+        let young =
+            floor(&cx, json!({ "tables": ["events"], "oldest": { "column": "made", "min_age": "30d" } }));
         is(&young, Verdict::Fail, "the oldest row of events is");
         vec![fewer, missing, few, stale, millis, young]
     });
@@ -81,7 +91,8 @@ pub fn register(r: &mut Registry) {
         is(&typo_column, Verdict::Unknown, "42703");
         let no_moment = column("id");
         is(&no_moment, Verdict::Unknown, "no moment");
-        let none = floor(&cx, json!({ "tables": ["empty"], "newest": { "column": "made", "max_age": "1d" } }));
+        let none =
+            floor(&cx, json!({ "tables": ["empty"], "newest": { "column": "made", "max_age": "1d" } }));
         is(&none, Verdict::Unknown, "no row has a value");
         cluster.psql("update events set made = now() + interval '1 hour' where id = 5");
         let future = column("made");
@@ -99,10 +110,15 @@ pub fn register(r: &mut Registry) {
         let here = Sandbox::new();
         let file = here.join("app.db");
         let db = rusqlite::Connection::open(&file).unwrap();
-        db.execute_batch("create table events (ts integer); insert into events select 1795168800000").unwrap();
+        db.execute_batch("create table events (ts integer); insert into events select 1795168800000")
+            .unwrap();
         let cx = context([("db", Target { sqlite: Some(file.display().to_string()), ..Target::default() })]);
         is(&floor(&cx, json!({ "tables": ["events"], "at_least": 1 })), Verdict::Pass, "1 row in 1 table");
-        is(&floor(&cx, json!({ "tables": ["events"], "at_least": 2 })), Verdict::Fail, "1 row in main.events");
+        is(
+            &floor(&cx, json!({ "tables": ["events"], "at_least": 2 })),
+            Verdict::Fail,
+            "1 row in main.events",
+        );
         db.execute_batch("update events set ts = 1600000000000").unwrap();
         let newest = json!({ "tables": ["events"], "newest": { "column": "ts", "max_age": "1d" } });
         is(&floor(&cx, newest), Verdict::Fail, "the newest row of events");

@@ -99,14 +99,22 @@ fn floors(r: &mut Registry) {
         let (cluster, cx) = server(Major::V15);
         cluster.psql(&format!("{TABLES}; insert into schema_version values ('X', 94, true); insert into schema_compat_version values ('X', 84)"));
         let server = back(&cx, json!("1.110.0"));
-        is(&server, Verdict::Pass, "the database asks for schema version 84 (it has 94); Synapse 1.110.0: it has 85");
+        is(
+            &server,
+            Verdict::Pass,
+            "the database asks for schema version 84 (it has 94); Synapse 1.110.0: it has 85",
+        );
         // A database from before the newer table, in a file.
-        let old = File::new("create table schema_version (version integer, upgraded bool); insert into schema_version values (59, 1)");
+        let old = File::new(
+            "create table schema_version (version integer, upgraded bool); insert into schema_version values (59, 1)",
+        );
         let file = back(&old.cx, json!("1.36.0"));
         is(&file, Verdict::Pass, "from before Synapse 1.37.0");
         vec![server, back(&cx, json!(84)), file]
     });
-    let tables = format!("{TABLES}; insert into schema_version values ('X', 94, 1); insert into schema_compat_version values ('X', 84)");
+    let tables = format!(
+        "{TABLES}; insert into schema_version values ('X', 94, 1); insert into schema_compat_version values ('X', 84)"
+    );
     let same = tables.clone();
     verdict(r, "synapse_schema_floor", Verdict::Fail, &[], move || {
         let file = File::new(&tables);
@@ -170,7 +178,12 @@ fn pings(r: &mut Registry) {
         vec![seen]
     });
     verdict(r, "synapse_appservice_ping", Verdict::Fail, &[], || {
-        let all = [("down", "cannot reach it"), ("slow", "in time"), ("wrong", "with status 403"), ("no url", "no `url`")];
+        let all = [
+            ("down", "cannot reach it"),
+            ("slow", "in time"),
+            ("wrong", "with status 403"),
+            ("no url", "no `url`"),
+        ];
         let each = all.map(|(state, words)| {
             let seen = ping(&homeserver(state).url(""), "xyzzy-plugh-42");
             is(&seen, Verdict::Fail, words);

@@ -126,7 +126,8 @@ fn not_sent() -> Vec<Outcome> {
     // And then it is acknowledged.
     here.run(&["--operator", "bob", "ack", &codes(here.path())[0]]).exits(0);
     is(&look(&quiet, "page_acknowledged", params.clone()), Verdict::Pass, "bob@");
-    let file = std::fs::read_dir(here.store().join("pages")).unwrap().map(|e| e.unwrap().path()).next().unwrap();
+    let file =
+        std::fs::read_dir(here.store().join("pages")).unwrap().map(|e| e.unwrap().path()).next().unwrap();
     std::fs::write(&file, "{").unwrap();
     let damaged = look(&cx, "page_acknowledged", params);
     is(&damaged, Verdict::Unknown, "damaged");

@@ -76,7 +76,8 @@ fn talk(mut stream: TcpStream, answer: &impl Fn(&Asked) -> Answer) -> std::io::R
     let mut words = first.split_whitespace().map(str::to_owned);
     let method = words.next().unwrap_or_default();
     let path = words.next().unwrap_or_default();
-    let mut asked = Asked { method, path: path.split('?').next().unwrap_or_default().to_owned(), ..Asked::default() };
+    let mut asked =
+        Asked { method, path: path.split('?').next().unwrap_or_default().to_owned(), ..Asked::default() };
     loop {
         let mut line = String::new();
         reader.read_line(&mut line)?;
