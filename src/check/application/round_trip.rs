@@ -76,7 +76,7 @@ worked: then nobody looked.
 
 **Traps.** "Sent" is not "delivered": for half a night messages were taken and shown to their senders, and to nobody else. A bridge that
 works in one direction looks healthy from that side: give it `back`. A receiver that is the sender's own account may see
-an echo that never left the machine.
+an echo that never left the machine. A postcondition is measured again by every hold point that relies on it, and sends again.
 
 ```yaml
 postconditions:

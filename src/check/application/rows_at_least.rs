@@ -1,6 +1,9 @@
 //! Do the key tables still hold about as many rows as they must, and recent ones? A floor for when the service writes
 //! again: equality is for [`crate::check::data`].
 
+mod ends;
+mod floor;
+
 use async_trait::async_trait;
 use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
@@ -8,14 +11,15 @@ use serde_json::{Map, Value};
 
 use super::ask::{self, Question};
 use crate::base::Span;
-use crate::base::text::{count, thousands};
+use crate::base::text::count;
 use crate::check::data::compare::covers;
 use crate::check::data::counts;
 use crate::check::data::manifest::Manifest;
 use crate::check::params::{Count, Percent};
-use crate::check::people::stamp;
 use crate::check::registry::CheckKind;
 use crate::check::{Check, Context, Outcome};
+use ends::End;
+use floor::{Floor, share_of};
 
 /// Do the key tables still hold about as many rows as they must, and recent ones?
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -141,33 +145,6 @@ fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
     Ok(Box::new(check))
 }
 
-/// One table, judged.
-#[derive(Debug, PartialEq, Eq)]
-struct Floor {
-    name: String,
-    /// Its rows; `None` when it is not there.
-    rows: Option<u64>,
-    least: u64,
-}
-
-impl Floor {
-    fn holds(&self) -> bool {
-        self.rows.is_some_and(|rows| rows >= self.least)
-    }
-
-    fn words(&self) -> String {
-        match self.rows {
-            None => format!("there is no table {}", self.name),
-            Some(rows) => format!("{} in {}", count(rows, "row", "rows"), self.name),
-        }
-    }
-}
-
-/// So many of `rows` are a share of them.
-fn share_of(rows: u64, share: Percent) -> u64 {
-    if share.0 >= 100.0 { rows } else { (rows as f64 * share.0 / 100.0 - 1e-6).ceil().max(1.0) as u64 }
-}
-
 #[async_trait]
 impl Check for RowsAtLeast {
     fn targets(&self) -> Vec<String> {
@@ -214,14 +191,6 @@ impl Check for RowsAtLeast {
         }
         outcome
     }
-}
-
-/// The newest or the oldest row of a table.
-struct End<'a> {
-    table: &'a str,
-    column: &'a str,
-    newest: bool,
-    limit: Span,
 }
 
 impl RowsAtLeast {
@@ -273,7 +242,11 @@ impl RowsAtLeast {
                     .map_err(|why| unknown(why, "run the step that records it, then measure again"))?,
             ),
         };
-        let now = counts(KIND.name, &self.target, &self.tables, cx)
+        let databases = match before {
+            None => self.own_database(cx).await?,
+            Some(_) => Vec::new(),
+        };
+        let now = counts(KIND.name, &self.target, &databases, &self.tables, cx)
             .await
             .map_err(|why| unknown(why, "find out why it cannot be counted, then measure again"))?;
         let floors = match &before {
@@ -282,7 +255,18 @@ impl RowsAtLeast {
         };
         let floors =
             floors.map_err(|why| unknown(why, "name the tables as they are called, with their schema"))?;
-        Ok(self.judge(&floors, wanted).on(&self.target, now.identity))
+        Ok(floor::judge(&floors, wanted).on(&self.target, now.identity))
+    }
+
+    /// Tables that are named are those of the target's own database: the role may have no right to enter others.
+    async fn own_database(&self, cx: &Context) -> Result<Vec<String>, Box<Outcome>> {
+        let wanted = self.wanted();
+        if cx.targets.get(&self.target).is_some_and(|target| target.sqlite.is_some()) {
+            return Ok(Vec::new());
+        }
+        let question = Question::new(KIND.name, &self.target, &wanted);
+        let (name, _) = ask::one(cx, &question, "select current_database()").await?;
+        Ok(name.into_iter().collect())
     }
 
     /// Each table of the record that had rows.
@@ -337,63 +321,6 @@ impl RowsAtLeast {
         }
         Ok(floors)
     }
-
-    fn judge(&self, floors: &[Floor], wanted: String) -> Outcome {
-        let (good, bad): (Vec<_>, Vec<_>) = floors.iter().partition(|floor| floor.holds());
-        let rows: u64 = floors.iter().filter_map(|floor| floor.rows).sum();
-        let outcome = match bad.as_slice() {
-            [] => Outcome::pass(
-                format!("{} in {}", count(rows, "row", "rows"), count(good.len() as u64, "table", "tables")),
-                wanted,
-            ),
-            [worst, more @ ..] => {
-                let also = match more.len() {
-                    0 => String::new(),
-                    n => format!(", and {n} more too small"),
-                };
-                Outcome::fail(
-                    format!("{}, at least {} wanted{also}", worst.words(), thousands(worst.least)),
-                    wanted,
-                )
-                .help("stop what writes to it, and find out which data this is")
-            }
-        };
-        let lines =
-            bad.iter().take(20).map(|f| format!("{}, at least {} wanted", f.words(), thousands(f.least)));
-        let mut outcome = outcome.fact("rows", rows).fact("tables_too_small", bad.len() as u64);
-        outcome.details.extend(lines);
-        if bad.len() > 20 {
-            outcome = outcome.detail(format!("and {} more", bad.len() - 20));
-        }
-        outcome
-    }
-}
-
-impl End<'_> {
-    async fn judge(&self, target: &str, cx: &Context, wanted: &str) -> Result<(bool, String), Box<Outcome>> {
-        let which = if self.newest { "newest" } else { "oldest" };
-        let function = if self.newest { "max" } else { "min" };
-        let sql = format!("select {function}({}) from {}", quoted(self.column), quoted(self.table));
-        let (value, _) = ask::one(cx, &Question::new(KIND.name, target, wanted), &sql).await?;
-        let unknown = |why: String| {
-            let why = format!("the {which} row of {}: {why}", self.table);
-            Box::new(Outcome::unknown(why, wanted).help("name a column that holds when each row was made"))
-        };
-        let value = value.ok_or_else(|| unknown(format!("no row has a value in {}", self.column)))?;
-        let stamp = stamp::read(&value).map_err(unknown)?;
-        let slack = std::time::Duration::from_secs(60);
-        let age = stamp::age(stamp, cx.world.clock.now().wall, slack).map_err(unknown)?;
-        let holds = if self.newest { age <= self.limit.0 } else { age >= self.limit.0 };
-        Ok((holds, format!("the {which} row of {} is {} old", self.table, stamp::rounded(age))))
-    }
-}
-
-/// A name, with its schema if it has one, as SQL.
-fn quoted(name: &str) -> String {
-    if name.contains('"') {
-        return name.to_owned();
-    }
-    name.split('.').map(crate::world::sqlite::identifier).collect::<Vec<_>>().join(".")
 }
 
 #[cfg(test)]
@@ -401,15 +328,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-
-    #[test]
-    fn a_share_is_rounded_up_and_never_nothing() {
-        for (rows, share, least) in
-            [(1000, 99.9, 999), (1001, 99.9, 1000), (1, 99.9, 1), (10, 50.0, 5), (7, 100.0, 7), (3, 0.1, 1)]
-        {
-            assert_eq!(share_of(rows, Percent(share)), least, "{share} % of {rows}");
-        }
-    }
 
     #[test]
     fn a_floor_must_be_set() {
@@ -431,12 +349,5 @@ mod tests {
         let newest = json!({ "target": "db", "recorded": "r", "newest": { "column": "c", "max_age": "1h" } });
         assert!(refused(newest).contains("`newest` needs a `table`"));
         assert_eq!(refused(json!({ "target": "db", "recorded": "r", "share": "95%" })), "");
-    }
-
-    #[test]
-    fn names_are_quoted() {
-        assert_eq!(quoted("public.events"), "\"public\".\"events\"");
-        assert_eq!(quoted("a;drop"), "\"a;drop\"");
-        assert_eq!(quoted("\"we.ird\""), "\"we.ird\"");
     }
 }

@@ -1,5 +1,7 @@
 //! Does a page reach a person? A test page goes out by the real way, with a code; whoever gets it says the code.
 
+mod record;
+
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,13 +13,14 @@ use serde_json::{Map, Value, json};
 use super::errand::{self, Errand, Went};
 use super::pages::{self, Ack, Entry, New, Page};
 use super::stamp::rounded;
-use crate::base::{Digest, Moment, Span};
+use crate::base::{Digest, Span};
 use crate::check::context::Progress;
 use crate::check::params::Flag;
 use crate::check::registry::CheckKind;
-use crate::check::{Check, Context, Outcome};
+use crate::check::{Check, Context, Outcome, WAITED};
 use crate::runbook::model::Run;
 use crate::world::host;
+use record::{Record, Rules};
 
 /// Does a page reach a person?
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -120,21 +123,6 @@ fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
     Ok(Box::new(check))
 }
 
-/// What the pages on record say.
-#[derive(Debug)]
-enum Record {
-    /// Acknowledged in time, not too long ago.
-    Good { page: Page, ack: Ack, took: Duration, age: Duration },
-    /// One is on its way.
-    Waiting(Page),
-    /// The newest did not reach anybody.
-    Missed(String),
-    /// There is none that still counts; with a remark on the last one.
-    Nothing(Option<String>),
-    /// Nobody can tell.
-    Unclear(String),
-}
-
 #[async_trait]
 impl Check for PageAcknowledged {
     async fn measure(&self, cx: &Context) -> Outcome {
@@ -151,7 +139,10 @@ impl Check for PageAcknowledged {
         {
             return outcome;
         }
-        self.wait(&page, sent, folder, cx).await
+        let began = cx.world.clock.now();
+        let outcome = self.wait(&page, sent, folder, cx).await;
+        // A person's time: it says nothing about how long the next measurement takes.
+        outcome.fact(WAITED, cx.world.clock.now().since(&began).as_millis() as u64)
     }
 }
 
@@ -166,6 +157,10 @@ impl PageAcknowledged {
     fn wanted(&self) -> String {
         let who = if self.by_other.0 { "somebody else than its sender" } else { "a person" };
         format!("a page acknowledged by {who} within {}, at most {} ago", self.within, self.max_age)
+    }
+
+    fn rules(&self) -> Rules {
+        Rules { within: self.within, max_age: self.max_age, by_other: self.by_other.0 }
     }
 
     /// Pages that go the same way have the same digest.
@@ -191,7 +186,7 @@ impl PageAcknowledged {
         let now = cx.world.clock.now();
         let way = self.way();
         let mine: Vec<Entry> = all.into_iter().filter(|entry| entry.page.way == way).collect();
-        match self.judge(&mine, &now, &host::boot_id()) {
+        match self.rules().judge(&mine, &now, &host::boot_id()) {
             Record::Good { page, ack, took, age } => Err(Box::new(self.good(&page, &ack, took, Some(age)))),
             Record::Waiting(page) if cx.outside.may_send => Ok((page, None)),
             Record::Waiting(page) => {
@@ -222,35 +217,6 @@ impl PageAcknowledged {
                 drop(one);
                 Ok((page, Some(code)))
             }
-        }
-    }
-
-    /// What the pages of this way, newest first, say now.
-    fn judge(&self, pages: &[Entry], now: &Moment, boot: &str) -> Record {
-        let Some(Entry { page, ack }) = pages.first() else { return Record::Nothing(None) };
-        let age = match pages::between(&page.sent, &page.boot, now, boot) {
-            Ok(age) => age,
-            Err(why) => return Record::Unclear(format!("the page of {why}")),
-        };
-        let sent = format!("the page that {} sent {} ago", page.by, rounded(age));
-        match ack {
-            None if page.failed.is_some() => Record::Missed(format!("{sent} could not be sent")),
-            None if age < self.within.0.min(Duration::from_millis(page.within_ms)) => {
-                Record::Waiting(page.clone())
-            }
-            None if age > self.max_age.0 => Record::Nothing(Some(format!("{sent} was not acknowledged"))),
-            None => Record::Missed(format!("{sent} was not acknowledged within {}", self.within)),
-            Some(ack) => match pages::between(&page.sent, &page.boot, &ack.at, &ack.boot) {
-                Err(why) => Record::Unclear(format!("the page of {why}")),
-                Ok(_) if self.by_other.0 && pages::person(&ack.by) == pages::person(&page.by) => {
-                    Record::Nothing(Some(format!("{sent} was acknowledged by themselves")))
-                }
-                Ok(took) if took > self.within.0 => {
-                    Record::Missed(format!("{sent} was acknowledged only after {}", rounded(took)))
-                }
-                Ok(_) if age > self.max_age.0 => Record::Nothing(Some(format!("{sent} is too old to count"))),
-                Ok(took) => Record::Good { page: page.clone(), ack: ack.clone(), took, age },
-            },
         }
     }
 
@@ -300,7 +266,7 @@ impl PageAcknowledged {
                 Err(why) => return Outcome::unknown(why, self.wanted()).help("measure again"),
             };
             if let Some(ack) = ack {
-                let record = self.judge(&[Entry { page: page.clone(), ack: Some(ack) }], &now, &boot);
+                let record = self.rules().judge(&[Entry { page: page.clone(), ack: Some(ack) }], &now, &boot);
                 return match record {
                     Record::Good { page, ack, took, .. } => self.good(&page, &ack, took, None),
                     Record::Missed(why) => Outcome::fail(why, self.wanted()).help(ARRIVE),
@@ -343,55 +309,6 @@ impl PageAcknowledged {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn check() -> PageAcknowledged {
-        serde_json::from_value(json!({ "send": ["page"], "within": "10min", "max_age": "1d" })).unwrap()
-    }
-
-    fn at(second: u64) -> Moment {
-        let wall = jiff::Timestamp::from_second(1_795_168_800 + second as i64).unwrap();
-        Moment { wall, boot_ms: (100_000 + second) * 1000 }
-    }
-
-    fn entry(sent: u64, ack: Option<(&str, u64)>) -> Entry {
-        let check = check();
-        let new = New {
-            way: check.way(),
-            via: "page".into(),
-            by: "alice@db1",
-            within: check.within.0,
-            by_other: true,
-        };
-        let (page, _) = Page::new(&new, at(sent)).unwrap();
-        let ack = ack.map(|(by, second)| Ack { by: by.to_owned(), at: at(second), boot: page.boot.clone() });
-        Entry { page, ack }
-    }
-
-    fn says(pages: &[Entry], now: u64) -> String {
-        let boot = host::boot_id();
-        match check().judge(pages, &at(now), &boot) {
-            Record::Good { .. } => "good".into(),
-            Record::Waiting(_) => "waiting".into(),
-            Record::Missed(why) => format!("missed: {why}"),
-            Record::Nothing(why) => format!("nothing: {}", why.unwrap_or_default()),
-            Record::Unclear(why) => format!("unclear: {why}"),
-        }
-    }
-
-    #[test]
-    fn the_newest_page_decides() {
-        assert_eq!(says(&[], 0), "nothing: ");
-        assert_eq!(says(&[entry(0, Some(("bob@db1", 120)))], 3600), "good");
-        assert_eq!(says(&[entry(0, None)], 599), "waiting");
-        assert!(says(&[entry(0, None)], 600).starts_with("missed"));
-        assert!(says(&[entry(0, None)], 90_000).starts_with("nothing"));
-        assert!(says(&[entry(0, Some(("bob@db1", 120)))], 90_000).contains("too old"));
-        assert!(says(&[entry(0, Some(("bob@db1", 700)))], 800).contains("only after 11min 40s"));
-        assert!(says(&[entry(0, Some(("alice@laptop", 5)))], 10).contains("themselves"));
-        let newer = [entry(4000, None), entry(0, Some(("bob@db1", 120)))];
-        assert!(says(&newer, 5000).starts_with("missed"), "an older good one does not make up for it");
-        assert!(says(&[entry(50, None)], 40).starts_with("unclear"), "from the future");
-    }
 
     #[test]
     fn nonsense_is_refused() {

@@ -20,6 +20,7 @@ pub fn register(r: &mut Registry) {
     r.add("people::a_run_waits_for_a_page_and_goes_on", &[], a_run_waits);
     r.add("people::a_page_that_reaches_nobody_holds_the_run", &[], a_run_is_held);
     r.add("people::a_dry_run_sends_nothing", &[], dry);
+    r.add("people::a_hold_point_does_not_wait_for_a_person_twice", &[], a_hold_point_does_not_wait_again);
 }
 
 /// Where a page arrives.
@@ -214,4 +215,24 @@ fn dry() {
     assert_eq!(codes(play.sandbox.path()).len(), 1);
     play.ran("bob", "ack 1234567").exits(2);
     play.ran("bob", "--json ack nothing").exits(2);
+}
+
+/// What a person took once does not hold up the next measurement of a hold point.
+fn a_hold_point_does_not_wait_again() {
+    let play = Play::new();
+    std::fs::write(play.path("old"), "").unwrap();
+    let text = book("1min").replace("    run: echo work >>\"$place/ledger\"\n", "      - file: { path: \"@/old\" }\n    run: [rm, \"@/old\"]\n    destroys: { what: the old file, paths: [\"@/old\"] }\n");
+    play.book(&text.replace("file: { path: \"@/ledger\" } ]", "file: { path: \"@/old\", exists: false } ]"));
+    let mut alice =
+        play.beside(play.holdpoint("alice", "run book.yaml").args(["--confirm", "work=the old file"]));
+    let here = play.sandbox.path().to_owned();
+    eventually(Duration::from_secs(20), "the page", || codes(&here).len() == 1);
+    // The person takes five seconds, once.
+    std::thread::sleep(Duration::from_secs(5));
+    let answered = std::time::Instant::now();
+    play.ran("bob", &format!("ack {}", codes(&here)[0])).exits(0);
+    alice.ends(Duration::from_secs(30)).exits(0);
+    assert!(answered.elapsed() < Duration::from_secs(4), "{:?}", answered.elapsed());
+    assert_eq!(codes(&here).len(), 1);
+    assert!(!play.path("old").exists());
 }
