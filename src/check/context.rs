@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
+use crate::base::Moment;
 use crate::base::redact::Redactor;
 use crate::check::data::manifest::Manifest;
 use crate::runbook::Target;
@@ -24,10 +25,37 @@ pub struct Progress {
     pub unit: &'static str,
 }
 
-/// Where recorded manifests are found.
+/// Where recorded manifests and observations are found.
 pub trait Records: Send + Sync {
     /// The manifest recorded under a name; an error says why there is none (never recorded, file damaged).
     fn manifest(&self, name: &str) -> Result<Manifest, String>;
+
+    /// What a person last observed in a manual step; `None` when nothing is on record. An error says why nobody can tell.
+    fn observation(&self, step: &str) -> Result<Option<Observation>, String> {
+        Err(format!("what was observed in step `{step}` is known only in a run"))
+    }
+}
+
+/// What a person saw in a manual step, as they put it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observation {
+    /// In their words.
+    pub value: String,
+    /// Who: `alice@db1`.
+    pub by: String,
+    /// When it was put on record.
+    pub at: Moment,
+}
+
+/// What a check may send to people and services outside, such as a test page.
+#[derive(Debug, Clone, Default)]
+pub struct Outside {
+    /// Sending is allowed: in a run that somebody drives, or where it was asked for. Never in a dry run.
+    pub may_send: bool,
+    /// The folder in which pages are on record; `None` where there is no store.
+    pub pages: Option<PathBuf>,
+    /// In whose name it is sent: `alice@db1`.
+    pub by: String,
 }
 
 /// Nothing was recorded: for `check` outside a run.
@@ -51,6 +79,8 @@ pub struct Context {
     pub targets: Arc<IndexMap<String, Target>>,
     /// Recorded manifests.
     pub records: Arc<dyn Records>,
+    /// What may be sent.
+    pub outside: Outside,
     /// A folder for samples that outlive one measurement (growth rates); `None` keeps them in memory only.
     pub samples: Option<PathBuf>,
     /// The environment that a shell script gets: the runbook's variables, and those secrets that the script names.
@@ -68,6 +98,7 @@ impl Context {
             world,
             targets: Arc::new(IndexMap::new()),
             records: Arc::new(NoRecords),
+            outside: Outside::default(),
             samples: None,
             script_env: Arc::new(|_| BTreeMap::new()),
             secrets: Arc::new(Redactor::default()),

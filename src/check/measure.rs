@@ -19,7 +19,8 @@ pub async fn measure(id: CheckId, spec: &CheckSpec, cx: &Context) -> Evidence {
     let kind = registry::find(&spec.kind);
     let limit = spec.common.timeout.or_else(|| kind.and_then(|kind| kind.timeout)).unwrap_or(DEFAULT_TIMEOUT);
     let outcome = match registry::build(spec) {
-        Err(why) => Outcome::unknown(format!("the check could not be set up: {why}"), "a valid check"),
+        Err(why) => Outcome::unknown(format!("the check could not be set up: {why}"), "a valid check")
+            .help("correct the check in the runbook"),
         Ok(check) => {
             let measured = std::panic::AssertUnwindSafe(check.measure(cx)).catch_unwind();
             match tokio::time::timeout(limit.0, measured).await {

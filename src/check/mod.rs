@@ -33,6 +33,9 @@ use async_trait::async_trait;
 pub use context::Context;
 pub use evidence::{Evidence, Outcome, Seen, Verdict};
 
+/// The fact that tells how many milliseconds of a measurement were spent waiting for a person.
+pub const WAITED: &str = "waited_ms";
+
 /// A check with its parameters, ready to measure.
 #[async_trait]
 pub trait Check: Send + Sync + std::fmt::Debug {

@@ -135,7 +135,8 @@ pub enum Command {
         /// What.
         text: String,
     },
-    /// Measure checks now: those of a runbook, or of a file of checks alone; changes nothing.
+    /// Measure checks now: those of a runbook, or of a file of checks alone; changes nothing, and sends nothing unless
+    /// told to.
     Check {
         /// The runbook, or a file with `checks` instead of `steps`.
         #[command(flatten)]
@@ -145,6 +146,11 @@ pub enum Command {
         /// How.
         #[command(flatten)]
         options: CheckOptions,
+    },
+    /// Acknowledge a test page: say the code that it carried.
+    Ack {
+        /// Six digits.
+        code: String,
     },
     /// What would happen, which checks guard which destruction, how far one can go back, and whether the disks have room.
     Plan {
@@ -236,6 +242,9 @@ pub struct CheckOptions {
     /// Folder for samples that outlive this call: rates (time to full) need some. Nothing else is kept there.
     #[arg(long, value_name = "DIR")]
     pub samples: Option<PathBuf>,
+    /// Let checks send what they ask for: a test page, a message. Without it nothing is sent.
+    #[arg(long)]
+    pub page: bool,
     /// Compare with what this run has recorded.
     #[arg(long, value_name = "RUN")]
     pub run: Option<String>,

@@ -54,6 +54,11 @@ fn measured(cmd: &Cmd, book: &Book, step: Option<&str>, options: &CheckOptions) 
     let checks = wanted(&bound.runbook, step)?;
     let run = options.run.as_deref().map(|run| cmd.find(Some(run))).transpose()?;
     let mut cx = session::context(cmd, &bound, None);
+    if options.page {
+        cx.outside = super::ack::outside(cmd, cmd.store()?.root(), &bound.runbook, true)?;
+    } else if let Some(store) = cmd.existing_store() {
+        cx.outside = super::ack::outside(cmd, &store, &bound.runbook, false)?;
+    }
     if let Some(run) = run {
         cx.records = std::sync::Arc::new(records::Shelf::new(run));
     }

@@ -1,12 +1,13 @@
 //! What every command has at hand: who asks, where the store is, two streams.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::args::Global;
 use super::error::CliError;
 use super::who;
 use crate::base::Moment;
 use crate::engine::Exit;
+use crate::journal::store::SYSTEM;
 use crate::journal::{RunDir, Store};
 use crate::ui::screen::{Out, Style};
 use crate::world::{World, host};
@@ -69,6 +70,21 @@ impl Cmd {
     pub fn store(&self) -> Result<Store, CliError> {
         // clap has read HOLDPOINT_STORE into the option already.
         Store::locate(self.global.store.as_deref(), None).map_err(|e| CliError::new(Exit::Usage, e))
+    }
+
+    /// The store's folder where there is one already: nothing is made.
+    pub fn existing_store(&self) -> Option<PathBuf> {
+        let home = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let given = self.global.store.as_ref().filter(|given| !given.is_empty()).map(PathBuf::from);
+        let state = || home("XDG_STATE_HOME").or_else(|| Some(home("HOME")?.join(".local/state")));
+        let candidates = match given {
+            Some(given) => vec![given],
+            None => [Some(PathBuf::from(SYSTEM)), state().map(|state| state.join("holdpoint"))]
+                .into_iter()
+                .flatten()
+                .collect(),
+        };
+        candidates.into_iter().find(|path| path.join("runs").is_dir())
     }
 
     /// A command as it must be typed to reach the same store, as the same operator if it is for them.

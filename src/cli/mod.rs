@@ -1,5 +1,6 @@
 //! The command line: arguments in, exit status out. One file a family of verbs.
 
+pub mod ack;
 pub mod args;
 pub mod author;
 pub mod book;
@@ -79,6 +80,7 @@ fn dispatch(cmd: &Cmd, command: Command) -> Result<Exit, CliError> {
         Command::Watch { run } => show::watch(cmd, run.as_deref()),
         Command::Note { run, text } => change::note(cmd, &run, &text),
         Command::Check { book, step, options } => check::check(cmd, &book, step.as_deref(), &options),
+        Command::Ack { code } => ack::ack(cmd, &code),
         Command::Plan { book } => author::plan(cmd, &book),
         Command::Lint { files, format } => author::lint(cmd, &files, format),
         Command::Rollback { run, to, vars } => resume::rollback(cmd, &run, to.as_deref(), &vars),

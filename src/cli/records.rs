@@ -1,12 +1,14 @@
-//! Recorded manifests of a run, checked against the digest that the journal holds.
+//! What a run has on record for its checks: manifests, checked against the digest that the journal holds, and what people
+//! observed.
 
 use crate::base::Digest;
-use crate::check::context::Records;
+use crate::check::context::{Observation, Records};
 use crate::check::data::manifest::Manifest;
 use crate::engine::work;
+use crate::journal::record::Event;
 use crate::journal::store::RunDir;
 
-/// The manifests of one run.
+/// The records of one run.
 pub struct Shelf {
     dir: RunDir,
 }
@@ -34,5 +36,23 @@ impl Records for Shelf {
             ));
         }
         Manifest::load(&bytes)
+    }
+
+    fn observation(&self, step: &str) -> Result<Option<Observation>, String> {
+        let (lines, _) = super::session::peek(&self.dir).map_err(|e| e.message)?;
+        // A step that is begun again, or undone, has to be observed again.
+        let mut seen = None;
+        for line in lines {
+            match line.event {
+                Event::Observed { step: of, text } if of.as_str() == step => {
+                    seen = Some(Observation { value: text, by: line.by, at: line.at });
+                }
+                Event::Began { step: of, .. } | Event::RolledBack { step: of } if of.as_str() == step => {
+                    seen = None;
+                }
+                _ => {}
+            }
+        }
+        Ok(seen)
     }
 }

@@ -1,5 +1,6 @@
 //! Brings a session together and drives it: journal, lease, machine, screens.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,9 +71,16 @@ pub fn context(cmd: &Cmd, bound: &Bound, folder: Option<&RunDir>) -> Context {
     cx.script_env = Arc::new(move |script| crate::runbook::vars::script_env(&values, script));
     if let Some(folder) = folder {
         cx.records = Arc::new(super::records::Shelf::new(folder.clone()));
-        cx.samples = folder.path.parent().and_then(|runs| runs.parent()).map(|store| store.join("samples"));
+        cx.samples = store_of(folder).map(|store| store.join("samples"));
+        cx.outside.pages = store_of(folder).map(super::ack::folder);
+        cx.outside.by = cmd.by();
     }
     cx
+}
+
+/// The store that a run lives in.
+fn store_of(folder: &RunDir) -> Option<&Path> {
+    folder.path.parent().and_then(Path::parent)
 }
 
 /// A session about to be driven.
@@ -120,6 +128,9 @@ impl Session<'_> {
         let present = prompt::present(cmd.global.non_interactive);
         let (operator, screen) = people(cmd, &view, present);
         let mut cx = context(cmd, &self.bound, Some(&self.dir));
+        if let Some(store) = store_of(&self.dir) {
+            cx.outside = super::ack::outside(cmd, store, &self.bound.runbook, true)?;
+        }
         let reporter: Arc<dyn Reporter> = Arc::new(Fan(vec![Arc::new(view.clone()), screen]));
         let teller = reporter.clone();
         cx.progress = Arc::new(move |progress| teller.tell(&Notice::Progress(progress)));

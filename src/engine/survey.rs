@@ -14,7 +14,7 @@ use super::event::{Notice, Reporter};
 use super::machine::{Measured, Number};
 use super::plan::Placed;
 use crate::base::{Digest, Moment, Span, StepId};
-use crate::check::{Context, Evidence, measure};
+use crate::check::{Context, Evidence, WAITED, measure};
 use crate::journal::record::{Blast, Purpose};
 use crate::runbook::model::Destroys;
 use crate::world::{Identity, identify};
@@ -74,7 +74,10 @@ pub async fn survey(survey: Survey, cx: Context, pace: Pace, reporter: Arc<dyn R
         async move {
             tokio::time::sleep(wait).await;
             let evidence: Evidence = measure::measure(id, &spec, cx).await;
-            pace.took(evidence.check.as_str(), Duration::from_millis(evidence.took_ms));
+            // What a person took once, the next measurement does not take again.
+            let waited = evidence.outcome.facts.get(WAITED).and_then(serde_json::Value::as_u64).unwrap_or(0);
+            let took = Duration::from_millis(evidence.took_ms.saturating_sub(waited));
+            pace.took(evidence.check.as_str(), took);
             reporter.tell(&Notice::Measured { step, purpose, evidence: evidence.clone() });
             evidence
         }

@@ -20,6 +20,14 @@ pub fn boot_id() -> String {
         .unwrap_or_default()
 }
 
+/// Bytes that nobody can guess.
+pub fn random<const N: usize>() -> Result<[u8; N], String> {
+    use std::io::Read as _;
+    let mut bytes = [0; N];
+    let read = std::fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
+    read.map(|()| bytes).map_err(|e| format!("the kernel gave no random numbers: {e}"))
+}
+
 /// The host's name as the kernel has it.
 pub fn hostname() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()

@@ -40,6 +40,20 @@ pub async fn record(target_name: &str, target: &Target, cx: &Context) -> Result<
     Ok(side.manifest)
 }
 
+/// Counts the rows of some tables of a target, exactly. No database means all of them, and no table all of them.
+pub async fn counts(
+    purpose: &'static str,
+    target_name: &str,
+    databases: &[String],
+    tables: &[String],
+    cx: &Context,
+) -> Result<Manifest, String> {
+    let (databases, tables) = (databases.to_vec(), tables.to_vec());
+    let ask = side::Ask { purpose, level: Level::Rows, databases, tables };
+    let side = side::of(target_name, cx.target(target_name)?, &ask, cx, &progress::Tally::new(cx)).await?;
+    Ok(side.manifest)
+}
+
 /// Where the data comes from: exactly one of a target and a record.
 fn source(source: Option<&String>, recorded: Option<&String>) -> Result<ProofSource, String> {
     match (source, recorded) {
