@@ -61,10 +61,23 @@ pub(super) async fn inside(cx: &Context, container: &Container) -> Result<PathBu
         return Err(format!("process {} is not the container's here", container.state.pid));
     }
     let root = process.join("root");
-    match cx.world.files.stat(&root.join(".")).await? {
-        Some(_) => Ok(root),
-        None => Err(format!("{} does not exist", root.display())),
+    cx.world.files.list(&root).await.map(|_| root)
+}
+
+/// What is at a path of the container, all links resolved before. Not asked with `stat`, which resolves the link
+/// /proc/PID/root itself and so would land on this machine's own root.
+pub(super) async fn within(cx: &Context, root: &Path, path: &str) -> Result<Option<Stat>, String> {
+    let mut here = root.to_owned();
+    let mut found = None;
+    for part in path.split('/').filter(|part| !part.is_empty()) {
+        let entries = cx.world.files.list(&here).await?;
+        here.push(part);
+        found = entries.into_iter().find(|entry| entry.path == here);
+        if found.is_none() {
+            break;
+        }
     }
+    Ok(found)
 }
 
 /// A path of the container with all links resolved inside it: an absolute link leads to the container's own root.
@@ -114,15 +127,25 @@ mod tests {
 
     #[test]
     fn the_longest_destination_counts_and_only_whole_names() {
-        let mounts = [at("/var/lib/postgresql/"), at("/"), at("/var/lib/postgresql/data"), at("/var/lib/postgres")];
+        let mounts =
+            [at("/var/lib/postgresql/"), at("/"), at("/var/lib/postgresql/data"), at("/var/lib/postgres")];
         let on = |path: &str| mount_of(&mounts, path).map(|(mount, rest)| (mount.destination.clone(), rest));
-        assert_eq!(on("/var/lib/postgresql/data"), Some(("/var/lib/postgresql/data".to_owned(), String::new())));
+        assert_eq!(
+            on("/var/lib/postgresql/data"),
+            Some(("/var/lib/postgresql/data".to_owned(), String::new()))
+        );
         assert_eq!(
             on("/var/lib/postgresql/18/docker"),
             Some(("/var/lib/postgresql/".to_owned(), "18/docker".to_owned()))
         );
-        assert_eq!(on("/var/lib/postgresql/data2"), Some(("/var/lib/postgresql/".to_owned(), "data2".to_owned())));
-        assert_eq!(on("/var/lib/postgresql-old"), Some(("/".to_owned(), "var/lib/postgresql-old".to_owned())));
+        assert_eq!(
+            on("/var/lib/postgresql/data2"),
+            Some(("/var/lib/postgresql/".to_owned(), "data2".to_owned()))
+        );
+        assert_eq!(
+            on("/var/lib/postgresql-old"),
+            Some(("/".to_owned(), "var/lib/postgresql-old".to_owned()))
+        );
         assert_eq!(mount_of(&[at("/data")], "/data2").map(|(_, rest)| rest), None);
         assert_eq!(normal("//a/./b/../c/").as_deref(), Some("/a/c"));
         assert_eq!(normal("a"), None);
@@ -141,5 +164,10 @@ mod tests {
         assert_eq!(resolved(&cx, root, "/data/15").await.unwrap(), "/var/lib/pg/15");
         assert_eq!(resolved(&cx, root, "/var/up/pg/../x").await.unwrap(), "/var/lib/x");
         assert!(resolved(&cx, root, "/loop").await.unwrap_err().contains("too many links"));
+        assert_eq!(
+            within(&cx, root, "/var/lib/pg/15").await.unwrap().map(|found| found.kind),
+            Some("directory")
+        );
+        assert_eq!(within(&cx, root, "/var/nothing/here").await.unwrap(), None);
     }
 }

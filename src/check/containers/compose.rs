@@ -136,7 +136,11 @@ impl Compose {
     }
 
     /// The services that are meant, and the project's name.
-    pub(super) async fn read(&self, cx: &Context, client: &Client) -> Result<(String, BTreeMap<String, Service>), Trouble> {
+    pub(super) async fn read(
+        &self,
+        cx: &Context,
+        client: &Client,
+    ) -> Result<(String, BTreeMap<String, Service>), Trouble> {
         let answer = self.config(cx, client).await?;
         self.services(read("compose", &answer)?)
     }
@@ -170,14 +174,8 @@ impl Compose {
         }
         argv.extend(["config", "--format", "json"].map(str::to_owned));
         let folder = std::path::Path::new(&self.file).parent().map(|path| path.display().to_string());
-        let probe = Probe {
-            argv,
-            env: self.env.clone(),
-            cwd: folder,
-            user: None,
-            timeout: PATIENCE,
-            keep: 64 << 20,
-        };
+        let probe =
+            Probe { argv, env: self.env.clone(), cwd: folder, user: None, timeout: PATIENCE, keep: 64 << 20 };
         let seen = cx.world.processes.probe(&probe).await.map_err(Trouble::Absent)?;
         let stderr = String::from_utf8_lossy(&seen.stderr);
         if let Some(unset) = unset(&stderr) {
@@ -188,14 +186,24 @@ impl Compose {
         }
         match seen.status {
             Some(0) if !seen.truncated && !seen.stdout.trim_ascii().is_empty() => Ok(seen.stdout),
-            _ if seen.timed_out => Err(Trouble::Slow(format!("compose did not answer within {}", Span(PATIENCE)))),
+            _ if seen.timed_out => {
+                Err(Trouble::Slow(format!("compose did not answer within {}", Span(PATIENCE))))
+            }
             _ => {
                 let said = complaint(&stderr);
-                let old = ["unknown shorthand flag", "unknown command", "is not a docker command", "Usage:", "--format"]
-                    .iter()
-                    .any(|word| stderr.contains(word));
+                let old = [
+                    "unknown shorthand flag",
+                    "unknown command",
+                    "is not a docker command",
+                    "Usage:",
+                    "--format",
+                ]
+                .iter()
+                .any(|word| stderr.contains(word));
                 Err(match old {
-                    true => Trouble::Absent(format!("no compose here that writes JSON (version 2 or newer): {said}")),
+                    true => Trouble::Absent(format!(
+                        "no compose here that writes JSON (version 2 or newer): {said}"
+                    )),
                     false => Trouble::Other(format!("compose: {said}")),
                 })
             }
@@ -220,7 +228,12 @@ mod tests {
     use super::*;
 
     fn compose(service: Option<&str>) -> Compose {
-        Compose { file: "/srv/c.yml".to_owned(), service: service.map(str::to_owned), project: None, env: BTreeMap::new() }
+        Compose {
+            file: "/srv/c.yml".to_owned(),
+            service: service.map(str::to_owned),
+            project: None,
+            env: BTreeMap::new(),
+        }
     }
 
     #[test]
@@ -236,7 +249,9 @@ mod tests {
             assert_eq!((turn.published(), turn.chosen()), (14, true));
             assert_eq!(all["db"].mounts()[0].target, "/var/lib/postgresql");
             let web: Vec<_> = all["web"].mounts().into_iter().map(|m| (m.kind, m.source, m.target)).collect();
-            let mount = |kind: &str, source: &str, target: &str| (kind.to_owned(), source.to_owned(), target.to_owned());
+            let mount = |kind: &str, source: &str, target: &str| {
+                (kind.to_owned(), source.to_owned(), target.to_owned())
+            };
             assert_eq!(web[0], mount("volume", "", "/var/lib/postgresql/data"));
             assert_eq!(web[1], mount("volume", "kept", "/srv/kept"));
             assert_eq!(web[2], mount("tmpfs", "", "/cache"));

@@ -10,7 +10,7 @@ use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::bytes::{inside, mount_of, normal, resolved, same};
+use super::bytes::{inside, mount_of, normal, resolved, same, within};
 use super::engine::{Client, Engine, Trouble, clients, valid};
 use super::shape::{Container, Mount, short};
 use crate::base::Span;
@@ -58,7 +58,8 @@ pub static KIND: CheckKind = CheckKind {
 };
 
 fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
-    let check: ContainerDataPersistent = serde_json::from_value(Value::Object(params)).map_err(|e| e.to_string())?;
+    let check: ContainerDataPersistent =
+        serde_json::from_value(Value::Object(params)).map_err(|e| e.to_string())?;
     valid(check.engine, check.host.as_deref())?;
     if check.container.trim().is_empty() {
         return Err("`container` is empty: say which container".to_owned());
@@ -67,7 +68,9 @@ fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
         return Err("`target` is asked for its data directory: leave out `data_directory`".to_owned());
     }
     if check.data_directory.as_ref().is_some_and(|path| normal(path).is_none()) {
-        return Err("`data_directory` is a path from the container's root, as in /var/lib/postgresql/data".to_owned());
+        return Err(
+            "`data_directory` is a path from the container's root, as in /var/lib/postgresql/data".to_owned()
+        );
     }
     if check.holds.as_ref().is_some_and(|file| file.is_empty() || file.starts_with('/')) {
         return Err("`holds` is the name of a file in the data directory, as in PG_VERSION".to_owned());
@@ -146,8 +149,11 @@ impl ContainerDataPersistent {
             (None, None) => container.env("PGDATA"),
         };
         let Some(directory) = said.and_then(normal) else {
-            return Err(unknown(format!("{} has no PGDATA that would tell where its data is", container.name()))
-                .help("say `target` or `data_directory`"));
+            return Err(unknown(format!(
+                "{} has no PGDATA that would tell where its data is",
+                container.name()
+            ))
+            .help("say `target` or `data_directory`"));
         };
         let mounts = container.mounts();
         let inside = inside(cx, &container).await;
@@ -158,7 +164,13 @@ impl ContainerDataPersistent {
             })?,
             Err(_) => directory.clone(),
         };
-        let place = Place { cx, client: &client, mounts: &mounts, root: inside.as_deref().ok() };
+        let place = Place {
+            cx,
+            client: &client,
+            mounts: &mounts,
+            root: inside.as_deref().ok(),
+            running: container.state.running,
+        };
         let mut outcome = self.judge(&place, &path, asked, wanted).await;
         if path != directory {
             outcome = outcome.detail(format!("{directory} leads to {path}"));
@@ -177,8 +189,8 @@ impl ContainerDataPersistent {
     }
 
     async fn judge(&self, place: &Place<'_>, path: &str, asked: Option<&Asked>, wanted: &str) -> Outcome {
-        let (what, here) = match stands(place, path).await {
-            Standing::Kept { what, here } => (what, here),
+        let (what, here, asleep) = match stands(place, path).await {
+            Standing::Kept { what, here, asleep } => (what, here, asleep),
             Standing::Lost(how) => {
                 return Outcome::fail(format!("{path} lies {how}{}", above(place.mounts, path)), wanted).help(format!(
                     "keep the container, back up its data, then mount a named volume or a directory at {}",
@@ -190,7 +202,7 @@ impl ContainerDataPersistent {
                     .help("do not remove the container; find out where its data is");
             }
         };
-        if let Err(outcome) = self.confirmed(place, path, &what, &here, wanted).await {
+        if let Err(outcome) = self.confirmed(place, path, (&what, &here, asleep), wanted).await {
             return outcome;
         }
         if self.holds() != CLUSTER {
@@ -205,32 +217,52 @@ impl ContainerDataPersistent {
     }
 
     /// The file that shows the data is at its place on the host, and is the one that the container sees.
-    async fn confirmed(&self, place: &Place<'_>, path: &str, what: &str, here: &Path, wanted: &str) -> Result<(), Outcome> {
+    async fn confirmed(
+        &self,
+        place: &Place<'_>,
+        path: &str,
+        (what, here, asleep): (&str, &Path, bool),
+        wanted: &str,
+    ) -> Result<(), Outcome> {
         let files = &place.cx.world.files;
         let unknown = |why: String| {
             Outcome::unknown(why, wanted).help("measure as root on the machine where the engine runs")
         };
-        if let Some(address) = place.client.elsewhere(place.cx).await.map_err(|trouble| trouble.unknown(wanted))? {
-            return Err(unknown(format!("the engine is at {address}: its files cannot be looked at from here")));
+        if let Some(address) =
+            place.client.elsewhere(place.cx).await.map_err(|trouble| trouble.unknown(wanted))?
+        {
+            return Err(unknown(format!(
+                "the engine is at {address}: its files cannot be looked at from here"
+            )));
         }
         if files.stat(here).await.map_err(&unknown)?.is_none() {
             let seen = match place.root {
-                Some(root) => files.stat(&root.join(path.trim_start_matches('/'))).await.map_err(&unknown)?,
+                Some(root) => within(place.cx, root, path).await.map_err(&unknown)?,
                 None => None,
             };
             return Err(match seen {
-                Some(_) => unknown(format!("{} is not to be seen here: is the engine in a virtual machine?", here.display())),
+                Some(_) => unknown(format!(
+                    "{} is not to be seen here: is the engine in a virtual machine?",
+                    here.display()
+                )),
                 None => unknown(format!("{path} would lie on {what}, but {} does not exist", here.display())),
             });
         }
         let marker = here.join(self.holds());
         let Some(on_host) = files.stat(&marker).await.map_err(&unknown)? else {
-            return Err(Outcome::fail(format!("no {} in {}: the data is not there", self.holds(), here.display()), wanted)
-                .help("keep the container until you know where the server really writes (`SHOW data_directory`)"));
+            if asleep {
+                return Err(unknown(format!("{what} is mounted only while the container runs")));
+            }
+            return Err(Outcome::fail(
+                format!("no {} in {}: the data is not there", self.holds(), here.display()),
+                wanted,
+            )
+            .help(
+                "keep the container until you know where the server really writes (`SHOW data_directory`)",
+            ));
         };
         if let Some(root) = place.root {
-            let within = root.join(path.trim_start_matches('/')).join(self.holds());
-            match files.stat(&within).await.map_err(&unknown)? {
+            match within(place.cx, root, &format!("{path}/{}", self.holds())).await.map_err(&unknown)? {
                 Some(seen) if same(&seen, &on_host) => {}
                 _ => {
                     let why = format!(
@@ -253,6 +285,7 @@ struct Place<'a> {
     mounts: &'a [Mount],
     /// The container's root, when we may look into it.
     root: Option<&'a Path>,
+    running: bool,
 }
 
 /// The trap of May 2018: a mount that ends above the directory that counts.
@@ -260,9 +293,14 @@ fn above(mounts: &[Mount], path: &str) -> String {
     let lost = mount_of(mounts, path).map(|(mount, _)| mount);
     let others: Vec<Mount> = mounts.iter().filter(|mount| Some(*mount) != lost).cloned().collect();
     match (lost, mount_of(&others, path)) {
-        (Some(lost), Some((mount, _))) if super::bytes::below(&lost.destination, &mount.destination).is_some() => {
+        (Some(lost), Some((mount, _)))
+            if super::bytes::below(&lost.destination, &mount.destination).is_some() =>
+        {
             let source = if mount.name.is_empty() { mount.source.as_str() } else { short(&mount.name) };
-            format!("; {} {source} is mounted above it, at {}, and holds none of it", mount.kind, mount.destination)
+            format!(
+                "; {} {source} is mounted above it, at {}, and holds none of it",
+                mount.kind, mount.destination
+            )
         }
         _ => String::new(),
     }
@@ -278,8 +316,14 @@ mod tests {
     fn what_makes_no_sense_is_refused() {
         let refused = |params: Value| build(params.as_object().cloned().unwrap()).map(|_| ()).unwrap_err();
         assert!(refused(json!({ "container": "" })).contains("is empty"));
-        assert!(refused(json!({ "container": "db", "data_directory": "pgdata" })).contains("from the container's root"));
-        assert!(refused(json!({ "container": "db", "data_directory": "/d", "target": "old" })).contains("leave out"));
+        assert!(
+            refused(json!({ "container": "db", "data_directory": "pgdata" }))
+                .contains("from the container's root")
+        );
+        assert!(
+            refused(json!({ "container": "db", "data_directory": "/d", "target": "old" }))
+                .contains("leave out")
+        );
         assert!(refused(json!({ "container": "db", "host": "unix:///x" })).contains("say which"));
         assert!(refused(json!({ "container": "db", "holds": "/etc/passwd" })).contains("name of a file"));
     }
@@ -289,7 +333,10 @@ mod tests {
         let text = include_str!("../../../tests/fixtures/containers/docker-28/inspect.json");
         let all: Vec<Container> = serde_json::from_str(text).unwrap();
         let said = above(&all[0].mounts(), "/var/lib/postgresql/data");
-        assert_eq!(said, "; bind /srv/wrong is mounted above it, at /var/lib/postgresql, and holds none of it");
+        assert_eq!(
+            said,
+            "; bind /srv/wrong is mounted above it, at /var/lib/postgresql, and holds none of it"
+        );
         assert_eq!(above(&all[1].mounts(), "/var/lib/postgresql/data"), "");
     }
 }

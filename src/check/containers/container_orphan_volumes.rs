@@ -64,7 +64,8 @@ without root, kept by a plugin, or on another machine.
 
 **Traps.** Do not prune to make this pass. `docker volume prune` deletes named volumes, too, before Docker 23; from 23 on only anonymous
 ones, which is exactly where such data is; `podman volume prune` deletes both. A volume that a stopped container uses is not
-dangling. Volumes of another user's rootless engine are not seen.
+dangling. A volume made with a file system of its own (NFS, a bind to another directory) is not searched: a prune deletes only its
+name. Volumes of another user's rootless engine are not seen.
 
 ```yaml
 preconditions:
@@ -74,7 +75,8 @@ preconditions:
 ";
 
 fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
-    let check: ContainerOrphanVolumes = serde_json::from_value(Value::Object(params)).map_err(|e| e.to_string())?;
+    let check: ContainerOrphanVolumes =
+        serde_json::from_value(Value::Object(params)).map_err(|e| e.to_string())?;
     valid(check.engine, check.host.as_deref())?;
     if check.holds.as_ref().is_some_and(|file| file.is_empty() || file.contains('/')) {
         return Err("`holds` is the name of a file without its path, as in PG_VERSION".to_owned());
@@ -110,7 +112,9 @@ impl Check for ContainerOrphanVolumes {
                         looked += 1;
                         match self.search(cx, &volume).await {
                             Ok(some) => found.extend(some),
-                            Err(why) => closed.push(format!("{} volume {}: {why}", client.program, volume.name)),
+                            Err(why) => {
+                                closed.push(format!("{} volume {}: {why}", client.program, volume.name))
+                            }
                         }
                     }
                 }
@@ -124,9 +128,13 @@ impl Check for ContainerOrphanVolumes {
             )
             .help(format!("copy {} to a safe place, then find out whose data it is", first.volume)),
             (None, Some(trouble), _) => trouble.unknown(&expected),
-            (None, None, Some(why)) => Outcome::unknown(format!("a volume cannot be looked into: {why}"), expected)
-                .help("measure as root on the machine where the engine runs; do not prune"),
-            (None, None, None) => Outcome::pass(format!("{volumes} looked into, none holds {}", self.holds()), expected),
+            (None, None, Some(why)) => {
+                Outcome::unknown(format!("a volume cannot be looked into: {why}"), expected)
+                    .help("measure as root on the machine where the engine runs; do not prune")
+            }
+            (None, None, None) => {
+                Outcome::pass(format!("{volumes} looked into, none holds {}", self.holds()), expected)
+            }
         };
         let lines: Vec<String> = found.into_iter().map(|one| one.line).chain(closed).collect();
         let more = lines.len().saturating_sub(SHOWN);
@@ -135,7 +143,8 @@ impl Check for ContainerOrphanVolumes {
             outcome = outcome.detail(format!("and {more} more"));
         }
         if excepted > 0 {
-            outcome = outcome.detail(format!("{} left out by `except`", text::count(excepted, "volume", "volumes")));
+            outcome = outcome
+                .detail(format!("{} left out by `except`", text::count(excepted, "volume", "volumes")));
         }
         outcome.fact("looked_into", looked).fact("left_out", excepted)
     }
@@ -168,9 +177,10 @@ impl ContainerOrphanVolumes {
         if volume.mountpoint.is_empty() || files.stat(Path::new(&volume.mountpoint)).await?.is_none() {
             return Err(format!("its directory `{}` is not there", volume.mountpoint));
         }
-        // Only mounted while a container uses it; then its directory here is empty.
-        if let Some(kind) = volume.file_system().filter(|kind| *kind != "tmpfs" && *kind != "ramfs") {
-            return Err(format!("it is a file system of its own (`{kind}`), which is not mounted now"));
+        // A file system of its own (NFS, a bind to another directory, a tmpfs) is mounted only while a container uses
+        // it. A prune deletes its name, and not what is on it.
+        if volume.file_system().is_some() {
+            return Ok(Vec::new());
         }
         let mut found = Vec::new();
         let mut level = vec![PathBuf::from(&volume.mountpoint)];
@@ -211,7 +221,8 @@ impl ContainerOrphanVolumes {
                 newest = newest.max((entry.kind == "file").then_some(entry.modified));
             }
         }
-        let newest = newest.map_or_else(String::new, |at| format!(", newest file of {}", at.strftime("%F %H:%MZ")));
+        let newest =
+            newest.map_or_else(String::new, |at| format!(", newest file of {}", at.strftime("%F %H:%MZ")));
         let kind = if volume.anonymous() { "anonymous" } else { "named" };
         let line = format!("{kind} volume {} holds {what} ({size}{newest})", short(&volume.name));
         Found { volume: folder.display().to_string(), line }

@@ -114,7 +114,11 @@ impl ContainerPorts {
             let (_, services) = compose.read(cx, client).await?;
             all.extend(services.into_iter().map(|(name, service)| Counted {
                 ports: service.published(),
-                remark: if service.chosen() { ", some chosen at the start".to_owned() } else { String::new() },
+                remark: if service.chosen() {
+                    ", some chosen at the start".to_owned()
+                } else {
+                    String::new()
+                },
                 name: format!("service {name}"),
             }));
             return Ok(all);
@@ -143,7 +147,8 @@ impl ContainerPorts {
         missing: &mut Vec<String>,
     ) -> Result<Vec<Container>, Trouble> {
         let Some(names) = &self.containers else {
-            let ids = client.names(cx, &["container", "ls", "--all", "--no-trunc", "--quiet"], PATIENCE).await?;
+            let ids =
+                client.names(cx, &["container", "ls", "--all", "--no-trunc", "--quiet"], PATIENCE).await?;
             return client.inspect(cx, "container", &ids).await;
         };
         let mut found = Vec::new();
@@ -165,7 +170,11 @@ fn counted(client: &Client, container: &Container) -> Counted {
         Some(first) => format!(", as in {first}"),
         None => String::new(),
     };
-    Counted { name: format!("{} {}", client.program, container.name()), ports: published.len() as u64, remark }
+    Counted {
+        name: format!("{} {}", client.program, container.name()),
+        ports: published.len() as u64,
+        remark,
+    }
 }
 
 fn judge(mut counted: Vec<Counted>, most: u64, expected: String) -> Outcome {
@@ -182,7 +191,12 @@ fn judge(mut counted: Vec<Counted>, most: u64, expected: String) -> Outcome {
         .fact("ports", total)
         .fact("containers", counted.len());
     for one in counted.iter().take(SHOWN) {
-        outcome = outcome.detail(format!("{}: {}{}", one.name, text::count(one.ports, "port", "ports"), one.remark));
+        outcome = outcome.detail(format!(
+            "{}: {}{}",
+            one.name,
+            text::count(one.ports, "port", "ports"),
+            one.remark
+        ));
     }
     if counted.len() > SHOWN {
         outcome = outcome.detail(format!("and {} more", counted.len() - SHOWN));
@@ -212,6 +226,8 @@ mod tests {
         let refused = |params: Value| build(params.as_object().cloned().unwrap()).map(|_| ()).unwrap_err();
         assert!(refused(json!({ "containers": [] })).contains("names none"));
         assert!(refused(json!({ "compose": { "file": "docker-compose.yml" } })).contains("whole path"));
-        assert!(refused(json!({ "containers": ["a"], "compose": { "file": "/c.yml" } })).contains("not both"));
+        assert!(
+            refused(json!({ "containers": ["a"], "compose": { "file": "/c.yml" } })).contains("not both")
+        );
     }
 }

@@ -69,7 +69,9 @@ fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
     let check: ContainerRuntime = serde_json::from_value(Value::Object(params)).map_err(|e| e.to_string())?;
     valid(check.engine, check.host.as_deref())?;
     if check.within() < Duration::from_millis(100) {
-        return Err("`within` is shorter than the engine's own program takes to start: at least 100ms".to_owned());
+        return Err(
+            "`within` is shorter than the engine's own program takes to start: at least 100ms".to_owned()
+        );
     }
     Ok(Box::new(check))
 }
@@ -148,7 +150,9 @@ impl Check for ContainerRuntime {
                         Trouble::Slow(_) => {
                             "remove nothing; read what the engine is doing (its log, `top`) and wait until it is done"
                         }
-                        _ => "start nothing on top of it; find out from the engine's log why it does not answer",
+                        _ => {
+                            "start nothing on top of it; find out from the engine's log why it does not answer"
+                        }
                     };
                     return Outcome::fail(trouble.to_string(), expected).help(help);
                 }

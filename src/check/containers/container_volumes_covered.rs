@@ -9,7 +9,7 @@ use super::bytes::{below, normal};
 use super::compose::Compose;
 use super::engine::{Client, Engine, Trouble, clients, valid};
 use super::shape::Image;
-use crate::base::{Span, text};
+use crate::base::text;
 use crate::check::registry::CheckKind;
 use crate::check::{Check, Context, Outcome};
 
@@ -75,7 +75,8 @@ preconditions:
 ";
 
 fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
-    let check: ContainerVolumesCovered = serde_json::from_value(Value::Object(params)).map_err(|e| e.to_string())?;
+    let check: ContainerVolumesCovered =
+        serde_json::from_value(Value::Object(params)).map_err(|e| e.to_string())?;
     valid(check.engine, check.host.as_deref())?;
     let given = [check.container.is_some(), check.compose.is_some(), check.image.is_some()];
     if given.iter().filter(|given| **given).count() != 1 {
@@ -89,7 +90,9 @@ fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
     }
     let wrong = check.mounts.iter().chain(&check.except).find(|path| normal(path).is_none());
     match wrong {
-        Some(path) => Err(format!("`{path}` is not a path from the container's root, as in /var/lib/postgresql/data")),
+        Some(path) => {
+            Err(format!("`{path}` is not a path from the container's root, as in /var/lib/postgresql/data"))
+        }
         None => Ok(Box::new(check)),
     }
 }
@@ -112,12 +115,13 @@ struct Subject {
 #[async_trait]
 impl Check for ContainerVolumesCovered {
     async fn measure(&self, cx: &Context) -> Outcome {
-        let expected = "a bind mount or a named volume at every volume that the image declares, and for PGDATA";
+        let expected =
+            "a bind mount or a named volume at every volume that the image declares, and for PGDATA";
         match self.subjects(cx).await {
             Ok(subjects) => self.judge(&subjects, expected),
-            Err(trouble @ Trouble::Missing(_)) if self.container.is_none() => {
-                trouble.unknown(expected).help("pull or build the image first, without starting it, then measure again")
-            }
+            Err(trouble @ Trouble::Missing(_)) if self.container.is_none() => trouble
+                .unknown(expected)
+                .help("pull or build the image first, without starting it, then measure again"),
             Err(trouble) => trouble.unknown(expected),
         }
     }
@@ -187,7 +191,10 @@ impl ContainerVolumesCovered {
             )
             .help(format!("before it is started: mount a named volume or a directory at exactly {path}")),
             (None, 0) => Outcome::unknown(
-                format!("{}: no declared volume and no PGDATA, so there is nothing to compare", empty.join(", ")),
+                format!(
+                    "{}: no declared volume and no PGDATA, so there is nothing to compare",
+                    empty.join(", ")
+                ),
                 expected,
             )
             .help("measure the running container with container_data_persistent"),
@@ -244,10 +251,13 @@ impl Subject {
             }
         }
         if let Some(data) = self.data.as_ref().filter(|data| !excepted(data)) {
-            let anywhere = self.lasting.iter().chain(&self.declared).chain(self.passing.iter().map(|(path, _)| path));
+            let anywhere =
+                self.lasting.iter().chain(&self.declared).chain(self.passing.iter().map(|(path, _)| path));
             let nearest = anywhere.filter(|path| below(data, path).is_some()).max_by_key(|path| path.len());
             match nearest {
-                Some(path) if at(path) => covered.push(format!("{}: PGDATA {data} lies on the mount {path}", self.name)),
+                Some(path) if at(path) => {
+                    covered.push(format!("{}: PGDATA {data} lies on the mount {path}", self.name))
+                }
                 // Said already of the declared volume itself.
                 Some(path) if self.declared.contains(path) && !excepted(path) => {}
                 _ => wrong.push((data.clone(), format!("{}: PGDATA {}", self.name, self.why(data)))),
@@ -260,11 +270,16 @@ impl Subject {
         if let Some((_, kind)) = self.passing.iter().find(|(passing, _)| normal(passing) == normal(path)) {
             return format!("{path} is on {kind}, which goes with the container");
         }
-        let above = self.lasting.iter().filter(|mount| below(path, mount).is_some()).max_by_key(|mount| mount.len());
+        let above =
+            self.lasting.iter().filter(|mount| below(path, mount).is_some()).max_by_key(|mount| mount.len());
         let within = self.lasting.iter().find(|mount| below(mount, path).is_some());
         match (above, within) {
-            (Some(above), _) => format!("{path} has no mount of its own; the one above it, {above}, will hold none of it"),
-            (None, Some(within)) => format!("{path} has no mount of its own; {within} covers only a part of it"),
+            (Some(above), _) => {
+                format!("{path} has no mount of its own; the one above it, {above}, will hold none of it")
+            }
+            (None, Some(within)) => {
+                format!("{path} has no mount of its own; {within} covers only a part of it")
+            }
             (None, None) => format!("{path} has no mount: it goes with the container"),
         }
     }
@@ -297,12 +312,16 @@ mod tests {
         let parent = judged(&old, old_data, &["/var/lib/postgresql"]);
         assert_eq!(
             parent,
-            ["db: /var/lib/postgresql/data has no mount of its own; the one above it, /var/lib/postgresql, will hold none of it"]
+            [
+                "db: /var/lib/postgresql/data has no mount of its own; the one above it, /var/lib/postgresql, will hold none of it"
+            ]
         );
         let part = judged(&new, new_data, &["/var/lib/postgresql/data"]);
         assert_eq!(
             part,
-            ["db: /var/lib/postgresql has no mount of its own; /var/lib/postgresql/data covers only a part of it"]
+            [
+                "db: /var/lib/postgresql has no mount of its own; /var/lib/postgresql/data covers only a part of it"
+            ]
         );
         let elsewhere = judged(&old, Some("/srv/pg"), &["/var/lib/postgresql/data"]);
         assert_eq!(elsewhere, ["db: PGDATA /srv/pg has no mount: it goes with the container"]);

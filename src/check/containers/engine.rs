@@ -81,7 +81,9 @@ impl Trouble {
             Trouble::Down(_) => "find out why the engine does not run (its log says), then measure again",
             Trouble::Denied(_) => "measure as a user who may talk to the engine (often: root)",
             Trouble::Missing(_) => "correct the name: `docker ps -a` or `podman ps -a` shows all of them",
-            Trouble::Slow(_) => "wait until the engine is quiet (its log says what it does), then measure again",
+            Trouble::Slow(_) => {
+                "wait until the engine is quiet (its log says what it does), then measure again"
+            }
             Trouble::Other(_) => "run the same question by hand and read what the engine says",
         }
     }
@@ -97,14 +99,19 @@ pub(super) fn valid(engine: Engine, host: Option<&str>) -> Result<(), String> {
     match host {
         Some("") => Err("`host` is empty; leave it out for the engine's own address".to_owned()),
         Some(_) if engine == Engine::Auto => {
-            Err("`host` is the address of one engine: say which, `engine: docker` or `engine: podman`".to_owned())
+            Err("`host` is the address of one engine: say which, `engine: docker` or `engine: podman`"
+                .to_owned())
         }
         _ => Ok(()),
     }
 }
 
 /// The engines to ask: the one that is named, or each whose program is installed.
-pub(super) async fn clients(cx: &Context, engine: Engine, host: Option<&str>) -> Result<Vec<Client>, Trouble> {
+pub(super) async fn clients(
+    cx: &Context,
+    engine: Engine,
+    host: Option<&str>,
+) -> Result<Vec<Client>, Trouble> {
     let wanted: &[&'static str] = match engine {
         Engine::Auto => &["docker", "podman"],
         Engine::Docker => &["docker"],
@@ -137,7 +144,12 @@ pub(super) async fn installed(cx: &Context, program: &str) -> bool {
 
 impl Client {
     /// Asks, and gives standard output of a success.
-    pub(super) async fn ask(&self, cx: &Context, question: &[&str], limit: Duration) -> Result<Vec<u8>, Trouble> {
+    pub(super) async fn ask(
+        &self,
+        cx: &Context,
+        question: &[&str],
+        limit: Duration,
+    ) -> Result<Vec<u8>, Trouble> {
         let mut argv = vec![self.program.to_owned()];
         if let Some(host) = &self.host {
             argv.push(if self.program == "podman" { "--url".to_owned() } else { "--host".to_owned() });
@@ -213,7 +225,12 @@ impl Client {
     }
 
     /// The words of an answer: names or ids, one a line.
-    pub(super) async fn names(&self, cx: &Context, question: &[&str], limit: Duration) -> Result<Vec<String>, Trouble> {
+    pub(super) async fn names(
+        &self,
+        cx: &Context,
+        question: &[&str],
+        limit: Duration,
+    ) -> Result<Vec<String>, Trouble> {
         let answer = self.ask(cx, question, limit).await?;
         let text = String::from_utf8_lossy(&answer);
         Ok(text.split_whitespace().map(str::to_owned).collect())
@@ -224,7 +241,8 @@ impl Client {
         let address = match (self.program, &self.host) {
             (_, Some(host)) => host.clone(),
             ("podman", None) => {
-                let remote = self.names(cx, &["info", "--format", "{{.Host.ServiceIsRemote}}"], PATIENCE).await?;
+                let remote =
+                    self.names(cx, &["info", "--format", "{{.Host.ServiceIsRemote}}"], PATIENCE).await?;
                 return Ok((remote != ["false"]).then(|| "another machine or a virtual one".to_owned()));
             }
             _ => {
@@ -279,10 +297,23 @@ pub(super) fn sorted(program: &str, said: &str) -> Trouble {
     let text = format!("{program}: {said}");
     match () {
         () if has(&["permission denied"]) => Trouble::Denied(text),
-        () if has(&["no such container", "no such image", "no such volume", "no such object", "image not known"]) => {
+        () if has(&[
+            "no such container",
+            "no such image",
+            "no such volume",
+            "no such object",
+            "image not known",
+        ]) =>
+        {
             Trouble::Missing(text)
         }
-        () if has(&["cannot connect to", "is the docker daemon running", "connection refused", "unable to connect"]) => {
+        () if has(&[
+            "cannot connect to",
+            "is the docker daemon running",
+            "connection refused",
+            "unable to connect",
+        ]) =>
+        {
             Trouble::Down(text)
         }
         () => Trouble::Other(text),
@@ -314,12 +345,20 @@ mod tests {
         ] {
             assert!(matches!(said(missing), Trouble::Missing(_)), "{missing}");
         }
-        assert_eq!(said("time=\"x\" level=warning msg=\"old cgroups\"\n"), Trouble::Other("docker: ".to_owned()));
+        assert_eq!(
+            said("time=\"x\" level=warning msg=\"old cgroups\"\n"),
+            Trouble::Other("docker: ".to_owned())
+        );
     }
 
     #[test]
     fn an_address_needs_its_engine() {
-        assert!(valid(Engine::Auto, None).is_ok() && valid(Engine::Docker, Some("unix:///run/d.sock")).is_ok());
-        assert!(valid(Engine::Auto, Some("unix:///run/d.sock")).is_err() && valid(Engine::Docker, Some("")).is_err());
+        assert!(
+            valid(Engine::Auto, None).is_ok() && valid(Engine::Docker, Some("unix:///run/d.sock")).is_ok()
+        );
+        assert!(
+            valid(Engine::Auto, Some("unix:///run/d.sock")).is_err()
+                && valid(Engine::Docker, Some("")).is_err()
+        );
     }
 }

@@ -217,8 +217,12 @@ impl Container {
             .collect();
         all.retain(|(port, address, host)| host != "?" || !bound.contains(&(port.clone(), address.clone())));
         if self.host_config.publish_all_ports {
-            let missing: Vec<&String> =
-                self.config.exposed_ports.keys().filter(|port| !all.iter().any(|(p, ..)| p == *port)).collect();
+            let missing: Vec<&String> = self
+                .config
+                .exposed_ports
+                .keys()
+                .filter(|port| !all.iter().any(|(p, ..)| p == *port))
+                .collect();
             all.extend(missing.into_iter().map(|port| (port.clone(), "*".to_owned(), "?".to_owned())));
         }
         all.into_iter().map(|(port, address, host)| format!("{address}:{host}->{port}")).collect()
@@ -266,9 +270,18 @@ mod tests {
                 ("docker-20", include_str!(concat!("../../../tests/fixtures/containers/docker-20/", $file))),
                 ("docker-26", include_str!(concat!("../../../tests/fixtures/containers/docker-26/", $file))),
                 ("docker-28", include_str!(concat!("../../../tests/fixtures/containers/docker-28/", $file))),
-                ("podman-4.3", include_str!(concat!("../../../tests/fixtures/containers/podman-4.3/", $file))),
-                ("podman-5.4", include_str!(concat!("../../../tests/fixtures/containers/podman-5.4/", $file))),
-                ("podman-5.8", include_str!(concat!("../../../tests/fixtures/containers/podman-5.8/", $file))),
+                (
+                    "podman-4.3",
+                    include_str!(concat!("../../../tests/fixtures/containers/podman-4.3/", $file)),
+                ),
+                (
+                    "podman-5.4",
+                    include_str!(concat!("../../../tests/fixtures/containers/podman-5.4/", $file)),
+                ),
+                (
+                    "podman-5.8",
+                    include_str!(concat!("../../../tests/fixtures/containers/podman-5.8/", $file)),
+                ),
             ]
         };
     }
@@ -305,7 +318,10 @@ mod tests {
             assert_eq!(all.len(), 5, "{engine}");
             for volume in &all {
                 assert_eq!(volume.anonymous(), made_up(&volume.name), "{engine}: {volume:?}");
-                assert!(volume.mountpoint.starts_with('/') && volume.driver == "local", "{engine}: {volume:?}");
+                assert!(
+                    volume.mountpoint.starts_with('/') && volume.driver == "local",
+                    "{engine}: {volume:?}"
+                );
             }
         }
         for (engine, text) in recorded!("volumes.json") {

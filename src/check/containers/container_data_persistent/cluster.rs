@@ -32,7 +32,8 @@ pub(super) async fn ask(cx: &Context, check: &str, target: &str, wanted: &str) -
     let system_identifier = postgres.system_identifier.clone();
     // Not the identity's own: that has links resolved on this machine, and the path is the container's.
     let say = |sql: &'static str| session.value(sql);
-    let directory = say("select pg_catalog.current_setting('data_directory')").await.map_err(|e| door.unanswered(&e))?;
+    let directory =
+        say("select pg_catalog.current_setting('data_directory')").await.map_err(|e| door.unanswered(&e))?;
     let started = say("select extract(epoch from pg_catalog.pg_postmaster_start_time())::bigint::text")
         .await
         .map_err(|e| door.unanswered(&e))?;
@@ -89,7 +90,8 @@ async fn belongs(place: &Place<'_>, here: &Path, asked: &Asked) -> Result<(), (V
     let files = &place.cx.world.files;
     let unknown = |why: String| (Verdict::Unknown, why);
     let first = files.read_range(&here.join("global/pg_control"), 0, 8).await.map_err(unknown)?;
-    let first: [u8; 8] = first.try_into().map_err(|_| unknown("global/pg_control is too short".to_owned()))?;
+    let first: [u8; 8] =
+        first.try_into().map_err(|_| unknown("global/pg_control is too short".to_owned()))?;
     // pg_control is written in the machine's own byte order.
     let found = u64::from_ne_bytes(first).to_string();
     if found != asked.system_identifier {
