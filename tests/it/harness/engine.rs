@@ -150,15 +150,13 @@ exec postgres -c listen_addresses= -c unix_socket_directories=/sock -c fsync=off
 ENTRY
 chmod 0755 $root/entry.sh $root/bin/locale
 chown -R 999:999 $root/var/lib/postgresql $root/lost
-tar -C $root -cf /tmp/pg.tar .
-image() {
-    $engine import -c "ENV PATH=/bin:$home/bin PGDATA=$2" -c 'USER 999:999' -c 'ENTRYPOINT ["/entry.sh"]' ${3:+-c "VOLUME $3"} \
-        /tmp/pg.tar "$1" >/dev/null
-}
-image pg /var/lib/postgresql/data /var/lib/postgresql/data
-image pg18 /var/lib/postgresql/18/docker /var/lib/postgresql
-image plain /var/lib/postgresql/data
-rm -r /tmp/pg /tmp/pg.tar
+tar -C $root -c . | $engine import -c "ENV PATH=/bin:$home/bin" -c 'ENV PGDATA=/var/lib/postgresql/data' -c 'USER 999:999' \
+    -c 'ENTRYPOINT ["/entry.sh"]' - plain >/dev/null
+$engine create --network none --name template plain >/dev/null
+$engine commit -c 'VOLUME /var/lib/postgresql/data' template pg >/dev/null 2>&1
+$engine commit -c 'ENV PGDATA=/var/lib/postgresql/18/docker' -c 'VOLUME /var/lib/postgresql' template pg18 >/dev/null 2>&1
+$engine rm template >/dev/null
+rm -r /tmp/pg
 "#;
 
 /// What a command of the sandbox starts with.
@@ -252,7 +250,8 @@ impl Engine {
 
     #[track_caller]
     fn script(&self, script: &str, arguments: &[&str]) -> String {
-        let output = must(self.command("bash").args(["-euo", "pipefail", "-c", script, "script"]).args(arguments));
+        let output =
+            must(self.command("bash").args(["-euo", "pipefail", "-c", script, "script"]).args(arguments));
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
@@ -296,9 +295,11 @@ impl Engine {
             "steps": [{ "id": "here", "manual": { "instructions": "look" }, "preconditions": [{ kind: params }] }],
         });
         if let Some(name) = params.get("target").and_then(Value::as_str) {
-            book["targets"] = json!({ name: { "postgres": format!("host=/run/{name} user=postgres dbname=postgres") } });
+            book["targets"] =
+                json!({ name: { "postgres": format!("host=/run/{name} user=postgres dbname=postgres") } });
         }
-        let file = tempfile::Builder::new().prefix("look-").suffix(".yaml").tempfile_in(self.path("/tmp")).unwrap();
+        let file =
+            tempfile::Builder::new().prefix("look-").suffix(".yaml").tempfile_in(self.path("/tmp")).unwrap();
         std::fs::write(file.path(), book.to_string()).unwrap();
         std::fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
         let inside = Path::new("/tmp").join(file.path().file_name().unwrap());
@@ -307,7 +308,8 @@ impl Engine {
         command.args(&words[1..]).arg("check").arg(inside).args(["--json", "--store", "/tmp/store"]);
         let output = command.output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        let mut seen: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {said}"));
+        let mut seen: Value =
+            serde_json::from_slice(&output.stdout).unwrap_or_else(|e| panic!("{e}: {said}"));
         serde_json::from_value(seen["evidence"][0].take()).unwrap_or_else(|e| panic!("{e}: {said}"))
     }
 }

@@ -13,7 +13,9 @@ pub fn register(r: &mut Registry) {
     verdict(r, CHECK, Verdict::Pass, &[Need::Pg15, Need::Docker26], || kept(Kind::Docker26));
     verdict(r, CHECK, Verdict::Fail, &[Need::Pg15, Need::Docker26], lost);
     verdict(r, CHECK, Verdict::Unknown, &[Need::Docker26], unknown);
-    r.add("checks::containers::may_2018_docker_20", &[Need::Pg15, Need::Docker20], || may_2018(Kind::Docker20));
+    r.add("checks::containers::may_2018_docker_20", &[Need::Pg15, Need::Docker20], || {
+        may_2018(Kind::Docker20)
+    });
     r.add("checks::containers::may_2018_podman_4", &[Need::Pg15, Need::Podman4], || may_2018(Kind::Podman4));
 }
 
@@ -35,12 +37,19 @@ fn kept(kind: Kind) -> Vec<Outcome> {
     directory(&engine, "/srv/right");
     engine.postgres("right", "-v /srv/right:/var/lib/postgresql/data", "pg");
     engine.postgres("named", "--rm -v synapse-data:/var/lib/postgresql", "pg18");
-    let bind = sees(&engine, json!({ "container": "right" }), Verdict::Pass, "bind mount /srv/right: PostgreSQL 15");
-    let asked = sees(&engine, json!({ "container": "right", "target": "right" }), Verdict::Pass, "PostgreSQL 15");
+    let bind =
+        sees(&engine, json!({ "container": "right" }), Verdict::Pass, "bind mount /srv/right: PostgreSQL 15");
+    let asked =
+        sees(&engine, json!({ "container": "right", "target": "right" }), Verdict::Pass, "PostgreSQL 15");
     assert_eq!(asked.seen.len(), 1);
     // A volume above the data directory, and no other between: the layout from 18 on.
     let named = json!({ "container": "named", "engine": engine.name(), "target": "named" });
-    let named = sees(&engine, named, Verdict::Pass, "/var/lib/postgresql/18/docker lies on the named volume synapse-data");
+    let named = sees(
+        &engine,
+        named,
+        Verdict::Pass,
+        "/var/lib/postgresql/18/docker lies on the named volume synapse-data",
+    );
     // A tablespace with storage of its own.
     directory(&engine, "/srv/space");
     directory(&engine, "/srv/spaced");
@@ -67,7 +76,7 @@ fn lost() -> Vec<Outcome> {
     seen.push(fails(json!({ "container": "eighteen", "target": "eighteen" }), "on the anonymous volume"));
     engine.postgres("layer", "--rm", "plain");
     seen.push(fails(json!({ "container": "layer" }), "in the container's own layer"));
-    engine.postgres("memory", "--mount type=tmpfs,destination=/var/lib/postgresql/data,tmpfs-mode=0777", "pg");
+    engine.postgres("memory", "--tmpfs /var/lib/postgresql/data:uid=999,gid=999,mode=0700", "pg");
     seen.push(fails(json!({ "container": "memory" }), "on a tmpfs"));
     // A directory of the host, in the host's memory; and a volume with a name that is a tmpfs.
     directory(&engine, "/run/volatile");
@@ -79,7 +88,10 @@ fn lost() -> Vec<Outcome> {
     // The data directory lasts; the WAL and a tablespace do not.
     directory(&engine, "/srv/half");
     engine.postgres("half", "-e INITDB=--waldir=/lost/wal -v /srv/half:/var/lib/postgresql/data", "pg");
-    seen.push(fails(json!({ "container": "half" }), "the WAL (pg_wal leads to /lost/wal) lies in the container's own layer"));
+    seen.push(fails(
+        json!({ "container": "half" }),
+        "the WAL (pg_wal leads to /lost/wal) lies in the container's own layer",
+    ));
     directory(&engine, "/srv/spaced");
     engine.postgres("spaced", "-v /srv/spaced:/var/lib/postgresql/data", "pg");
     engine.sh("$e exec spaced mkdir /lost/space");
@@ -88,33 +100,41 @@ fn lost() -> Vec<Outcome> {
     // The container looks right, and the target is another server.
     directory(&engine, "/srv/other");
     engine.postgres("other", "-v /srv/other:/var/lib/postgresql/data", "pg");
-    engine.sh("mv /run/other /run/aside; ln -s /run/spaced /run/other");
-    seen.push(fails(json!({ "container": "other", "target": "other" }), "the target is another cluster"));
+    engine.sh("ln -s /run/spaced /run/elsewhere");
+    let elsewhere = json!({ "container": "other", "target": "elsewhere" });
+    seen.push(fails(elsewhere.clone(), "the target is another cluster"));
     // A copy of its files runs elsewhere: the same system identifier.
-    engine.sh("rm /run/other; $e stop -t 5 other >/dev/null; cp -a /srv/other /srv/copy; rm -f /srv/copy/postmaster.pid; sleep 6");
+    engine.sh("$e stop -t 5 other >/dev/null; cp -a /srv/other /srv/copy; rm -f /srv/copy/postmaster.pid");
     engine.postgres("copy", "-v /srv/copy:/var/lib/postgresql/data", "pg");
-    engine.sh("ln -s /run/copy /run/other");
-    seen.push(fails(json!({ "container": "other", "target": "other" }), "no server runs in /srv/other"));
-    engine.sh("$e start other; sleep 6");
-    seen.push(fails(json!({ "container": "other", "target": "other" }), "started at another time"));
+    engine.sh("ln -sfn /run/copy /run/elsewhere");
+    seen.push(fails(elsewhere.clone(), "no server runs in /srv/other"));
+    engine
+        .sh("sleep 6; $e start other >/dev/null; until [ -S /run/other/.s.PGSQL.5432 ]; do sleep 0.1; done");
+    seen.push(fails(elsewhere, "started at another time"));
     // A link leads out of the mount; what is on the mount is only a copy.
-    engine.sh("$e rm -f copy >/dev/null");
-    engine.sh("$e run -d --network none --name linked -v /srv/other:/kept plain sh -c x || true");
     engine.sh(
-        "$e rm -f linked >/dev/null 2>&1; $e run -d --network none --name linked --entrypoint sh box \
-         -c 'mkdir -p /inner/pg && ls >/inner/pg/PG_VERSION && ln -s /inner/pg /data && sleep 600' >/dev/null; sleep 1",
+        "$e run -d --network none --name linked --entrypoint sh box \
+         -c 'mkdir -p /inner/pg && ls >/inner/pg/PG_VERSION && ln -s /inner/pg /data && sleep 600' >/dev/null; until $e exec linked ls /data >/dev/null 2>&1; do sleep 0.1; done",
     );
-    seen.push(fails(json!({ "container": "linked", "data_directory": "/data" }), "/inner/pg lies in the container's own layer"));
+    seen.push(fails(
+        json!({ "container": "linked", "data_directory": "/data" }),
+        "/inner/pg lies in the container's own layer",
+    ));
     // Nothing has been written yet.
     engine.sh("mkdir /srv/empty; $e run -d --network none --name empty -v /srv/empty:/data box sleep 600 >/dev/null");
-    seen.push(fails(json!({ "container": "empty", "data_directory": "/data" }), "no PG_VERSION in /srv/empty"));
+    seen.push(fails(
+        json!({ "container": "empty", "data_directory": "/data" }),
+        "no PG_VERSION in /srv/empty",
+    ));
     // Something else was mounted over it since.
     engine.sh(
         "mkdir /srv/over; echo 15 >/srv/over/PG_VERSION; $e run -d --network none --name over -v /srv/over:/data box sleep 600 >/dev/null; \
-         pid=$($e inspect -f '{{.State.Pid}}' over); nsenter -t $pid -m /bin/busybox true 2>/dev/null || true; \
-         nsenter --mount=/proc/$pid/ns/mnt /bin/busybox mount -t tmpfs none /data",
+         pid=$($e inspect -f '{{.State.Pid}}' over); nsenter --mount=/proc/$pid/ns/mnt /bin/busybox mount -t tmpfs none /data",
     );
-    seen.push(fails(json!({ "container": "over", "data_directory": "/data" }), "something else is mounted there"));
+    seen.push(fails(
+        json!({ "container": "over", "data_directory": "/data" }),
+        "something else is mounted there",
+    ));
     seen
 }
 
@@ -126,7 +146,10 @@ fn unknown() -> Vec<Outcome> {
         unknown(json!({ "container": "nosuch" }), "No such container"),
         unknown(json!({ "container": "db" }), "no PGDATA"),
         unknown(json!({ "container": "db", "engine": "podman" }), "no program is called podman"),
-        unknown(json!({ "container": "db", "engine": "docker", "host": "unix:///run/no.sock" }), "Cannot connect"),
+        unknown(
+            json!({ "container": "db", "engine": "docker", "host": "unix:///run/no.sock" }),
+            "Cannot connect",
+        ),
         unknown(json!({ "container": "db", "target": "db" }), "/run/db"),
     ];
     // Who may not talk to the engine; who may, and may not look at the files.
@@ -174,9 +197,15 @@ fn may_2018(kind: Kind) {
         engine.postgres(name, &options, "pg");
         let after = engine.sql(name, identifier);
         let users = engine.sql(name, "select count(*) from pg_class where relname = 'users'");
-        assert_eq!((before == after, users.as_str()), if name == "right" { (true, "1") } else { (false, "0") });
+        assert_eq!(
+            (before == after, users.as_str()),
+            if name == "right" { (true, "1") } else { (false, "0") }
+        );
     }
     let seen = engine.look("container_orphan_volumes", json!({ "engine": engine.name() }));
     is(&seen, Verdict::Fail, "data here, do not prune: 1 of 1 dangling volume");
-    assert!(seen.observed.contains("anonymous volume") && seen.observed.contains("holds PostgreSQL 15 ("), "{seen:#?}");
+    assert!(
+        seen.observed.contains("anonymous volume") && seen.observed.contains("holds PostgreSQL 15 ("),
+        "{seen:#?}"
+    );
 }

@@ -18,7 +18,9 @@ pub fn register(r: &mut Registry) {
 
 /// A compose file with a range of ports for TURN.
 fn turn(engine: &Engine, range: &str) -> Value {
-    let text = format!("services:\n  turn:\n    image: coturn\n    ports:\n      - \"3478:3478\"\n      - \"{range}:{range}/udp\"\n");
+    let text = format!(
+        "services:\n  turn:\n    image: coturn\n    ports:\n      - \"3478:3478\"\n      - \"{range}:{range}/udp\"\n"
+    );
     std::fs::write(engine.path("/srv/turn.yml"), text).unwrap();
     json!({ "engine": "docker", "compose": { "file": "/srv/turn.yml" } })
 }
@@ -63,7 +65,7 @@ fn unknown() -> Vec<Outcome> {
     let wrong = json!({ "compose": { "file": "/srv/none.yml" } });
     let broken = turn(&engine, "99999-100000");
     vec![
-        unknown(json!({ "containers": ["nosuch"] }), "No such container"),
+        unknown(json!({ "containers": ["nosuch"] }), "no container is called `nosuch`"),
         unknown(wrong, "no such file"),
         unknown(broken, "compose: "),
         {
@@ -77,7 +79,8 @@ fn unknown() -> Vec<Outcome> {
 /// Podman lists what it publishes in another way; nothing has to be started for that.
 fn podman() {
     let engine = Engine::with_box(Kind::Podman4);
-    engine.sh("$e create --network bridge --name web -p 20000-20004:20000-20004/udp -p 8448:8448 box sleep 1");
+    engine
+        .sh("$e create --network bridge --name web -p 20000-20004:20000-20004/udp -p 8448:8448 box sleep 1");
     let seen = engine.look(CHECK, json!({ "at_most": 5 }));
     is(&seen, Verdict::Fail, "6 ports, 6 of them by podman web");
     is(&engine.look(CHECK, json!({ "containers": ["web"] })), Verdict::Pass, "6 ports");

@@ -21,7 +21,9 @@ fn answers(kind: Kind) -> Vec<Outcome> {
     let engine = Engine::with_box(kind);
     let none = engine.look(CHECK, json!({ "engine": engine.name() }));
     is(&none, Verdict::Pass, "answers about 0 containers");
-    engine.sh("$e run -d --network none --name one box sleep 600; $e create --network none --name two box sleep 1");
+    engine.sh(
+        "$e run -d --network none --name one box sleep 600; $e create --network none --name two box sleep 1",
+    );
     let two = engine.look(CHECK, json!({ "within": "5s" }));
     is(&two, Verdict::Pass, "answers about 2 containers");
     vec![none, two]

@@ -53,10 +53,15 @@ fn covered(wanted: Verdict) -> Vec<Outcome> {
         if verdict == wanted {
             let params = book(&engine, image, &mount);
             let outcome = engine.look(COVERED, params);
-            is(&outcome, verdict, if verdict == Verdict::Pass { "covered" } else { "service db: /var/lib/postgresql" });
+            is(
+                &outcome,
+                verdict,
+                if verdict == Verdict::Pass { "covered" } else { "service db: /var/lib/postgresql" },
+            );
             seen.push(outcome);
             let target = mount.rsplit(':').next().unwrap();
-            let image = json!({ "image": image, "mounts": if mount.contains(':') { vec![target] } else { vec![] } });
+            let image =
+                json!({ "image": image, "mounts": if mount.contains(':') { vec![target] } else { vec![] } });
             seen.push(engine.look(COVERED, image));
         }
     }
@@ -98,11 +103,9 @@ fn no_orphans() -> Vec<Outcome> {
     let none = engine.look(ORPHANS, json!({ "engine": "podman" }));
     is(&none, Verdict::Pass, "0 dangling volumes looked into");
     // One without data, one that a stopped container uses, one that somebody has looked at.
-    engine.sh(
-        "$e volume create empty; $e volume create used; $e volume create old; \
+    engine.sh("$e volume create empty; $e volume create used; $e volume create old; \
          $e create --network none --name db -v used:/data box sleep 1; \
-         for name in used old; do echo 15 >$($e volume inspect -f '{{.Mountpoint}}' $name)/PG_VERSION; done",
-    );
+         for name in used old; do echo 15 >$($e volume inspect -f '{{.Mountpoint}}' $name)/PG_VERSION; done");
     let some = engine.look(ORPHANS, json!({ "engine": "podman", "except": ["old"] }));
     is(&some, Verdict::Pass, "1 dangling volume looked into");
     assert!(some.details.iter().any(|line| line.contains("1 volume left out")), "{some:#?}");
