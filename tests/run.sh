@@ -53,6 +53,13 @@ install_missing() {
     fi
 }
 
+# The mirror that this machine's apt uses; nothing when none is configured.
+debian_mirror() {
+    awk '/^URIs:/{print $2; found=1; exit} END{exit !found}' /etc/apt/sources.list.d/debian.sources 2>/dev/null && return
+    [ -e /etc/apt/sources.list ] || return
+    awk '$1=="deb"{for(i=2;i<=NF;i++) if($i ~ /^https?:/){print $i; exit}}' /etc/apt/sources.list
+}
+
 # PostgreSQL 13 for upgrades: Debian 11's packages, unpacked (not installed) below target/, with an apt state of its own
 # so that the system's lists stay as they are.
 fetch_pg13() {
@@ -64,10 +71,7 @@ fetch_pg13() {
     fi
     say "fetching PostgreSQL 13 (Debian 11 packages, unpacked into ${pg13#"$PWD"/})"
     local apt=$target/pg13-apt mirror
-    mirror=$(awk '/^URIs:/{print $2; exit}' /etc/apt/sources.list.d/debian.sources 2>/dev/null)
-    if [ -z "$mirror" ] && [ -e /etc/apt/sources.list ]; then
-        mirror=$(awk '$1=="deb"{for(i=2;i<=NF;i++) if($i ~ /^https?:/){print $i; exit}}' /etc/apt/sources.list)
-    fi
+    mirror=$(debian_mirror)
     if [ -z "$mirror" ]; then
         shout "no Debian mirror is configured here; the tests that need PostgreSQL 13 will be SKIPPED"
         return
@@ -174,8 +178,8 @@ fetch_engines() {
         shout "container engines cannot be fetched without apt-get and dpkg-deb; their tests will be SKIPPED"
         return
     fi
-    local apt=$engines/apt mirror suite number package name
-    mirror=$(awk '/^URIs:/{print $2; exit}' /etc/apt/sources.list.d/debian.sources 2>/dev/null)
+    local apt=$engines/apt mirror pair suite number package name
+    mirror=$(debian_mirror)
     if [ -z "$mirror" ]; then
         shout "no Debian mirror is configured here; the tests that need a container engine will be SKIPPED"
         return
@@ -231,6 +235,7 @@ CONF
 
 install_missing
 fetch_engines
+export HOLDPOINT_TEST_ENGINES=$engines
 fetch_pg13
 reach_pg13
 fetch_majors
