@@ -57,6 +57,13 @@ install_missing() {
     fi
 }
 
+# The mirror that this machine's apt uses; nothing when none is configured.
+debian_mirror() {
+    awk '/^URIs:/{print $2; found=1; exit} END{exit !found}' /etc/apt/sources.list.d/debian.sources 2>/dev/null && return
+    [ -e /etc/apt/sources.list ] || return
+    awk '$1=="deb"{for(i=2;i<=NF;i++) if($i ~ /^https?:/){print $i; exit}}' /etc/apt/sources.list
+}
+
 # PostgreSQL 13 for upgrades: Debian 11's packages, unpacked (not installed) below target/, with an apt state of its own
 # so that the system's lists stay as they are.
 fetch_pg13() {
@@ -68,10 +75,7 @@ fetch_pg13() {
     fi
     say "fetching PostgreSQL 13 (Debian 11 packages, unpacked into ${pg13#"$PWD"/})"
     local apt=$target/pg13-apt mirror
-    mirror=$(awk '/^URIs:/{print $2; exit}' /etc/apt/sources.list.d/debian.sources 2>/dev/null)
-    if [ -z "$mirror" ] && [ -e /etc/apt/sources.list ]; then
-        mirror=$(awk '$1=="deb"{for(i=2;i<=NF;i++) if($i ~ /^https?:/){print $i; exit}}' /etc/apt/sources.list)
-    fi
+    mirror=$(debian_mirror)
     if [ -z "$mirror" ]; then
         shout "no Debian mirror is configured here; the tests that need PostgreSQL 13 will be SKIPPED"
         return
@@ -169,7 +173,73 @@ reach_majors() {
     export HOLDPOINT_TEST_PG=$copy
 }
 
+# Container engines: Docker and Podman of Debian 12, and Docker with compose of Debian 13, unpacked (not installed) below
+# target/engines, with an apt state of their own.
+engines=$target/engines
+fetch_engines() {
+    [ -x "$engines/debian-13/usr/sbin/dockerd" ] && [ -x "$engines/debian-12/usr/sbin/dockerd" ] && return
+    if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
+        shout "container engines cannot be fetched without apt-get and dpkg-deb; their tests will be SKIPPED"
+        return
+    fi
+    local apt=$engines/apt mirror pair suite number package name
+    mirror=$(debian_mirror)
+    if [ -z "$mirror" ]; then
+        shout "no Debian mirror is configured here; the tests that need a container engine will be SKIPPED"
+        return
+    fi
+    for pair in 12:bookworm 13:trixie; do
+        number=${pair%%:*} suite=${pair#*:}
+        [ -d "$engines/debian-$number" ] && continue
+        say "fetching container engines (Debian $number packages, unpacked into ${engines#"$PWD"/}/debian-$number)"
+        rm -rf "$apt" "$engines/new"
+        mkdir -p "$apt"/{state/lists/partial,cache/archives/partial,packages,none} "$engines/new"
+        echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" >"$apt/sources.list"
+        cat >"$apt/apt.conf" <<CONF
+Dir::State "$apt/state";
+Dir::State::status "/var/lib/dpkg/status";
+Dir::Cache "$apt/cache";
+Dir::Etc::sourcelist "$apt/sources.list";
+Dir::Etc::sourceparts "$apt/none";
+Dir::Etc::preferencesparts "$apt/none";
+APT::Sandbox::User "root";
+Debug::NoLocking "1";
+CONF
+        if (
+            set -e
+            apt-get -qq -c "$apt/apt.conf" update
+            cd "$apt/packages"
+            if [ "$number" = 12 ]; then
+                # With what they need and this machine lacks.
+                apt-get -qq -y -c ../apt.conf --no-install-recommends --download-only install \
+                    docker.io podman iptables busybox-static
+                mv ../cache/archives/*.deb .
+            else
+                # Programs only: the libraries of Debian 12 serve them.
+                apt-get -qq -c ../apt.conf download docker.io docker-cli docker-compose containerd
+            fi
+            # Debian 12 packages still name /bin and /lib: everything goes below usr.
+            mkdir -p "$engines/new/usr"/{bin,sbin,lib}
+            for name in bin sbin lib; do ln -s "usr/$name" "$engines/new/$name"; done
+            for package in *.deb; do
+                dpkg-deb --fsys-tarfile "$package" |
+                    tar -x -C "$engines/new" --keep-directory-symlink --exclude=./usr/share --exclude=./etc -f -
+            done
+            rm -f "$engines/new"/usr/bin/{ctr,dnet} "$engines/new"/usr/sbin/ovrouter
+            if [ "$number" = 12 ]; then [ -x "$engines/new/usr/bin/podman" ]; fi
+            [ -x "$engines/new/usr/sbin/dockerd" ]
+        ); then
+            chmod -R a+rX "$engines/new" && mv "$engines/new" "$engines/debian-$number"
+        else
+            shout "the engines of Debian $number could not be fetched (offline?); their tests will be SKIPPED"
+        fi
+        rm -rf "$apt" "$engines/new"
+    done
+}
+
 install_missing
+fetch_engines
+export HOLDPOINT_TEST_ENGINES=$engines
 fetch_pg13
 reach_pg13
 fetch_majors

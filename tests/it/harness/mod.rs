@@ -4,6 +4,7 @@
 
 mod cluster;
 pub mod debian;
+pub mod engine;
 mod sandbox;
 
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 
 pub use cluster::{Cluster, Major, must};
 pub use debian::Debian;
+pub use engine::Engine;
 use libtest_mimic::{Arguments, Failed, Trial};
 pub use sandbox::{Ran, Sandbox, eventually, finish};
 
@@ -45,6 +47,12 @@ pub enum Need {
     PgCommon,
     /// A throw-away Debian of our own, with PostgreSQL 13 from Debian 11.
     Debian11,
+    /// Docker 20.10 of Debian 12, which can be started here.
+    Docker20,
+    /// Docker 26.1 of Debian 13, with compose, which can be started here.
+    Docker26,
+    /// Podman 4.3 of Debian 12, which can be started here.
+    Podman4,
 }
 
 impl Need {
@@ -65,6 +73,9 @@ impl Need {
             Need::Restic => absent("/usr/bin/restic"),
             Need::PgCommon => absent("/usr/bin/pg_upgradecluster"),
             Need::Debian11 => debian::missing(),
+            Need::Docker20 => engine::missing(engine::Kind::Docker20),
+            Need::Docker26 => engine::missing(engine::Kind::Docker26),
+            Need::Podman4 => engine::missing(engine::Kind::Podman4),
         }
     }
 }
