@@ -1,6 +1,11 @@
 //! Before and after a copy or an upgrade: catalogues, sequences, roles, objects, versions, the way back.
 
+mod extensions_available;
+mod minor_versions_in_order;
+mod no_clients;
 mod objects_valid;
+mod roles_match;
+mod same_cluster;
 mod schema_matches;
 mod sequences_ahead;
 mod statistics_present;
@@ -12,5 +17,15 @@ use crate::check::registry::Family;
 pub static FAMILY: Family = Family {
     name: "upgrade",
     title: "Copy and upgrade",
-    kinds: &[&objects_valid::KIND, &schema_matches::KIND, &sequences_ahead::KIND, &statistics_present::KIND],
+    kinds: &[
+        &extensions_available::KIND,
+        &minor_versions_in_order::KIND,
+        &no_clients::KIND,
+        &objects_valid::KIND,
+        &roles_match::KIND,
+        &same_cluster::KIND,
+        &schema_matches::KIND,
+        &sequences_ahead::KIND,
+        &statistics_present::KIND,
+    ],
 };

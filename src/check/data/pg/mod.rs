@@ -11,6 +11,7 @@ mod rows;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+pub use catalogue::HOLDS_ANYTHING;
 pub use rows::Reader;
 
 use super::manifest::{Level, Manifest, Role, VERSION};
