@@ -4,6 +4,9 @@ mod extensions_available;
 mod minor_versions_in_order;
 mod no_clients;
 mod objects_valid;
+mod old_cluster_startable;
+mod pg_upgrade_check;
+mod place;
 mod roles_match;
 mod same_cluster;
 mod schema_matches;
@@ -22,6 +25,8 @@ pub static FAMILY: Family = Family {
         &minor_versions_in_order::KIND,
         &no_clients::KIND,
         &objects_valid::KIND,
+        &old_cluster_startable::KIND,
+        &pg_upgrade_check::KIND,
         &roles_match::KIND,
         &same_cluster::KIND,
         &schema_matches::KIND,

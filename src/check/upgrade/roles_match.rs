@@ -144,7 +144,7 @@ impl RolesMatch {
         let pair = Pair::new(source.version, target.version);
         let mut findings = Findings { unasked: source.closed.clone(), ..Findings::default() };
         let except = self.except.iter().map(|e| (e.role.clone(), e.reason.clone())).collect();
-        let rules = Rules { pair, except };
+        let rules = Rules { except };
         let (here, there) = (facts::global(pair, source.version), facts::global(pair, target.version));
         let global =
             futures::future::join(facts::read(&source.main, &here), facts::read(&target.main, &there));

@@ -33,8 +33,6 @@ impl Pair {
 
 /// How strictly.
 pub struct Rules {
-    /// What can be compared.
-    pub pair: Pair,
     /// Roles that are left out, with the reason.
     pub except: Vec<(String, String)>,
 }
@@ -136,7 +134,7 @@ mod tests {
 
     fn compare(was: &Facts, is: &Facts, except: &[&str]) -> Findings {
         let except = except.iter().map(|role| ((*role).to_owned(), "r".to_owned())).collect();
-        let rules = Rules { pair: Pair::new(130_000, 160_000), except };
+        let rules = Rules { except };
         let mut findings = Findings::default();
         rules.compare(was, is, &mut findings);
         findings
