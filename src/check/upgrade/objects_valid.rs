@@ -75,8 +75,9 @@ postconditions:
 
 /// Kind, name, what is wrong (nothing when it works), whether it is only told, whether it is being built.
 const OBJECTS: &str = "select 'index', format('%I.%I', n.nspname, c.relname), case when not i.indislive then 'is being dropped' \
-        when not i.indisready then 'is not ready' when not i.indisvalid and c.relkind = 'I' then 'is invalid: a partition lacks its part' \
-        when not i.indisvalid then 'is invalid' end, false, p.pid is not null \
+        when not i.indisvalid and c.relkind = 'I' then 'is invalid: a partition lacks its part' \
+        when not i.indisvalid and not i.indisready then 'is invalid, and not kept up to date' \
+        when not i.indisvalid then 'is invalid' when not i.indisready then 'is not kept up to date' end, false, p.pid is not null \
     from pg_index i join pg_class c on c.oid = i.indexrelid join pg_namespace n on n.oid = c.relnamespace \
     left join pg_stat_progress_create_index p on p.index_relid = i.indexrelid and p.datname = current_database() \
     where c.relpersistence <> 't' and c.oid >= 16384 \

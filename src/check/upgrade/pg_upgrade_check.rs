@@ -1,7 +1,7 @@
 //! What does `pg_upgrade --check` say?
 
 mod output;
-mod servers;
+mod watched;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,13 +11,13 @@ use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::place::{self, debian_programs, first_line, run};
+use super::place::{self, debian_programs};
 use super::survey::bounded;
 use crate::base::Span;
 use crate::check::registry::CheckKind;
 use crate::check::{Check, Context, Outcome};
 use output::Verdict;
-use servers::Stray;
+use watched::Watched;
 
 /// What does `pg_upgrade --check` say?
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -93,7 +93,8 @@ are missing, tables in the way) are read.
 it could not do its work: a program or directory is missing, the new server runs, it gets no connection, it takes longer than ten minutes.
 
 It starts the new server for a moment, and the old one when that is stopped, both reachable for itself only; a stopped server
-thus writes a checkpoint. Servers that it leaves behind when it is cut off are stopped again. Reports of what it found stay below
+thus writes a checkpoint. Should it be cut off, the servers that it started are
+stopped again by a watcher that runs beside it. Reports of what it found stay below
 the new data directory in `pg_upgrade_output.d`.
 
 **Traps.** Compatible does not mean that the upgrade works. It does not look at disk space (`disk_free`), at duplicates under a unique
@@ -116,9 +117,6 @@ preconditions:
 
 /// The longest that it may take.
 const LIMIT: Duration = Duration::from_secs(600);
-
-/// For everything that is over at once.
-const SHORT: Duration = Duration::from_secs(20);
 
 fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
     let it: PgUpgradeCheck = serde_json::from_value(Value::Object(params)).map_err(|e| e.to_string())?;
@@ -166,26 +164,23 @@ impl PgUpgradeCheck {
             Some(user) => user.clone(),
             None => owner(&new.data, cx).await?,
         };
-        let made = run(
-            vec!["mktemp".into(), "-d".into(), "/tmp/hp-pg_upgrade-XXXXXXXX".into()],
-            (Some(&user), None),
-            SHORT,
-            cx,
-        )
-        .await?;
-        let dir = String::from_utf8_lossy(&made.stdout).trim().to_owned();
-        if made.status != Some(0) || !dir.starts_with("/tmp/hp-pg_upgrade-") {
-            return Err(format!("no temporary directory: {}", first_line(&made)));
+        let watched = Watched::new(&user, cx).await?;
+        let ran = watched.run(self.argv(&old, &new), &[(&old.bin, &old.data), (&new.bin, &new.data)], LIMIT).await;
+        match ran {
+            Ok(ran) if !ran.timed_out => {
+                let outcome = judge(&ran, watched.dir(), cx).await;
+                watched.done().await?;
+                Ok(outcome)
+            }
+            Ok(_) => {
+                watched.cut().await?;
+                Err(format!("pg_upgrade did not end within {}", Span(LIMIT)))
+            }
+            Err(why) => {
+                watched.done().await?;
+                Err(why)
+            }
         }
-        let mut stray = Stray::watch(&[(&old.bin, &old.data), (&new.bin, &new.data)], &user, &dir, cx).await;
-        let ran = run(self.argv(&old, &new), (Some(&user), Some(&dir)), LIMIT, cx).await;
-        let outcome = match ran {
-            Ok(ran) if ran.timed_out => Err(format!("pg_upgrade did not end within {}", Span(LIMIT))),
-            Ok(ran) => Ok(judge(&ran, Path::new(&dir), cx).await),
-            Err(why) => Err(why),
-        };
-        stray.settle().await;
-        outcome
     }
 
     fn argv(&self, old: &Side, new: &Side) -> Vec<String> {

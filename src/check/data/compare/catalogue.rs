@@ -16,12 +16,14 @@ impl Pair<'_> {
         for (name, a) in was {
             let full = self.engine.full(db, name);
             let finding = match is.get(name) {
-                None => Finding::new(Class::Missing, 1, &full).saw(format!("no sequence {full}")).wanted(
-                    match self.rules.catalogue_only {
+                None => {
+                    let wanted = match self.rules.catalogue_only {
                         true => "a sequence of that name".to_owned(),
                         false => format!("a sequence at {}", position(a)),
-                    },
-                ),
+                    };
+                    let weight = u64::from(!self.rules.catalogue_only);
+                    Finding::new(Class::Missing, weight, &full).saw(format!("no sequence {full}")).wanted(wanted)
+                }
                 Some(b) if !self.rules.catalogue_only && b.behind(a) => Finding::new(Class::Sequence, 1, &full)
                     .saw(format!("sequence {full} is behind, at {}", position(b)))
                     .wanted(format!("{} or further", position(a))),

@@ -124,12 +124,14 @@ impl Pair<'_> {
         if a == b || self.rules.catalogue_only && a.count == b.count {
             return;
         }
-        let say = |lo: &LargeObjects| {
-            format!(
+        let count_only = self.rules.catalogue_only;
+        let say = |lo: &LargeObjects| match count_only {
+            true => text::count(lo.count, "large object", "large objects"),
+            false => format!(
                 "{}, {} bytes",
                 text::count(lo.count, "large object", "large objects"),
                 text::thousands(lo.bytes)
-            )
+            ),
         };
         let same = (a.count, a.bytes) == (b.count, b.bytes);
         let lost = a.count.saturating_sub(b.count);
