@@ -218,7 +218,11 @@ enum Lack {
 }
 
 /// The extensions of a database, and the libraries that its functions are in.
-async fn uses(cluster: &Cluster<'_>, database: &str, cx: &Context) -> Result<(Versions, BTreeSet<String>), String> {
+async fn uses(
+    cluster: &Cluster<'_>,
+    database: &str,
+    cx: &Context,
+) -> Result<(Versions, BTreeSet<String>), String> {
     let at = |error: crate::world::pg::QueryError| format!("database {database}: {}", error.message);
     let session = cluster.enter(database, cx).await?;
     let pair = |row: &Vec<Option<String>>| (cell(row, 0).to_owned(), cell(row, 1).to_owned());
@@ -239,9 +243,9 @@ fn judge(
     match (installed, newest) {
         (Some(installed), newest) => match installed.get(name) {
             None => findings.failed.push(format!("extension {name} is not installed in database {database}")),
-            Some(there) if !enough(there) => findings
-                .failed
-                .push(format!("extension {name} has version {there} in database {database}, and {version} in the source")),
+            Some(there) if !enough(there) => findings.failed.push(format!(
+                "extension {name} has version {there} in database {database}, and {version} in the source"
+            )),
             Some(there) => {
                 if let Some(newest) = newest.filter(|newest| older(there, newest)) {
                     findings.notes.push(format!(
@@ -255,13 +259,15 @@ fn judge(
                 }
             }
         },
-        (None, None) => findings.failed.push(format!("extension {name} (database {database}) is not available")),
+        (None, None) => {
+            findings.failed.push(format!("extension {name} (database {database}) is not available"))
+        }
         (None, Some(newest)) => {
             let exact = available.is_some_and(|all| all.iter().any(|there| there == version));
             if !exact && !enough(newest) {
-                findings
-                    .failed
-                    .push(format!("extension {name} is available in version {newest}, and the source has {version}"));
+                findings.failed.push(format!(
+                    "extension {name} is available in version {newest}, and the source has {version}"
+                ));
             }
         }
     }
@@ -277,7 +283,9 @@ fn order(a: &str, b: &str) -> std::cmp::Ordering {
 
 /// Libraries that only the source loads when it starts.
 async fn preloaded(source: &Cluster<'_>, target: &Cluster<'_>, findings: &mut Findings) {
-    let (Ok(Some(was)), Ok(Some(is))) = (source.main.value(PRELOADED).await, target.main.value(PRELOADED).await) else {
+    let (Ok(Some(was)), Ok(Some(is))) =
+        (source.main.value(PRELOADED).await, target.main.value(PRELOADED).await)
+    else {
         findings.notes.push("shared_preload_libraries could not be seen on both sides".to_owned());
         return;
     };
@@ -286,7 +294,10 @@ async fn preloaded(source: &Cluster<'_>, target: &Cluster<'_>, findings: &mut Fi
     };
     let only: Vec<String> = names(&was).difference(&names(&is)).cloned().collect();
     if !only.is_empty() {
-        findings.notes.push(format!("only the source loads at its start: {} (shared_preload_libraries)", only.join(", ")));
+        findings.notes.push(format!(
+            "only the source loads at its start: {} (shared_preload_libraries)",
+            only.join(", ")
+        ));
     }
 }
 

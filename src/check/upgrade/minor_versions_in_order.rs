@@ -81,7 +81,8 @@ preconditions:
 ";
 
 fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
-    let it: MinorVersionsInOrder = serde_json::from_value(Value::Object(params)).map_err(|e| e.to_string())?;
+    let it: MinorVersionsInOrder =
+        serde_json::from_value(Value::Object(params)).map_err(|e| e.to_string())?;
     match (&it.target, &it.new_bin) {
         (None, None) => return Err("`target` or `new_bin` must say what to upgrade to".to_owned()),
         (Some(_), Some(_)) => return Err("`target` and `new_bin` cannot both be given".to_owned()),
@@ -91,7 +92,9 @@ fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
         _ => {}
     }
     if !it.wants_tools() && it.pg_dump.is_some() {
-        return Err("`pg_dump` says which program to look at, and `client_tools: false` not to look".to_owned());
+        return Err(
+            "`pg_dump` says which program to look at, and `client_tools: false` not to look".to_owned()
+        );
     }
     Ok(Box::new(it))
 }
@@ -113,12 +116,15 @@ impl Check for MinorVersionsInOrder {
                 Ok((session, identity)) => (session.identity().version, Some((target, identity))),
                 Err(outcome) => return outcome,
             },
-            (None, bin) => match program(&format!("{}/postgres", bin.as_deref().unwrap_or_default()), cx).await {
-                Ok(number) => (number, None),
-                Err(why) => {
-                    return Outcome::unknown(why, expected).help("install the new version, or correct `new_bin`");
+            (None, bin) => {
+                match program(&format!("{}/postgres", bin.as_deref().unwrap_or_default()), cx).await {
+                    Ok(number) => (number, None),
+                    Err(why) => {
+                        return Outcome::unknown(why, expected)
+                            .help("install the new version, or correct `new_bin`");
+                    }
                 }
-            },
+            }
         };
         let mut outcome = servers(old, new);
         if self.wants_tools() {
@@ -150,10 +156,13 @@ fn servers(old: u32, new: u32) -> Outcome {
     let day = |number: u32| waves::day(number).map(|day| format!(" ({day})")).unwrap_or_default();
     let seen = format!("from {from}{} to {to}{}", day(old), day(new));
     match waves::order(old, new) {
-        Order::InOrder(how) => how.into_iter().fold(Outcome::pass(seen, expected), Outcome::detail),
+        Order::Fine(how) => how.into_iter().fold(Outcome::pass(seen, expected), Outcome::detail),
         Order::Older(how) => how
             .into_iter()
-            .fold(Outcome::fail(format!("{seen}: the target's release is the older one"), expected), Outcome::detail)
+            .fold(
+                Outcome::fail(format!("{seen}: the target's release is the older one"), expected),
+                Outcome::detail,
+            )
             .help("update the target's packages to its newest minor release, then measure again"),
         Order::Unknown(why) => Outcome::unknown(format!("{seen}: {why}"), expected)
             .help("compare the dates of both releases at postgresql.org/docs/release by hand"),
@@ -172,7 +181,9 @@ fn tools(outcome: Outcome, name: &str, found: Result<u32, String>, (old, new): (
         Ok(number) => {
             let outcome = outcome.detail(format!("{name} is {}", version(number)));
             return match number / 10_000 > target {
-                true => outcome.detail("it is newer than the target: its dumps may use settings unknown there"),
+                true => {
+                    outcome.detail("it is newer than the target: its dumps may use settings unknown there")
+                }
                 false => outcome,
             };
         }
@@ -232,8 +243,14 @@ mod tests {
         assert_eq!(good.verdict, Verdict::Pass, "{good:?}");
         assert_eq!(tools(good.clone(), "pg_dump", Ok(150_018), (150_018, 160_014)).verdict, Verdict::Pass);
         let old = tools(good.clone(), "pg_dump", Ok(140_022), (150_018, 160_014));
-        assert_eq!((old.verdict, old.observed.as_str()), (Verdict::Fail, "pg_dump is 14.22, older than the source's 15"));
-        assert_eq!(tools(good, "pg_dump", Err("gone".to_owned()), (150_018, 160_014)).verdict, Verdict::Unknown);
+        assert_eq!(
+            (old.verdict, old.observed.as_str()),
+            (Verdict::Fail, "pg_dump is 14.22, older than the source's 15")
+        );
+        assert_eq!(
+            tools(good, "pg_dump", Err("gone".to_owned()), (150_018, 160_014)).verdict,
+            Verdict::Unknown
+        );
         let bad = servers(150_020, 160_014);
         assert!(bad.verdict == Verdict::Fail && bad.observed.contains("older one"), "{bad:?}");
         assert_eq!(tools(bad, "pg_dump", Err("gone".to_owned()), (150_020, 160_014)).verdict, Verdict::Fail);

@@ -170,10 +170,15 @@ impl NoClients {
         }
         let total = findings.failed.len() as u64;
         if total > 1 {
-            findings.failed[0] = format!("{}: {}", text::count(total, "session", "sessions"), findings.failed[0]);
+            findings.failed[0] =
+                format!("{}: {}", text::count(total, "session", "sessions"), findings.failed[0]);
         }
         for row in session.query(PREPARED).await?.iter().filter(|row| self.counts(cell(row, 1))) {
-            findings.failed.push(format!("prepared transaction {} in {} waits for its end", cell(row, 0), cell(row, 1)));
+            findings.failed.push(format!(
+                "prepared transaction {} in {} waits for its end",
+                cell(row, 0),
+                cell(row, 1)
+            ));
         }
         if self.writes_refused() {
             self.writes(session, &mut findings).await?;
@@ -181,7 +186,11 @@ impl NoClients {
         Ok(findings)
     }
 
-    async fn writes(&self, session: &Session, findings: &mut Findings) -> Result<(), crate::world::pg::QueryError> {
+    async fn writes(
+        &self,
+        session: &Session,
+        findings: &mut Findings,
+    ) -> Result<(), crate::world::pg::QueryError> {
         let rows = session.query(SERVER).await?;
         let server = rows.first().map(Vec::as_slice).unwrap_or_default();
         if cell(server, 0) == "t" {
@@ -202,7 +211,9 @@ impl NoClients {
             } else if !default {
                 findings.failed.push(format!("a new session in database {name} could write"));
             } else if !cell(&row, 4).is_empty() {
-                findings.failed.push(format!("new sessions of {} in database {name} could write", cell(&row, 4)));
+                findings
+                    .failed
+                    .push(format!("new sessions of {} in database {name} could write", cell(&row, 4)));
             }
         }
         Ok(())
@@ -222,7 +233,10 @@ fn line(row: &[Option<String>]) -> String {
     };
     let kind = if cell(row, 4) == "client backend" { String::new() } else { format!(", {}", cell(row, 4)) };
     let state = if cell(row, 5).is_empty() { String::new() } else { format!(", {}", cell(row, 5)) };
-    let age = cell(row, 6).parse().map(|secs| format!(", for {}", crate::base::Span::secs(secs))).unwrap_or_default();
+    let age = cell(row, 6)
+        .parse()
+        .map(|secs| format!(", for {}", crate::base::Span::secs(secs)))
+        .unwrap_or_default();
     let database = if cell(row, 3).is_empty() { String::new() } else { format!(" in {}", cell(row, 3)) };
     format!("{who}{database}{kind}{state}{age}")
 }

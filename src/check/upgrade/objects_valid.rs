@@ -124,7 +124,8 @@ impl Check for ObjectsValid {
         };
         let mut findings = Findings::default();
         for closed in &cluster.closed {
-            let list = if closed.contains("is invalid") { &mut findings.failed } else { &mut findings.unasked };
+            let list =
+                if closed.contains("is invalid") { &mut findings.failed } else { &mut findings.unasked };
             list.push(closed.clone());
         }
         for database in &cluster.databases {
@@ -168,7 +169,9 @@ impl ObjectsValid {
             match except {
                 Some(except) => findings.notes.push(format!("excepted ({}): {found}", except.reason)),
                 None if told => findings.notes.push(format!("{found} (no failure)")),
-                None if cell(row, 4) == "t" => findings.unasked.push(format!("{found}; it is being built right now")),
+                None if cell(row, 4) == "t" => {
+                    findings.unasked.push(format!("{found}; it is being built right now"))
+                }
                 None => findings.failed.push(found),
             }
         }

@@ -91,8 +91,9 @@ impl Check for OldClusterStartable {
         let (data, identity) = match self.place(cx).await {
             Ok(place) => place,
             Err(why) => {
-                return Outcome::unknown(why, expected)
-                    .help("give the target `cluster` or `data_directory`, and run this on the cluster's machine");
+                return Outcome::unknown(why, expected).help(
+                    "give the target `cluster` or `data_directory`, and run this on the cluster's machine",
+                );
             }
         };
         let mut look = Look::new(data, self.bin.as_deref().map(PathBuf::from), cx);

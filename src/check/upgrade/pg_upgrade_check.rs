@@ -124,12 +124,20 @@ fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
         [("old", &it.old_cluster, &it.old_data), ("new", &it.new_cluster, &it.new_data)]
     {
         match (cluster, data) {
-            (None, None) => return Err(format!("`{word}_cluster` or `{word}_data` must say where the {word} cluster is")),
-            (Some(_), Some(_)) => return Err(format!("`{word}_cluster` and `{word}_data` cannot both be given")),
+            (None, None) => {
+                return Err(format!(
+                    "`{word}_cluster` or `{word}_data` must say where the {word} cluster is"
+                ));
+            }
+            (Some(_), Some(_)) => {
+                return Err(format!("`{word}_cluster` and `{word}_data` cannot both be given"));
+            }
             _ => {}
         }
     }
-    if it.old_data.is_some() && it.old_data == it.new_data || it.old_cluster.is_some() && it.old_cluster == it.new_cluster {
+    if it.old_data.is_some() && it.old_data == it.new_data
+        || it.old_cluster.is_some() && it.old_cluster == it.new_cluster
+    {
         return Err("the old and the new cluster are the same".to_owned());
     }
     Ok(Box::new(it))
@@ -155,8 +163,10 @@ impl Check for PgUpgradeCheck {
 
 impl PgUpgradeCheck {
     async fn ask(&self, cx: &Context) -> Result<Outcome, String> {
-        let old = side(self.old_cluster.as_deref(), self.old_data.as_deref(), self.old_bin.as_deref(), cx).await?;
-        let new = side(self.new_cluster.as_deref(), self.new_data.as_deref(), self.new_bin.as_deref(), cx).await?;
+        let old =
+            side(self.old_cluster.as_deref(), self.old_data.as_deref(), self.old_bin.as_deref(), cx).await?;
+        let new =
+            side(self.new_cluster.as_deref(), self.new_data.as_deref(), self.new_bin.as_deref(), cx).await?;
         if let Some(pid) = place::postmaster(&new.data).await? {
             return Err(format!("the new cluster runs (pid {pid}); pg_upgrade needs it stopped"));
         }
@@ -165,7 +175,8 @@ impl PgUpgradeCheck {
             None => owner(&new.data, cx).await?,
         };
         let watched = Watched::new(&user, cx).await?;
-        let ran = watched.run(self.argv(&old, &new), &[(&old.bin, &old.data), (&new.bin, &new.data)], LIMIT).await;
+        let ran =
+            watched.run(self.argv(&old, &new), &[(&old.bin, &old.data), (&new.bin, &new.data)], LIMIT).await;
         match ran {
             Ok(ran) if !ran.timed_out => {
                 let outcome = judge(&ran, watched.dir(), cx).await;
@@ -186,9 +197,12 @@ impl PgUpgradeCheck {
     fn argv(&self, old: &Side, new: &Side) -> Vec<String> {
         let text = |path: &Path| path.display().to_string();
         let mut argv = vec![text(&new.bin.join("pg_upgrade")), "--check".to_owned()];
-        for (flag, path) in
-            [("--old-bindir", &old.bin), ("--new-bindir", &new.bin), ("--old-datadir", &old.told), ("--new-datadir", &new.told)]
-        {
+        for (flag, path) in [
+            ("--old-bindir", &old.bin),
+            ("--new-bindir", &new.bin),
+            ("--old-datadir", &old.told),
+            ("--new-datadir", &new.told),
+        ] {
             argv.push(format!("{flag}={}", text(path)));
         }
         if let Some(superuser) = &self.superuser {
@@ -205,14 +219,20 @@ impl PgUpgradeCheck {
     }
 }
 
-async fn side(cluster: Option<&str>, data: Option<&str>, bin: Option<&str>, cx: &Context) -> Result<Side, String> {
+async fn side(
+    cluster: Option<&str>,
+    data: Option<&str>,
+    bin: Option<&str>,
+    cx: &Context,
+) -> Result<Side, String> {
     let (told, data) = match (cluster, data) {
         (Some(cluster), _) => place::of_cluster(cluster)?,
         (None, Some(data)) => (PathBuf::from(data), PathBuf::from(data)),
         (None, None) => return Err("a cluster is not named".to_owned()),
     };
     let version = data.join("PG_VERSION");
-    let major = cx.world.files.read(&version, 64).await.map_err(|why| format!("not a data directory: {why}"))?;
+    let major =
+        cx.world.files.read(&version, 64).await.map_err(|why| format!("not a data directory: {why}"))?;
     let bin = bin.map_or_else(|| debian_programs(String::from_utf8_lossy(&major).trim()), PathBuf::from);
     match cx.world.files.stat(&bin.join("pg_ctl")).await? {
         Some(_) => Ok(Side { told, data, bin }),
@@ -246,7 +266,9 @@ async fn judge(ran: &crate::world::process::Probed, cwd: &Path, cx: &Context) ->
                     .lines()
                     .map(str::trim_end)
                     .filter(|line| !line.is_empty())
-                    .map(|line| format!("{}: {line}", path.file_name().unwrap_or_default().to_string_lossy())),
+                    .map(|line| {
+                        format!("{}: {line}", path.file_name().unwrap_or_default().to_string_lossy())
+                    }),
             ),
             Err(why) => details.push(format!("a report could not be read: {why}")),
         }

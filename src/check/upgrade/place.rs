@@ -21,7 +21,10 @@ pub async fn data_directory(name: &str, target: &Target) -> Result<(PathBuf, Opt
         return Ok((directory, pg::identity::identity(target).await.ok().map(Identity::Postgres)));
     }
     let session = pg::connect(target, &Options::default()).await.map_err(|error| {
-        format!("{name}: {}; the target does not say where its data is (`cluster` or `data_directory`)", error.message)
+        format!(
+            "{name}: {}; the target does not say where its data is (`cluster` or `data_directory`)",
+            error.message
+        )
     })?;
     if !session.is_local() {
         return Err(format!("{name} runs on another machine; its files cannot be looked at from here"));
@@ -48,7 +51,9 @@ pub fn debian_programs(major: &str) -> PathBuf {
 /// The process that serves a data directory, if any does.
 pub async fn postmaster(data: &Path) -> Result<Option<u32>, String> {
     let data = data.to_owned();
-    tokio::task::spawn_blocking(move || stopped::postmaster(&data)).await.map_err(|error| error.to_string())?
+    tokio::task::spawn_blocking(move || stopped::postmaster(&data))
+        .await
+        .map_err(|error| error.to_string())?
 }
 
 /// Runs a program for its output.

@@ -151,7 +151,10 @@ impl RolesMatch {
         match global.await {
             (Ok(mut was), Ok(mut is)) => {
                 if !self.databases.is_empty() {
-                    let kept = |name: &str| !name.starts_with("database ") || self.databases.iter().any(|db| name == format!("database {db}"));
+                    let kept = |name: &str| {
+                        !name.starts_with("database ")
+                            || self.databases.iter().any(|db| name == format!("database {db}"))
+                    };
                     was.retain(|name, _| kept(name));
                     is.retain(|name, _| kept(name));
                 }
@@ -162,7 +165,8 @@ impl RolesMatch {
         }
         for database in &source.databases {
             if !target.databases.contains(database) {
-                let closed = target.closed.iter().find(|why| why.starts_with(&format!("database {database} ")));
+                let closed =
+                    target.closed.iter().find(|why| why.starts_with(&format!("database {database} ")));
                 // That it is not there at all was found among the databases.
                 findings.unasked.extend(closed.cloned());
                 continue;
@@ -173,7 +177,9 @@ impl RolesMatch {
                 Err(why) => findings.unasked.push(why),
             }
         }
-        findings.notes.extend(rules.except.iter().map(|(role, reason)| format!("role {role} was left out: {reason}")));
+        findings
+            .notes
+            .extend(rules.except.iter().map(|(role, reason)| format!("role {role} was left out: {reason}")));
         findings.notes.push(format!(
             "{} compared",
             text::count(findings.looked, "role, setting or object was", "roles, settings and objects were")
@@ -202,9 +208,13 @@ impl RolesMatch {
                 facts::merge(is, b);
             }
             _ if wanted == Some(true) => {
-                findings.unasked.push("which roles have a password may not be seen; only superusers can".to_owned());
+                findings
+                    .unasked
+                    .push("which roles have a password may not be seen; only superusers can".to_owned());
             }
-            _ => findings.notes.push("which roles have a password was not compared: only superusers can see it".to_owned()),
+            _ => findings
+                .notes
+                .push("which roles have a password was not compared: only superusers can see it".to_owned()),
         }
     }
 
@@ -220,7 +230,9 @@ impl RolesMatch {
         let was = source.enter(database, cx).await?;
         if self.databases.is_empty() && matches!(database, "postgres" | "template1") {
             let holds = was.value(crate::check::data::pg::HOLDS_ANYTHING).await;
-            if holds.map_err(|error| format!("database {database}: {}", error.message))?.as_deref() != Some("t") {
+            if holds.map_err(|error| format!("database {database}: {}", error.message))?.as_deref()
+                != Some("t")
+            {
                 return Ok(None);
             }
         }

@@ -67,12 +67,19 @@ fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
     let it: SameCluster = serde_json::from_value(Value::Object(params)).map_err(|e| e.to_string())?;
     let given = [it.recorded.is_some(), it.source.is_some(), it.system_identifier.is_some()];
     if given.into_iter().filter(|given| *given).count() != 1 {
-        return Err("exactly one of `recorded`, `source` and `system_identifier` must say what to compare with".to_owned());
+        return Err(
+            "exactly one of `recorded`, `source` and `system_identifier` must say what to compare with"
+                .to_owned(),
+        );
     }
     if it.source.as_ref() == Some(&it.target) {
         return Err("`source` and `target` are the same target".to_owned());
     }
-    if it.system_identifier.as_ref().is_some_and(|id| id.is_empty() || !id.bytes().all(|b| b.is_ascii_digit())) {
+    if it
+        .system_identifier
+        .as_ref()
+        .is_some_and(|id| id.is_empty() || !id.bytes().all(|b| b.is_ascii_digit()))
+    {
         return Err("`system_identifier` is a number of up to 20 digits".to_owned());
     }
     Ok(Box::new(it))
@@ -124,7 +131,11 @@ impl SameCluster {
     async fn wanted(&self, cx: &Context) -> Result<(String, String, Option<(String, Identity)>), String> {
         if let Some(name) = &self.source {
             let is = ask(name, cx).await?;
-            return Ok((is.system_identifier.clone(), name.clone(), Some((name.clone(), Identity::Postgres(is)))));
+            return Ok((
+                is.system_identifier.clone(),
+                name.clone(),
+                Some((name.clone(), Identity::Postgres(is))),
+            ));
         }
         if let Some(name) = &self.recorded {
             return match cx.records.manifest(name)?.identity {

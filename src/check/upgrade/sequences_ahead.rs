@@ -152,7 +152,10 @@ impl Check for SequencesAhead {
 
     async fn measure(&self, cx: &Context) -> Outcome {
         let expected = "every sequence beyond what its column holds";
-        let door = |target| Door { limit: std::time::Duration::from_secs(600), ..Door::new(KIND.name, target, expected) };
+        let door = |target| Door {
+            limit: std::time::Duration::from_secs(600),
+            ..Door::new(KIND.name, target, expected)
+        };
         let cluster = match Cluster::open(door(&self.target), &self.databases, cx).await {
             Ok(cluster) => cluster,
             Err(outcome) => return outcome,
@@ -161,8 +164,11 @@ impl Check for SequencesAhead {
             None => None,
             Some(name) => match Cluster::open(door(name), &self.databases, cx).await {
                 Ok(source) if source.identity.same_object(&cluster.identity) => {
-                    return Outcome::fail(format!("`{name}` and `{}` are one", self.target), "two different servers")
-                        .help("correct the addresses of the targets");
+                    return Outcome::fail(
+                        format!("`{name}` and `{}` are one", self.target),
+                        "two different servers",
+                    )
+                    .help("correct the addresses of the targets");
                 }
                 Ok(source) => Some((name, source)),
                 Err(outcome) => return outcome,
@@ -209,7 +215,12 @@ impl SequencesAhead {
         Some(&it.reason)
     }
 
-    async fn of_database(&self, cluster: &Cluster<'_>, database: &str, cx: &Context) -> Result<Vec<Sight>, String> {
+    async fn of_database(
+        &self,
+        cluster: &Cluster<'_>,
+        database: &str,
+        cx: &Context,
+    ) -> Result<Vec<Sight>, String> {
         let at = |error: crate::world::pg::QueryError| {
             format!("database {database}: {} ({})", error.message, silent(&error))
         };
@@ -253,7 +264,9 @@ impl SequencesAhead {
         };
         let (was, is) = match (standings(&was).await, standings(&is).await) {
             (Ok(was), Ok(is)) => (was, is),
-            (Err(why), _) | (_, Err(why)) => return findings.unasked.push(format!("database {database}: {why}")),
+            (Err(why), _) | (_, Err(why)) => {
+                return findings.unasked.push(format!("database {database}: {why}"));
+            }
         };
         for (name, a) in was {
             findings.looked += 1;
@@ -287,7 +300,8 @@ impl Feeds {
             literal(&full(&self.table)),
             literal(&self.column)
         );
-        let rows = session.query(&sql).await.map_err(|error| format!("database {database}: {}", error.message))?;
+        let rows =
+            session.query(&sql).await.map_err(|error| format!("database {database}: {}", error.message))?;
         rows.first().map(|row| Fed::read(database, row)).ok_or_else(|| {
             format!(
                 "database {database} has no sequence {} or no column {}.{}, which `feeds` names",
@@ -305,7 +319,12 @@ async fn standings(session: &Session) -> Result<Vec<(String, Standing)>, String>
             .iter()
             .map(|row| {
                 let (name, step, cycles) = (cell(row, 0), cell(row, 1), cell(row, 2));
-                format!("select {}, last_value, is_called, {}, {} from {name}", literal(name), literal(step), literal(cycles))
+                format!(
+                    "select {}, last_value, is_called, {}, {} from {name}",
+                    literal(name),
+                    literal(step),
+                    literal(cycles)
+                )
             })
             .collect();
         for row in session.query(&parts.join(" union all ")).await.map_err(|error| error.message)? {

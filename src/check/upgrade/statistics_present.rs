@@ -106,7 +106,8 @@ impl Check for StatisticsPresent {
             }
         }
         let known = text::count(findings.looked, "table has", "tables have");
-        let nothing = format!("no table has {} rows or more: there is nothing to measure", text::thousands(rows));
+        let nothing =
+            format!("no table has {} rows or more: there is nothing to measure", text::thousands(rows));
         findings
             .conclude(Words {
                 expected: &expected,
@@ -157,7 +158,9 @@ impl StatisticsPresent {
                 continue;
             }
             if cell(&row, 5) != "t" {
-                findings.unasked.push(format!("{full}: no right to read it, so its statistics cannot be seen"));
+                findings
+                    .unasked
+                    .push(format!("{full}: no right to read it, so its statistics cannot be seen"));
                 continue;
             }
             let sql = format!("select count(*) from (select from only {name} limit {min_rows}) x");

@@ -57,7 +57,9 @@ impl<'a> Cluster<'a> {
             };
             closed.push(format!("database {name} cannot be entered: {why}"));
         }
-        let seen = |name: &String| databases.contains(name) || closed.iter().any(|c| c.starts_with(&format!("database {name} ")));
+        let seen = |name: &String| {
+            databases.contains(name) || closed.iter().any(|c| c.starts_with(&format!("database {name} ")))
+        };
         if let Some(missing) = only.iter().find(|name| !seen(name)) {
             return Err(Outcome::unknown(
                 format!("{} has no database {missing}, which `databases` names", door.target),

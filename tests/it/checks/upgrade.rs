@@ -28,5 +28,8 @@ fn limited(cluster: &Cluster, database: &str) -> Target {
 
 /// A target whose server is gone.
 fn gone() -> Target {
-    Target { postgres: Some("host=/nonexistent port=1 user=postgres dbname=postgres".to_owned()), ..Target::default() }
+    Target {
+        postgres: Some("host=/nonexistent port=1 user=postgres dbname=postgres".to_owned()),
+        ..Target::default()
+    }
 }

@@ -17,13 +17,15 @@ pub async fn missing(target: &Cluster<'_>, needed: &BTreeSet<String>) -> Result<
     if needed.is_empty() {
         return Ok(Vec::new());
     }
-    let denied = |error: crate::world::pg::QueryError| match error.sqlstate.as_deref() {
+    let denied = |error: crate::world::pg::QueryError| {
+        match error.sqlstate.as_deref() {
         Some("42501") => {
             "library files may not be looked at; it takes a superuser, or pg_read_server_files and the right to call \
              pg_config() and pg_stat_file()"
                 .to_owned()
         }
         _ => format!("library files could not be looked at: {} ({})", error.message, silent(&error)),
+    }
     };
     let rows = target.main.query(PLACES).await.map_err(denied)?;
     let row = rows.first().ok_or("the server does not say where its libraries are")?;
@@ -34,8 +36,10 @@ pub async fn missing(target: &Cluster<'_>, needed: &BTreeSet<String>) -> Result<
     let mut missing = Vec::new();
     for library in needed {
         let places = candidates(library, own, path);
-        let looks: Vec<String> =
-            places.iter().map(|place| format!("(pg_stat_file({}, true)).size is not null", literal(place))).collect();
+        let looks: Vec<String> = places
+            .iter()
+            .map(|place| format!("(pg_stat_file({}, true)).size is not null", literal(place)))
+            .collect();
         let sql = format!("select {}", looks.join(" or "));
         if target.main.value(&sql).await.map_err(denied)?.as_deref() != Some("t") {
             missing.push(library.clone());

@@ -53,7 +53,7 @@ const WAVES: &[(&str, [u32; 7])] = &[
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
     /// The second came with the first or later; how that is known, when it needs words.
-    InOrder(Option<String>),
+    Fine(Option<String>),
     /// The second is older.
     Older(Option<String>),
     /// It cannot be told, and why.
@@ -91,7 +91,7 @@ pub fn day(number: u32) -> Option<&'static str> {
 /// Puts two releases in order.
 pub fn order(old: u32, new: u32) -> Order {
     if old / 10_000 == new / 10_000 {
-        return if new >= old { Order::InOrder(None) } else { Order::Older(None) };
+        return if new >= old { Order::Fine(None) } else { Order::Older(None) };
     }
     let name = |number: u32| super::version(number);
     let (from, to) = match (place(old), place(new)) {
@@ -101,8 +101,12 @@ pub fn order(old: u32, new: u32) -> Order {
     };
     let (fine, how) = match (from, to) {
         (Place::Row(from), Place::Row(to)) => (to >= from, None),
-        (Place::Row(_), Place::After(_)) => (true, Some(format!("{} is newer than the table of releases", name(new)))),
-        (Place::After(_), Place::Row(_)) => (false, Some(format!("{} is newer than the table of releases", name(old)))),
+        (Place::Row(_), Place::After(_)) => {
+            (true, Some(format!("{} is newer than the table of releases", name(new))))
+        }
+        (Place::After(_), Place::Row(_)) => {
+            (false, Some(format!("{} is newer than the table of releases", name(old))))
+        }
         (Place::After(from), Place::After(to)) => (
             to >= from,
             Some(format!(
@@ -110,7 +114,7 @@ pub fn order(old: u32, new: u32) -> Order {
             )),
         ),
     };
-    if fine { Order::InOrder(how) } else { Order::Older(how) }
+    if fine { Order::Fine(how) } else { Order::Older(how) }
 }
 
 #[cfg(test)]
@@ -121,20 +125,21 @@ mod tests {
     fn the_table_is_in_order_and_has_no_gap() {
         assert!(WAVES.windows(2).all(|pair| pair[0].0 < pair[1].0));
         for (column, major) in MAJORS.iter().enumerate() {
-            let minors: Vec<u32> = WAVES.iter().map(|(_, row)| row[column]).filter(|minor| *minor != NONE).collect();
+            let minors: Vec<u32> =
+                WAVES.iter().map(|(_, row)| row[column]).filter(|minor| *minor != NONE).collect();
             assert_eq!(minors, (0..minors.len() as u32).collect::<Vec<_>>(), "{major}");
         }
     }
 
     #[test]
     fn releases_of_one_day_are_in_order_and_older_ones_are_not() {
-        assert_eq!(order(150_018, 160_014), Order::InOrder(None));
-        assert_eq!(order(130_016, 150_018), Order::InOrder(None));
+        assert_eq!(order(150_018, 160_014), Order::Fine(None));
+        assert_eq!(order(130_016, 150_018), Order::Fine(None));
         assert_eq!(order(150_018, 160_013), Order::Older(None));
-        assert_eq!(order(140_004, 150_000), Order::InOrder(None), "14.4 came out alone");
+        assert_eq!(order(140_004, 150_000), Order::Fine(None), "14.4 came out alone");
         assert!(matches!(order(150_020, 160_014), Order::Older(Some(_))));
-        assert!(matches!(order(150_018, 160_015), Order::InOrder(Some(_))));
-        assert!(matches!(order(150_020, 160_016), Order::InOrder(Some(_))));
+        assert!(matches!(order(150_018, 160_015), Order::Fine(Some(_))));
+        assert!(matches!(order(150_020, 160_016), Order::Fine(Some(_))));
         assert!(matches!(order(150_020, 160_015), Order::Older(Some(_))));
         assert!(matches!(order(110_022, 160_014), Order::Unknown(_)));
         assert!(matches!(order(120_030, 160_014), Order::Unknown(_)), "12 ended with 12.22");

@@ -58,7 +58,9 @@ impl<'a> Look<'a> {
             Ok(bytes) => String::from_utf8_lossy(&bytes).trim().to_owned(),
             Err(why) => {
                 return match self.there(&self.data.join("PG_VERSION")).await {
-                    Some(false) => self.fails(format!("{shown} is no data directory: it has no PG_VERSION (is its file system mounted?)")),
+                    Some(false) => self.fails(format!(
+                        "{shown} is no data directory: it has no PG_VERSION (is its file system mounted?)"
+                    )),
                     _ => self.unknown(why),
                 };
             }
@@ -74,7 +76,9 @@ impl<'a> Look<'a> {
 
     async fn directories(&mut self) {
         match self.cx.world.files.space(&self.data).await {
-            Ok(space) if space.read_only => self.fails(format!("{} is mounted read-only", space.path.display())),
+            Ok(space) if space.read_only => {
+                self.fails(format!("{} is mounted read-only", space.path.display()))
+            }
             Ok(_) => {}
             Err(why) => self.unknown(why),
         }
@@ -104,10 +108,13 @@ impl<'a> Look<'a> {
         match run(argv, (None, None), WALK, self.cx).await {
             Err(why) => self.unknown(format!("hard links could not be looked for: {why}")),
             Ok(ran) => {
-                let first = String::from_utf8_lossy(&ran.stdout).lines().next().unwrap_or_default().to_owned();
+                let first =
+                    String::from_utf8_lossy(&ran.stdout).lines().next().unwrap_or_default().to_owned();
                 if !first.is_empty() {
                     self.fails(format!("its files are shared by hard links, as {first}: a server on the other side changes them"));
-                } else if ran.status != Some(0) && !String::from_utf8_lossy(&ran.stderr).contains("No such file") {
+                } else if ran.status != Some(0)
+                    && !String::from_utf8_lossy(&ran.stderr).contains("No such file")
+                {
                     self.unknown(format!("hard links could not be looked for: {}", first_line(&ran)));
                 }
             }
@@ -136,15 +143,22 @@ impl<'a> Look<'a> {
             Err(why) => return self.unknown(format!("pg_controldata: {why}")),
         };
         let said = String::from_utf8_lossy(&ran.stdout).into_owned();
-        if said.contains("CRC checksum does not match") || String::from_utf8_lossy(&ran.stderr).contains("CRC checksum does not match") {
+        if said.contains("CRC checksum does not match")
+            || String::from_utf8_lossy(&ran.stderr).contains("CRC checksum does not match")
+        {
             return self.fails(format!("{} is damaged: its checksum does not match", control.display()));
         }
         let state = said.lines().find_map(|line| line.strip_prefix("Database cluster state:")).map(str::trim);
         match (state, running) {
-            (None, _) => self.unknown(format!("pg_controldata does not tell the state: {}", first_line(&ran))),
+            (None, _) => {
+                self.unknown(format!("pg_controldata does not tell the state: {}", first_line(&ran)))
+            }
             (Some(_), Some(pid)) => self.words = format!(" runs (pid {pid})"),
-            (Some(state @ ("shut down" | "shut down in recovery")), None) => self.words = format!(" is complete, {state}"),
-            (Some(state), None) => self.fails(format!("it was not shut down cleanly: its state is \"{state}\", and no server runs")),
+            (Some(state @ ("shut down" | "shut down in recovery")), None) => {
+                self.words = format!(" is complete, {state}")
+            }
+            (Some(state), None) => self
+                .fails(format!("it was not shut down cleanly: its state is \"{state}\", and no server runs")),
         }
     }
 
@@ -160,7 +174,10 @@ impl<'a> Look<'a> {
         match self.there(&program).await? {
             true => {}
             false if given.is_some() => {
-                self.fails(format!("the programs of PostgreSQL {major} are not there: no {}", program.display()));
+                self.fails(format!(
+                    "the programs of PostgreSQL {major} are not there: no {}",
+                    program.display()
+                ));
                 return None;
             }
             // Debian's place for this version is one guess; where Debian's places are at all, it is the right one.
@@ -172,7 +189,9 @@ impl<'a> Look<'a> {
                 return None;
             }
             false => {
-                self.unknown(format!("where the programs of PostgreSQL {major} are is not known; say it in `bin`"));
+                self.unknown(format!(
+                    "where the programs of PostgreSQL {major} are is not known; say it in `bin`"
+                ));
                 return None;
             }
         }
@@ -189,7 +208,10 @@ impl<'a> Look<'a> {
                 if found.is_empty() {
                     self.fails(format!("{} does not run: {}", program.display(), first_line(&ran)));
                 } else {
-                    self.fails(format!("{} is of version {found}, and the cluster of {major}", program.display()));
+                    self.fails(format!(
+                        "{} is of version {found}, and the cluster of {major}",
+                        program.display()
+                    ));
                 }
             }
         }

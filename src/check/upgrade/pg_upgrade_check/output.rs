@@ -42,8 +42,12 @@ pub fn read(text: &str, status: Option<i32>) -> Said {
     let looked = lines.iter().any(|line| line.starts_with("Performing Consistency Checks"));
     let passed = lines.iter().filter(|line| line.starts_with("Checking ") && line.ends_with(" ok")).count();
     let said = |words: &str| lines.iter().any(|line| line.trim() == words);
-    let reports: Vec<String> =
-        lines.iter().map(|line| line.trim()).filter(|line| line.ends_with(".txt") && !line.contains(' ')).map(str::to_owned).collect();
+    let reports: Vec<String> = lines
+        .iter()
+        .map(|line| line.trim())
+        .filter(|line| line.ends_with(".txt") && !line.contains(' '))
+        .map(str::to_owned)
+        .collect();
     if status == Some(0) && said("*Clusters are compatible*") {
         let words = format!("compatible: {passed} checks of pg_upgrade passed");
         return Said { verdict: Verdict::Compatible, words, details: Vec::new(), reports };
@@ -63,9 +67,14 @@ pub fn read(text: &str, status: Option<i32>) -> Said {
         false => Verdict::NoAnswer,
     };
     // The line of the check that failed says what it looked for; the sentences after it say what it found.
-    let told: Vec<&String> = rest.iter().filter(|line| !line.starts_with("Checking ") && !line.ends_with(".txt")).collect();
+    let told: Vec<&String> =
+        rest.iter().filter(|line| !line.starts_with("Checking ") && !line.ends_with(".txt")).collect();
     let failed = rest.iter().find(|line| line.starts_with("Checking ")).map(|line| {
-        line.trim_start_matches("Checking ").trim_start_matches("for ").trim_end_matches("fatal").trim_end().to_owned()
+        line.trim_start_matches("Checking ")
+            .trim_start_matches("for ")
+            .trim_end_matches("fatal")
+            .trim_end()
+            .to_owned()
     });
     let what = told.iter().map(|line| line.trim()).take(3).collect::<Vec<_>>().join(" ");
     let words = match (failed, what.is_empty()) {
@@ -73,7 +82,9 @@ pub fn read(text: &str, status: Option<i32>) -> Said {
         (Some(check), true) => check,
         (_, false) => what,
         (None, true) => match status {
-            Some(status) => format!("pg_upgrade exited with {status} and does not say that the clusters are compatible"),
+            Some(status) => {
+                format!("pg_upgrade exited with {status} and does not say that the clusters are compatible")
+            }
             None => "pg_upgrade was killed".to_owned(),
         },
     };
@@ -107,11 +118,17 @@ mod tests {
                     \x20   /n/pg_upgrade_output.d/2026/loadable_libraries.txt\nFailure, exiting\n";
         let said = read(text, Some(1));
         assert_eq!(said.verdict, Verdict::InTheWay);
-        assert!(said.words.starts_with("presence of required libraries: Your installation references"), "{said:?}");
+        assert!(
+            said.words.starts_with("presence of required libraries: Your installation references"),
+            "{said:?}"
+        );
         assert_eq!(said.reports, ["/n/pg_upgrade_output.d/2026/loadable_libraries.txt"]);
         let text = "Performing Consistency Checks on Old Live Server\n---\n\nold cluster does not use data checksums but the new one does\nFailure, exiting\n";
         let said = read(text, Some(1));
-        assert_eq!((said.verdict, said.words.as_str()), (Verdict::InTheWay, "old cluster does not use data checksums but the new one does"));
+        assert_eq!(
+            (said.verdict, said.words.as_str()),
+            (Verdict::InTheWay, "old cluster does not use data checksums but the new one does")
+        );
     }
 
     #[test]

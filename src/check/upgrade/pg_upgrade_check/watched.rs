@@ -68,11 +68,12 @@ impl<'a> Watched<'a> {
     ) -> Result<Probed, String> {
         let mut stoppable = Vec::new();
         for (bin, data) in clusters {
-            if postmaster(data).await? .is_none() {
+            if postmaster(data).await?.is_none() {
                 stoppable.extend([bin.display().to_string(), data.display().to_string()]);
             }
         }
-        let mut argv: Vec<String> = ["sh", "-c", SCRIPT, "pg_upgrade_check", &self.dir].map(str::to_owned).to_vec();
+        let mut argv: Vec<String> =
+            ["sh", "-c", SCRIPT, "pg_upgrade_check", &self.dir].map(str::to_owned).to_vec();
         argv.push(stoppable.len().to_string());
         argv.extend(stoppable);
         argv.extend(command);
@@ -95,7 +96,8 @@ impl<'a> Watched<'a> {
         for _ in 0..300 {
             tokio::time::sleep(Duration::from_millis(100)).await;
             let there = |path: String| async move { self.cx.world.files.stat(Path::new(&path)).await };
-            if there(self.dir.clone()).await?.is_none() && there(format!("{}.cut", self.dir)).await?.is_none() {
+            if there(self.dir.clone()).await?.is_none() && there(format!("{}.cut", self.dir)).await?.is_none()
+            {
                 return Ok(());
             }
         }

@@ -56,7 +56,11 @@ impl Rules {
                     }
                 }
                 // Grants and settings for themselves are no objects: to have some is to have more.
-                (None, Some(b)) if name.starts_with("settings ") || name.starts_with("default ") || name.starts_with("column ") => {
+                (None, Some(b))
+                    if name.starts_with("settings ")
+                        || name.starts_with("default ")
+                        || name.starts_with("column ") =>
+                {
                     self.object(name, &BTreeSet::new(), b, findings);
                 }
                 (None, Some(_)) => extra.push(name.as_str()),
@@ -72,7 +76,8 @@ impl Rules {
     }
 
     fn absent(&self, name: &str, facts: &BTreeSet<String>) -> String {
-        let facts: Vec<&str> = facts.iter().filter(|fact| self.counts(fact)).map(|fact| shown(fact)).collect();
+        let facts: Vec<&str> =
+            facts.iter().filter(|fact| self.counts(fact)).map(|fact| shown(fact)).collect();
         match facts.is_empty() {
             true => format!("{name} is not there"),
             false => format!("{name} is not there ({})", facts.join(", ")),
@@ -91,7 +96,10 @@ impl Rules {
             (true, false) => format!("{name} has more: {}", gained.join(", ")),
             (false, false) => format!("{name} has {}; wanted {}", gained.join(", "), lost.join(", ")),
         };
-        if name.starts_with("schema ") && name.ends_with(".public") && lost.iter().any(|fact| fact == "public: create") {
+        if name.starts_with("schema ")
+            && name.ends_with(".public")
+            && lost.iter().any(|fact| fact == "public: create")
+        {
             findings.notes.push("since 15, not everybody may create in schema public of a new database: grant it, or give the application a schema".to_owned());
         }
         findings.failed.push(line);
@@ -129,7 +137,9 @@ mod tests {
     use super::*;
 
     fn facts(all: &[(&str, &[&str])]) -> Facts {
-        all.iter().map(|(name, facts)| ((*name).to_owned(), facts.iter().map(|f| (*f).to_owned()).collect())).collect()
+        all.iter()
+            .map(|(name, facts)| ((*name).to_owned(), facts.iter().map(|f| (*f).to_owned()).collect()))
+            .collect()
     }
 
     fn compare(was: &Facts, is: &Facts, except: &[&str]) -> Findings {
@@ -142,8 +152,16 @@ mod tests {
 
     #[test]
     fn less_and_more_are_both_told() {
-        let was = facts(&[("role a", &["login", "member of b"]), ("role b", &[]), ("table x.public.t", &["owner a", "b: select"])]);
-        let is = facts(&[("role a", &["login", "superuser"]), ("table x.public.t", &["owner a", "b: select"]), ("role c", &[])]);
+        let was = facts(&[
+            ("role a", &["login", "member of b"]),
+            ("role b", &[]),
+            ("table x.public.t", &["owner a", "b: select"]),
+        ]);
+        let is = facts(&[
+            ("role a", &["login", "superuser"]),
+            ("table x.public.t", &["owner a", "b: select"]),
+            ("role c", &[]),
+        ]);
         let found = compare(&was, &is, &[]);
         assert_eq!(found.failed, ["role a has superuser; wanted member of b", "role b is not there"]);
         assert_eq!(found.notes, ["only in the target: role c"]);

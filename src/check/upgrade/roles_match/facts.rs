@@ -87,8 +87,20 @@ pub fn global(pair: Pair, version: u32) -> String {
         members,
         settings.to_owned(),
         limits.to_owned(),
-        rights(pair, "'database ' || d.datname", "d", ("d.datacl", "d.datdba"), "from (select * from pg_database where datname <> 'template0') d"),
-        rights(pair, "'tablespace ' || t.spcname", "t", ("t.spcacl", "t.spcowner"), "from (select * from pg_tablespace where spcname !~ '^pg_') t"),
+        rights(
+            pair,
+            "'database ' || d.datname",
+            "d",
+            ("d.datacl", "d.datdba"),
+            "from (select * from pg_database where datname <> 'template0') d",
+        ),
+        rights(
+            pair,
+            "'tablespace ' || t.spcname",
+            "t",
+            ("t.spcacl", "t.spcowner"),
+            "from (select * from pg_tablespace where spcname !~ '^pg_') t",
+        ),
     ];
     if pair.parameters && version >= 150_000 {
         parts.push(format!("select 'parameter ' || p.parname, {GRANT} from pg_parameter_acl p, aclexplode(p.paracl) a where a.grantee <> 10"));
@@ -116,7 +128,9 @@ pub fn local(pair: Pair) -> String {
             own("pg_class", "oid")
         )
     };
-    let function = format!("'function ' || {name} format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes))");
+    let function = format!(
+        "'function ' || {name} format('%I.%I(%s)', n.nspname, p.proname, oidvectortypes(p.proargtypes))"
+    );
     let ordinary = "a.grantee <> 0 and pg_get_userbyid(a.grantee)::text !~ '^pg_'";
     let schemas = format!(
         "from (select *, case when nspname = 'public' and {} then null else nspowner end as shown from pg_namespace \
@@ -162,7 +176,10 @@ pub fn local(pair: Pair) -> String {
             &format!("'foreign-data wrapper ' || {name} quote_ident(w.fdwname)"),
             "F",
             ("w.fdwacl", "w.fdwowner"),
-            &format!("from (select * from pg_foreign_data_wrapper where {}) w", own("pg_foreign_data_wrapper", "oid")),
+            &format!(
+                "from (select * from pg_foreign_data_wrapper where {}) w",
+                own("pg_foreign_data_wrapper", "oid")
+            ),
         ),
         rights(
             pair,

@@ -79,7 +79,8 @@ impl Fed {
 impl Standing {
     /// From last value, called, step, cycles.
     pub fn read(row: &[Option<String>]) -> Result<Standing, String> {
-        let number = |column| cell(row, column).parse::<i64>().map_err(|_| "a sequence has no number".to_owned());
+        let number =
+            |column| cell(row, column).parse::<i64>().map_err(|_| "a sequence has no number".to_owned());
         let yes = |column| matches!(cell(row, column), "t" | "true");
         Ok(Standing { last: number(0)?, called: yes(1), step: number(2)?, cycles: yes(3) })
     }
@@ -113,16 +114,33 @@ fn whole(text: &str) -> Option<i128> {
 }
 
 /// Sorts what was read into what fails, what is not known, and what is only told.
-pub fn sort<'a>(sights: Vec<Sight>, excepted: impl Fn(&str, &str) -> Option<&'a str>, findings: &mut Findings) {
+pub fn sort<'a>(
+    sights: Vec<Sight>,
+    excepted: impl Fn(&str, &str) -> Option<&'a str>,
+    findings: &mut Findings,
+) {
     for Sight { fed, values } in sights {
         let column = format!("{}.{}", fed.table, fed.column);
         let (failed, found) = match &values {
-            None if !fed.comparable => {
-                (false, format!("sequence {} feeds {column} of type {}: the two cannot be compared", fed.name(), fed.type_))
-            }
-            None => (false, format!("sequence {} feeds {column} through an expression: the two cannot be compared", fed.name())),
+            None if !fed.comparable => (
+                false,
+                format!(
+                    "sequence {} feeds {column} of type {}: the two cannot be compared",
+                    fed.name(),
+                    fed.type_
+                ),
+            ),
+            None => (
+                false,
+                format!(
+                    "sequence {} feeds {column} through an expression: the two cannot be compared",
+                    fed.name()
+                ),
+            ),
             Some((_, standing)) if standing.cycles => {
-                findings.notes.push(format!("sequence {} starts again at its end and was not judged", fed.name()));
+                findings
+                    .notes
+                    .push(format!("sequence {} starts again at its end and was not judged", fed.name()));
                 continue;
             }
             Some((None, _)) => continue,
@@ -130,7 +148,11 @@ pub fn sort<'a>(sights: Vec<Sight>, excepted: impl Fn(&str, &str) -> Option<&'a 
                 Some(value) if standing.beyond(value) => continue,
                 Some(_) => (
                     true,
-                    format!("sequence {} gives {} next, and {column} has {held} already", fed.name(), standing.next()),
+                    format!(
+                        "sequence {} gives {} next, and {column} has {held} already",
+                        fed.name(),
+                        standing.next()
+                    ),
                 ),
                 None => (false, format!("{column} holds {held}, which sequence {} cannot reach", fed.name())),
             },
@@ -166,15 +188,20 @@ mod tests {
 
     #[test]
     fn a_column_may_hold_fractions_and_what_is_no_number() {
-        assert_eq!((whole("12"), whole("12.5"), whole("-3"), whole("12.00")), (Some(12), Some(12), Some(-3), Some(12)));
+        assert_eq!(
+            (whole("12"), whole("12.5"), whole("-3"), whole("12.00")),
+            (Some(12), Some(12), Some(-3), Some(12))
+        );
         assert_eq!(whole("NaN"), None);
     }
 
     #[test]
     fn what_cannot_be_compared_is_not_known_unless_excepted() {
         let fed = |plain: &str| {
-            let row: Vec<Option<String>> =
-                ["public.s", "1", "f", "public.t", "code", "t", plain, "integer"].iter().map(|v| Some((*v).to_owned())).collect();
+            let row: Vec<Option<String>> = ["public.s", "1", "f", "public.t", "code", "t", plain, "integer"]
+                .iter()
+                .map(|v| Some((*v).to_owned()))
+                .collect();
             Fed::read("app", &row)
         };
         assert!(fed("t").query().is_some_and(|sql| sql.contains("max(code)")));

@@ -62,13 +62,23 @@ fn schema(r: &mut Registry) {
         let (old, new) = (with_app(Major::V15, SCHEMA), with_app(Major::V17, SCHEMA));
         let cx = pair(&old, &new);
         let both = json!({ "source": "old", "target": "new" });
-        new.psql_in("app", "drop table hist.part_a; drop sequence hist.loose; alter table rooms alter n type numeric(12,2); \
+        new.psql_in(
+            "app",
+            "drop table hist.part_a; drop sequence hist.loose; alter table rooms alter n type numeric(12,2); \
             drop index events_lower; create index extra on rooms(n); select lo_unlink(4711); \
-            create or replace function one() returns int language sql as 'select 2'");
+            create or replace function one() returns int language sql as 'select 2'",
+        );
         let all = look(&cx, "schema_matches", both.clone());
         is(&all, Verdict::Fail, "no table app.hist.part_a");
         let lines = all.details.join("\n");
-        for word in ["no sequence app.hist.loose", "column n of app.public.rooms", "events_lower", "extra", "0 large objects", "one()"] {
+        for word in [
+            "no sequence app.hist.loose",
+            "column n of app.public.rooms",
+            "events_lower",
+            "extra",
+            "0 large objects",
+            "one()",
+        ] {
             assert!(lines.contains(word), "{word}: {all:#?}");
         }
         let itself = look(&cx, "schema_matches", json!({ "source": "old", "target": "old" }));
@@ -83,7 +93,11 @@ fn schema(r: &mut Registry) {
         new.psql("create database locked allow_connections false");
         let locked = look(&pair(&old, &new), "schema_matches", both.clone());
         is(&locked, Verdict::Unknown, "allows no connections");
-        vec![nothing, locked, look(&context([("old", old.target("app")), ("new", gone())]), "schema_matches", both)]
+        vec![
+            nothing,
+            locked,
+            look(&context([("old", old.target("app")), ("new", gone())]), "schema_matches", both),
+        ]
     });
 }
 
@@ -109,7 +123,13 @@ fn objects(r: &mut Registry) {
             cluster.psql_in("app", "insert into rooms(name, n) values ('a', 1), ('b', 1)");
             // A unique index that could not be built stays behind, invalid.
             let mut psql = std::process::Command::new("psql");
-            psql.args(["-Xq", "-d", &cluster.conninfo("app"), "-c", "create unique index concurrently twice_idx on rooms(n)"]);
+            psql.args([
+                "-Xq",
+                "-d",
+                &cluster.conninfo("app"),
+                "-c",
+                "create unique index concurrently twice_idx on rooms(n)",
+            ]);
             assert!(!psql.output().unwrap().status.success(), "duplicates were let in");
             let index = look(&cx, "objects_valid", it.clone());
             is(&index, Verdict::Fail, "index public.twice_idx of database app is invalid");
@@ -117,8 +137,12 @@ fn objects(r: &mut Registry) {
                 alter table events disable trigger all; create materialized view never as select 1 as one with no data");
             let all = look(&cx, "objects_valid", it.clone());
             let lines = all.details.join("\n");
-            for word in ["unchecked on public.events of database app was never validated", "events_room_fkey on public.events", 
-                "switched off", "never of database app was never filled"] {
+            for word in [
+                "unchecked on public.events of database app was never validated",
+                "events_room_fkey on public.events",
+                "switched off",
+                "never of database app was never filled",
+            ] {
                 assert!(lines.contains(word), "{word}: {all:#?}");
             }
             let except = json!({ "target": "db", "except": [{ "object": "public.twice_idx", "reason": "dropped tomorrow" }] });
@@ -176,26 +200,52 @@ fn sequences(r: &mut Registry) {
             seen.push(outcome);
         };
         let plain = json!({ "target": "new" });
-        behind("select setval('a_id_seq', 5)", "sequence app.public.a_id_seq gives 6 next, and public.a.id has 10 already", plain.clone());
+        behind(
+            "select setval('a_id_seq', 5)",
+            "sequence app.public.a_id_seq gives 6 next, and public.a.id has 10 already",
+            plain.clone(),
+        );
         behind("select setval('a_id_seq', 10, false)", "gives 10 next", plain.clone());
-        behind("select setval('a_id_seq', 10); select setval('down', -1, false)", "app.public.down", plain.clone());
-        behind("select setval('down', -1); alter table b alter id restart", "app.public.b_id_seq", plain.clone());
-        behind("alter table b alter id restart with 3; select setval('shared', 1)", "public.d.id has 5", plain.clone());
-        behind("select setval('shared', 5); select setval('stream', 3)", "public.stream gives 4 next", json!({ "target": "new", "feeds": feeds }));
+        behind(
+            "select setval('a_id_seq', 10); select setval('down', -1, false)",
+            "app.public.down",
+            plain.clone(),
+        );
+        behind(
+            "select setval('down', -1); alter table b alter id restart",
+            "app.public.b_id_seq",
+            plain.clone(),
+        );
+        behind(
+            "alter table b alter id restart with 3; select setval('shared', 1)",
+            "public.d.id has 5",
+            plain.clone(),
+        );
+        behind(
+            "select setval('shared', 5); select setval('stream', 3)",
+            "public.stream gives 4 next",
+            json!({ "target": "new", "feeds": feeds }),
+        );
         behind("select 1", "gives 4 next, and 10 in the source", json!({ "target": "new", "source": "old" }));
         seen
     });
     verdict(r, check, Verdict::Unknown, &[Need::Pg15], move || {
         let cluster = with_app(Major::V15, SEQUENCES);
-        let cx = context([("db", cluster.target("app")), ("limited", limited(&cluster, "app")), ("gone", gone())]);
+        let cx =
+            context([("db", cluster.target("app")), ("limited", limited(&cluster, "app")), ("gone", gone())]);
         let denied = look(&cx, check, json!({ "target": "limited" }));
         is(&denied, Verdict::Unknown, "permission denied");
-        let wrong = json!({ "target": "db", "feeds": [{ "sequence": "stream", "table": "s", "column": "nope" }] });
+        let wrong =
+            json!({ "target": "db", "feeds": [{ "sequence": "stream", "table": "s", "column": "nope" }] });
         is(&look(&cx, check, wrong), Verdict::Unknown, "which `feeds` names");
-        cluster.psql_in("app", "create table t(id text default 'T' || nextval('stream')); insert into t default values");
+        cluster.psql_in(
+            "app",
+            "create table t(id text default 'T' || nextval('stream')); insert into t default values",
+        );
         let text = look(&cx, check, json!({ "target": "db" }));
         is(&text, Verdict::Unknown, "sequence app.public.stream feeds public.t.id of type text");
-        let except = json!({ "target": "db", "except": [{ "sequence": "public.stream", "reason": "only a label" }] });
+        let except =
+            json!({ "target": "db", "except": [{ "sequence": "public.stream", "reason": "only a label" }] });
         is(&look(&cx, check, except), Verdict::Pass, "none behind");
         let empty = Cluster::start(Major::V15);
         empty.psql("create table t(id serial)");

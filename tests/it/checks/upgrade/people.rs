@@ -30,7 +30,9 @@ impl App {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let sql = format!("select count(*) from pg_stat_activity where application_name = '{name}' and state = 'active'");
+        let sql = format!(
+            "select count(*) from pg_stat_activity where application_name = '{name}' and state = 'active'"
+        );
         eventually(Duration::from_secs(10), "the application is connected", || cluster.psql(&sql) == "1");
         App(child)
     }
@@ -56,7 +58,8 @@ fn clients(r: &mut Registry) {
             let allowed = look(&cx, check, json!({ "target": "db", "allow": ["monitoring"] }));
             let elsewhere = look(&cx, check, json!({ "target": "db", "databases": ["app"] }));
             cluster.psql("alter database app set default_transaction_read_only = on");
-            let held = look(&cx, check, json!({ "target": "db", "databases": ["app"], "writes_refused": true }));
+            let held =
+                look(&cx, check, json!({ "target": "db", "databases": ["app"], "writes_refused": true }));
             is(&held, Verdict::Pass, "new sessions cannot write");
             vec![quiet, allowed, elsewhere, held]
         };
@@ -74,10 +77,14 @@ fn clients(r: &mut Registry) {
         is(&two, Verdict::Fail, "2 sessions: ");
         drop((app, second));
         // The server notices only when it wants to send something.
-        let others = "from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()";
+        let others =
+            "from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()";
         cluster.psql(&format!("select pg_terminate_backend(pid) {others}"));
-        eventually(Duration::from_secs(10), "they are gone", || cluster.psql(&format!("select count(*) {others}")) == "0");
-        let writes = look(&cx, check, json!({ "target": "db", "databases": ["app"], "writes_refused": true }));
+        eventually(Duration::from_secs(10), "they are gone", || {
+            cluster.psql(&format!("select count(*) {others}")) == "0"
+        });
+        let writes =
+            look(&cx, check, json!({ "target": "db", "databases": ["app"], "writes_refused": true }));
         is(&writes, Verdict::Fail, "a new session in database app could write");
         cluster.psql("alter database app set default_transaction_read_only = on; create role free login");
         cluster.psql("alter role free set default_transaction_read_only = off");
@@ -105,7 +112,10 @@ fn same(r: &mut Registry) {
     let recorded = json!({ "target": "db", "recorded": "before" });
     let of = |cluster: &Cluster| {
         cluster.psql("create table t as select 1 as one");
-        let target = Target { data_directory: Some(cluster.data().display().to_string()), ..cluster.target("postgres") };
+        let target = Target {
+            data_directory: Some(cluster.data().display().to_string()),
+            ..cluster.target("postgres")
+        };
         let cx = context([("db", target.clone())]);
         let manifest = block_on(data::record("db", &target, &cx)).unwrap();
         let identifier = cluster.psql("select system_identifier from pg_control_system()");
@@ -119,7 +129,11 @@ fn same(r: &mut Registry) {
         is(&by_record, Verdict::Pass, "system identifier");
         cluster.stop();
         // Stopped, its files tell.
-        vec![by_record, look(&cx, check, it), look(&cx, check, json!({ "target": "db", "system_identifier": identifier }))]
+        vec![
+            by_record,
+            look(&cx, check, it),
+            look(&cx, check, json!({ "target": "db", "system_identifier": identifier })),
+        ]
     });
     let it = recorded.clone();
     verdict(r, check, Verdict::Fail, &[Need::Pg15], move || {

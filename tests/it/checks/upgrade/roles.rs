@@ -77,9 +77,14 @@ fn roles(r: &mut Registry) {
         let bare = Cluster::start(Major::V15);
         let nothing = compare(&old, &bare, json!({}));
         is(&nothing, Verdict::Fail, "database app is not there");
-        assert!(nothing.details.iter().any(|line| line.starts_with("role owner_ is not there")), "{nothing:#?}");
+        assert!(
+            nothing.details.iter().any(|line| line.starts_with("role owner_ is not there")),
+            "{nothing:#?}"
+        );
         let new = copied(&old, &Major::V15.bin(), Major::V15);
-        new.psql("alter role owner_ password null; alter role reader_ superuser; revoke reader_ from \"Odd Name\"");
+        new.psql(
+            "alter role owner_ password null; alter role reader_ superuser; revoke reader_ from \"Odd Name\"",
+        );
         new.psql("alter role owner_ set app.key = 'other'; alter role owner_ set work_mem = '1MB'");
         new.psql_in("app", "alter table t owner to postgres; revoke select (id) on t from reader_; \
             grant execute on function f(int) to public; revoke create on schema public from public; \
@@ -106,7 +111,11 @@ fn roles(r: &mut Registry) {
         let new = copied(&old, &Major::Wheel18.bin(), Major::Wheel18);
         new.psql("grant reader_ to picky with inherit true");
         let options = compare(&old, &new, json!({}));
-        is(&options, Verdict::Fail, "role picky has member of reader_; wanted member of reader_ without inherit");
+        is(
+            &options,
+            Verdict::Fail,
+            "role picky has member of reader_; wanted member of reader_ without inherit",
+        );
         vec![nothing, all, options]
     });
     verdict(r, "roles_match", Verdict::Unknown, &[Need::Pg15], || {
@@ -116,7 +125,11 @@ fn roles(r: &mut Registry) {
         let locked = compare(&old, &new, json!({}));
         is(&locked, Verdict::Unknown, "database locked cannot be entered");
         old.psql("drop database locked");
-        let cx = context([("old", limited(&old, "postgres")), ("new", limited(&new, "postgres")), ("gone", gone())]);
+        let cx = context([
+            ("old", limited(&old, "postgres")),
+            ("new", limited(&new, "postgres")),
+            ("gone", gone()),
+        ]);
         let hidden = look(&cx, "roles_match", json!({ "source": "old", "target": "new", "passwords": true }));
         is(&hidden, Verdict::Unknown, "only superusers can");
         let enough = look(&cx, "roles_match", json!({ "source": "old", "target": "new" }));
@@ -151,7 +164,10 @@ fn extensions(r: &mut Registry) {
         old.psql_in("app", "create extension pg_trgm; create extension amcheck");
         let absent = see(&old, &bare, false);
         is(&absent, Verdict::Fail, "extension amcheck (database app) is not available");
-        assert!(absent.details.iter().any(|line| line == "library $libdir/pg_trgm is not there as a file"), "{absent:#?}");
+        assert!(
+            absent.details.iter().any(|line| line == "library $libdir/pg_trgm is not there as a file"),
+            "{absent:#?}"
+        );
         let version = see(&old, &older, false);
         is(&version, Verdict::Fail, "extension amcheck is available in version 1.3, and the source has 1.4");
         let not_yet = see(&old, &older, true);

@@ -38,7 +38,8 @@ fn versions(r: &mut Registry) {
         let back = look(&cx, check, json!({ "source": "old", "target": "new", "client_tools": false }));
         is(&back, Verdict::Fail, "is an older major version than 17.10");
         // Debian 12's own pg_dump is of 15.
-        let dump = json!({ "source": "old", "target": "new", "pg_dump": format!("{}/pg_dump", bin(Major::V15)) });
+        let dump =
+            json!({ "source": "old", "target": "new", "pg_dump": format!("{}/pg_dump", bin(Major::V15)) });
         let tools = look(&cx, check, dump);
         assert!(tools.details.iter().any(|line| line.contains("older than the source's 17")), "{tools:#?}");
         // The programs of a release that is months older than the running server's.
@@ -82,7 +83,10 @@ fn ask(params: Value) -> Outcome {
 /// Watchers of this cluster, and its server.
 fn left_over(cluster: &Cluster) -> usize {
     let data = cluster.data().display().to_string();
-    let commands = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+    let commands = std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
     let watchers = commands.filter(|line| String::from_utf8_lossy(line).contains(&data)).count();
     watchers + usize::from(cluster.data().join("postmaster.pid").exists())
 }
@@ -160,7 +164,8 @@ fn back(r: &mut Registry) {
         is(&stopped, Verdict::Pass, " is complete, shut down");
         // By a target, with the programs found by themselves.
         let own = Cluster::start(Major::V15);
-        let target = Target { data_directory: Some(own.data().display().to_string()), ..own.target("postgres") };
+        let target =
+            Target { data_directory: Some(own.data().display().to_string()), ..own.target("postgres") };
         let cx = context([("old", target), ("reached", own.target("postgres"))]);
         let reached = look(&cx, check, json!({ "target": "reached" }));
         own.stop();
@@ -191,8 +196,19 @@ fn back(r: &mut Registry) {
             let (old, new) = clusters();
             old.stop();
             let mut upgrade = Major::Wheel18.command("pg_upgrade");
-            upgrade.current_dir(new.socket_dir()).args([mode, "--no-sync", "-U", "postgres", "-b"]).arg(Major::Wheel16.bin());
-            must(upgrade.arg("-B").arg(Major::Wheel18.bin()).arg("-d").arg(old.data()).arg("-D").arg(new.data()));
+            upgrade
+                .current_dir(new.socket_dir())
+                .args([mode, "--no-sync", "-U", "postgres", "-b"])
+                .arg(Major::Wheel16.bin());
+            must(
+                upgrade
+                    .arg("-B")
+                    .arg(Major::Wheel18.bin())
+                    .arg("-d")
+                    .arg(old.data())
+                    .arg("-D")
+                    .arg(new.data()),
+            );
             let closed = look(&cx, check, at(&old));
             let lines = format!("{}\n{}", closed.observed, closed.details.join("\n"));
             assert!(lines.contains("renamed pg_control to pg_control.old"), "{closed:#?}");
