@@ -138,9 +138,7 @@ async fn judge(
                 .fact("differences", seen.findings.len() as u64);
             match rules.catalogue_only {
                 true => outcome,
-                false => {
-                    outcome.fact("rows_source", seen.source_rows).fact("rows_target", seen.target_rows)
-                }
+                false => outcome.fact("rows_source", seen.source_rows).fact("rows_target", seen.target_rows),
             }
         }
     };

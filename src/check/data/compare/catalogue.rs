@@ -22,11 +22,15 @@ impl Pair<'_> {
                         false => format!("a sequence at {}", position(a)),
                     };
                     let weight = u64::from(!self.rules.catalogue_only);
-                    Finding::new(Class::Missing, weight, &full).saw(format!("no sequence {full}")).wanted(wanted)
+                    Finding::new(Class::Missing, weight, &full)
+                        .saw(format!("no sequence {full}"))
+                        .wanted(wanted)
                 }
-                Some(b) if !self.rules.catalogue_only && b.behind(a) => Finding::new(Class::Sequence, 1, &full)
-                    .saw(format!("sequence {full} is behind, at {}", position(b)))
-                    .wanted(format!("{} or further", position(a))),
+                Some(b) if !self.rules.catalogue_only && b.behind(a) => {
+                    Finding::new(Class::Sequence, 1, &full)
+                        .saw(format!("sequence {full} is behind, at {}", position(b)))
+                        .wanted(format!("{} or further", position(a)))
+                }
                 Some(b) if (a.increment, a.cycles) != (b.increment, b.cycles) => {
                     Finding::new(Class::Sequence, 0, &full)
                         .saw(format!("sequence {full} {}", habits(b)))

@@ -158,7 +158,9 @@ impl Pair<'_> {
         }
         self.objects(db, &was.objects, &is.objects);
         if !self.rules.catalogue_only
-            && let Some(said) = [&was.integrity, &is.integrity].into_iter().flatten().find(|said| *said != "ok") {
+            && let Some(said) =
+                [&was.integrity, &is.integrity].into_iter().flatten().find(|said| *said != "ok")
+        {
             self.found(
                 db,
                 None,
