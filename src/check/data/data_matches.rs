@@ -73,6 +73,7 @@ impl Check for DataMatches {
     async fn measure(&self, cx: &Context) -> Outcome {
         let rules = Rules {
             contents: true,
+            catalogue_only: false,
             at_least: false,
             databases: self.databases.clone(),
             tables: self.tables.clone(),

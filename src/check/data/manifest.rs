@@ -45,6 +45,8 @@ pub struct Manifest {
 pub enum Level {
     /// Tables and their exact rows.
     Rows,
+    /// The catalogue alone: no row was read.
+    Catalogue,
     /// Rows, contents and the catalogue.
     Contents,
 }

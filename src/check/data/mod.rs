@@ -13,7 +13,7 @@ mod progress;
 mod rows_match;
 mod side;
 mod sqlite;
-mod verdict;
+pub mod verdict;
 
 pub use data_matches::DataMatches;
 pub use rows_match::RowsMatch;
@@ -55,7 +55,7 @@ pub async fn counts(
 }
 
 /// Where the data comes from: exactly one of a target and a record.
-fn source(source: Option<&String>, recorded: Option<&String>) -> Result<ProofSource, String> {
+pub fn source(source: Option<&String>, recorded: Option<&String>) -> Result<ProofSource, String> {
     match (source, recorded) {
         (Some(name), None) => Ok(ProofSource::Target(name.clone())),
         (None, Some(name)) => Ok(ProofSource::Recorded(name.clone())),
@@ -71,7 +71,8 @@ fn proof(of: Result<ProofSource, String>, target: &str) -> Option<DataProof> {
     of.ok().map(|of| DataProof { of, held_by: target.to_owned() })
 }
 
-fn targets(source: Option<&String>, target: &str) -> Vec<String> {
+/// The targets of a comparison.
+pub fn targets(source: Option<&String>, target: &str) -> Vec<String> {
     source.cloned().into_iter().chain([target.to_owned()]).collect()
 }
 

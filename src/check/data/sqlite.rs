@@ -64,11 +64,14 @@ fn describe(reader: &sqlite::Reader, ask: &Ask, tally: &Tally) -> Result<Databas
         let relation = relation(reader, &name, kind, ask.level)?;
         database.relations.insert(name, relation);
     }
-    for (name, relation) in
-        database.relations.iter_mut().filter(|(name, r)| r.kind.stores_rows() && ask.wants(MAIN, name))
+    let rows_count = ask.level != Level::Catalogue;
+    for (name, relation) in database
+        .relations
+        .iter_mut()
+        .filter(|(name, r)| rows_count && r.kind.stores_rows() && ask.wants(MAIN, name))
     {
         let (rows, digest) = match ask.level {
-            Level::Rows => (count(reader, name)?, None),
+            Level::Rows | Level::Catalogue => (count(reader, name)?, None),
             Level::Contents => contents(reader, name, relation).map(|(rows, digest)| (rows, Some(digest)))?,
         };
         relation.rows = Some(rows);
@@ -76,10 +79,12 @@ fn describe(reader: &sqlite::Reader, ask: &Ask, tally: &Tally) -> Result<Databas
         tally.expect(rows);
         tally.done(name, rows);
     }
-    if ask.level == Level::Contents {
+    if ask.level >= Level::Catalogue {
         objects(reader, &mut database)?;
-        let said = reader.query("pragma quick_check(1)")?;
-        database.integrity = said.first().map(|row| text(row, 0));
+        if ask.level == Level::Contents {
+            let said = reader.query("pragma quick_check(1)")?;
+            database.integrity = said.first().map(|row| text(row, 0));
+        }
         database.facts.insert("encoding".to_owned(), single(reader, "pragma encoding")?);
         database.facts.insert("user_version".to_owned(), single(reader, "pragma user_version")?);
         database.facts.insert("application_id".to_owned(), single(reader, "pragma application_id")?);
@@ -151,7 +156,7 @@ fn relation(
         );
     }
     relation.key = key.into_values().collect();
-    if level == Level::Contents {
+    if level >= Level::Catalogue {
         let sql = single(
             reader,
             &format!(

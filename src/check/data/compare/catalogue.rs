@@ -16,12 +16,21 @@ impl Pair<'_> {
         for (name, a) in was {
             let full = self.engine.full(db, name);
             let finding = match is.get(name) {
-                None => Finding::new(Class::Missing, 1, &full)
-                    .saw(format!("no sequence {full}"))
-                    .wanted(format!("a sequence at {}", position(a))),
-                Some(b) if b.behind(a) => Finding::new(Class::Sequence, 1, &full)
-                    .saw(format!("sequence {full} is behind, at {}", position(b)))
-                    .wanted(format!("{} or further", position(a))),
+                None => {
+                    let wanted = match self.rules.catalogue_only {
+                        true => "a sequence of that name".to_owned(),
+                        false => format!("a sequence at {}", position(a)),
+                    };
+                    let weight = u64::from(!self.rules.catalogue_only);
+                    Finding::new(Class::Missing, weight, &full)
+                        .saw(format!("no sequence {full}"))
+                        .wanted(wanted)
+                }
+                Some(b) if !self.rules.catalogue_only && b.behind(a) => {
+                    Finding::new(Class::Sequence, 1, &full)
+                        .saw(format!("sequence {full} is behind, at {}", position(b)))
+                        .wanted(format!("{} or further", position(a)))
+                }
                 Some(b) if (a.increment, a.cycles) != (b.increment, b.cycles) => {
                     Finding::new(Class::Sequence, 0, &full)
                         .saw(format!("sequence {full} {}", habits(b)))
@@ -175,7 +184,7 @@ fn habits(sequence: &Sequence) -> String {
 }
 
 /// True when version `a` comes before version `b`; parts that are no numbers compare as text.
-fn older(a: &str, b: &str) -> bool {
+pub fn older(a: &str, b: &str) -> bool {
     let parts = |text: &str| -> Vec<(u64, String)> {
         text.split(['.', '-']).map(|part| (part.parse().unwrap_or(0), part.to_owned())).collect::<Vec<_>>()
     };

@@ -9,6 +9,7 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
+pub use catalogue::older;
 pub use finding::{Class, Finding};
 pub use rules::{Except, Rules, covers};
 
@@ -50,7 +51,7 @@ pub fn compare(source: &Manifest, target: &Manifest, rules: &Rules) -> Result<Co
             (None, None) => {}
         }
     }
-    if rules.contents && rules.tables.is_empty() {
+    if rules.contents && !rules.catalogue_only && rules.tables.is_empty() {
         match (&source.roles, &target.roles) {
             (Some(was), Some(is)) => it.roles(was, is),
             _ if it.engine == Engine::Postgres => {
@@ -75,7 +76,7 @@ fn something(seen: &Comparison, rules: &Rules) -> Result<(), String> {
     if seen.tables == 0 {
         return Err("there is no table to compare on either side".to_owned());
     }
-    if seen.source_rows == 0 && (seen.target_rows == 0 || rules.at_least) {
+    if !rules.catalogue_only && seen.source_rows == 0 && (seen.target_rows == 0 || rules.at_least) {
         return Err(format!(
             "{} compared, and the source has no row in {}: nothing was compared with nothing",
             text::count(seen.tables, "table", "tables"),
@@ -91,11 +92,13 @@ fn comparable(source: &Manifest, target: &Manifest, rules: &Rules) -> Result<(),
         _ => return Err("cannot compare PostgreSQL with SQLite yet".to_owned()),
     }
     for side in [source, target] {
-        if rules.contents && side.level < Level::Contents {
+        let needed = if rules.catalogue_only { Level::Catalogue } else { Level::Contents };
+        if rules.contents && side.level < needed {
             return Err(format!("only the rows of `{}` were counted, not their contents", side.target));
         }
-        if let Some((db, name, _)) =
-            side.stored().find(|(db, name, r)| rules.covers(db, name) && r.rows.is_none())
+        if !rules.catalogue_only
+            && let Some((db, name, _)) =
+                side.stored().find(|(db, name, r)| rules.covers(db, name) && r.rows.is_none())
         {
             return Err(format!("the rows of {db}.{name} in `{}` were not counted", side.target));
         }
@@ -154,7 +157,10 @@ impl Pair<'_> {
             return;
         }
         self.objects(db, &was.objects, &is.objects);
-        if let Some(said) = [&was.integrity, &is.integrity].into_iter().flatten().find(|said| *said != "ok") {
+        if !self.rules.catalogue_only
+            && let Some(said) =
+                [&was.integrity, &is.integrity].into_iter().flatten().find(|said| *said != "ok")
+        {
             self.found(
                 db,
                 None,
@@ -190,11 +196,14 @@ impl Pair<'_> {
         self.seen.findings.push(
             Finding::new(Class::Missing, rows.saturating_add(1), format!("database {db}"))
                 .saw(format!("no database {db}"))
-                .wanted(format!(
-                    "{}, {}",
-                    text::count(tables, "table", "tables"),
-                    text::count(rows, "row", "rows")
-                )),
+                .wanted(match self.rules.catalogue_only {
+                    true => text::count(tables, "table", "tables"),
+                    false => format!(
+                        "{}, {}",
+                        text::count(tables, "table", "tables"),
+                        text::count(rows, "row", "rows")
+                    ),
+                }),
         );
     }
 
@@ -205,7 +214,10 @@ impl Pair<'_> {
         } else {
             self.seen.findings.push(
                 Finding::new(Class::Extra, rows, format!("database {db}"))
-                    .saw(format!("a database {db} with {}", text::count(rows, "row", "rows")))
+                    .saw(match self.rules.catalogue_only {
+                        true => format!("an extra database {db}"),
+                        false => format!("a database {db} with {}", text::count(rows, "row", "rows")),
+                    })
                     .wanted("no such database"),
             );
         }

@@ -28,7 +28,7 @@ impl Pair<'_> {
 
     fn missing(&mut self, db: &str, name: &str, was: &Relation) {
         let full = self.engine.full(db, name);
-        let wanted = match was.rows {
+        let wanted = match was.rows.filter(|_| !self.rules.catalogue_only) {
             Some(rows) => format!("a {} with {}", was.kind.word(), text::count(rows, "row", "rows")),
             None => format!("a {}", was.kind.word()),
         };
@@ -58,7 +58,9 @@ impl Pair<'_> {
                 .wanted(format!("a {}", was.kind.word()));
             self.found(db, Some(name), finding);
         }
-        if let (Some(a), Some(b)) = (was.rows, is.rows) {
+        if self.rules.catalogue_only {
+            self.seen.tables += u64::from(was.kind.stores_rows());
+        } else if let (Some(a), Some(b)) = (was.rows, is.rows) {
             self.rows(db, name, (was, a), (is, b));
         }
         if self.rules.contents {
@@ -119,15 +121,17 @@ impl Pair<'_> {
 
     pub(super) fn large_objects(&mut self, db: &str, was: Option<&LargeObjects>, is: Option<&LargeObjects>) {
         let (Some(a), Some(b)) = (was, is) else { return };
-        if a == b {
+        if a == b || self.rules.catalogue_only && a.count == b.count {
             return;
         }
-        let say = |lo: &LargeObjects| {
-            format!(
+        let count_only = self.rules.catalogue_only;
+        let say = |lo: &LargeObjects| match count_only {
+            true => text::count(lo.count, "large object", "large objects"),
+            false => format!(
                 "{}, {} bytes",
                 text::count(lo.count, "large object", "large objects"),
                 text::thousands(lo.bytes)
-            )
+            ),
         };
         let same = (a.count, a.bytes) == (b.count, b.bytes);
         let lost = a.count.saturating_sub(b.count);

@@ -25,6 +25,8 @@ pub struct Except {
 pub struct Rules {
     /// Contents and the catalogue too, not only rows.
     pub contents: bool,
+    /// With `contents`: the catalogue alone. Rows, contents and where sequences stand do not matter.
+    pub catalogue_only: bool,
     /// The target may have more rows and more tables.
     pub at_least: bool,
     /// Only these databases; all when empty.

@@ -61,7 +61,7 @@ pub async fn read(session: &Session, level: Level) -> Result<Described, String> 
         }
     }
     let hashed = columns(session, &by_oid, &mut database).await?;
-    if level == Level::Contents {
+    if level >= Level::Catalogue {
         for row in query(session, "the database's settings", catalogue::FACTS).await? {
             database.facts.insert(cell(&row, 0)?.to_owned(), cell(&row, 1)?.to_owned());
         }
@@ -77,8 +77,8 @@ pub async fn read(session: &Session, level: Level) -> Result<Described, String> 
                 database.objects.insert(format!("{} {}", cell(&row, 0)?, cell(&row, 1)?), object);
             }
         }
-        sequences(session, &mut database).await?;
-        database.large_objects = Some(large_objects(session).await?);
+        sequences(session, level, &mut database).await?;
+        database.large_objects = Some(large_objects(session, level).await?);
     }
     Ok(Described { database, hashed })
 }
@@ -196,8 +196,17 @@ async fn columns(
     Ok(hashed)
 }
 
-async fn sequences(session: &Session, database: &mut Database) -> Result<(), String> {
+async fn sequences(session: &Session, level: Level, database: &mut Database) -> Result<(), String> {
     let rows = query(session, "sequences", catalogue::SEQUENCES).await?;
+    if level == Level::Catalogue {
+        // That it is there, and how it counts; where it stands is data.
+        for row in &rows {
+            let (increment, cycles) = (number(row, 1)?, cell(row, 2)? == "t");
+            let sequence = Sequence { last_value: 0, is_called: false, increment, cycles };
+            database.sequences.insert(cell(row, 0)?.to_owned(), sequence);
+        }
+        return Ok(());
+    }
     for batch in rows.chunks(BATCH) {
         let mut parts = Vec::new();
         for row in batch {
@@ -224,10 +233,10 @@ async fn sequences(session: &Session, database: &mut Database) -> Result<(), Str
     Ok(())
 }
 
-async fn large_objects(session: &Session) -> Result<LargeObjects, String> {
+async fn large_objects(session: &Session, level: Level) -> Result<LargeObjects, String> {
     let rows = query(session, "large objects", catalogue::LARGE_OBJECTS).await?;
     let count = number(rows.first().ok_or("no answer about large objects")?, 0)?;
-    if count == 0 {
+    if count == 0 || level == Level::Catalogue {
         return Ok(LargeObjects { count, bytes: 0, digest: None });
     }
     let rows = query(session, "the bytes of large objects", catalogue::LARGE_OBJECT_BYTES).await?;

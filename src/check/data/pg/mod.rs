@@ -11,6 +11,7 @@ mod rows;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+pub use catalogue::HOLDS_ANYTHING;
 pub use rows::Reader;
 
 use super::manifest::{Level, Manifest, Role, VERSION};
@@ -97,7 +98,10 @@ pub async fn take(
         let snapshot = begin(&session, &mut notes).await.map_err(at)?;
         let mut described = inventory::read(&session, ask.level).await.map_err(at)?;
         let helpers = content::Helpers { target, ask, database: &database, snapshot: snapshot.as_deref() };
-        let counted = content::measure(&session, &helpers, &mut described, tally).await.map_err(at)?;
+        let counted = match ask.level {
+            Level::Catalogue => 0,
+            _ => content::measure(&session, &helpers, &mut described, tally).await.map_err(at)?,
+        };
         tally.settle(bytes, counted);
         databases.insert(database.clone(), described.database);
         if sessions.len() < KEPT {
