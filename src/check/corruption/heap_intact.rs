@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::amcheck::Amcheck;
 use super::chosen::Chosen;
 use super::tally::{Tally, Words};
-use super::walk::{BACKSTOP, Room, Task, Walk, Work, cell, number, sensible};
+use super::walk::{BACKSTOP, Room, Task, Walk, Work, cell, list, number, sensible};
 use crate::base::Span;
 use crate::base::text::count;
 use crate::check::door::Door;
@@ -119,7 +119,7 @@ impl Work for Reading<'_> {
         let Some(amcheck) = Amcheck::find(room, session, tally).await? else { return Ok(Vec::new()) };
         let Some(function) = amcheck.callable("verify_heapam", room, tally) else { return Ok(Vec::new()) };
         let mut tasks = Vec::new();
-        for row in session.query(&self.tables(room)).await? {
+        for row in list(session, |size| self.tables(room, size)).await? {
             let (oid, label) = (number::<u32>(&row, 0)?, cell(&row, 1)?.to_owned());
             if cell(&row, 3)? != "heap" {
                 let line = format!("{label} in database {}: stored as {}, not as a heap", room.name, cell(&row, 3)?);
@@ -146,12 +146,13 @@ impl Work for Reading<'_> {
 }
 
 impl Reading<'_> {
-    fn tables(&self, room: &Room) -> String {
+    fn tables(&self, room: &Room, size: fn(&str) -> String) -> String {
+        let bytes = size("r");
         format!(
             "select r.oid, \
                     case when o.oid is null then s.nspname::text || '.' || r.relname::text \
                          else 'the TOAST table of ' || os.nspname::text || '.' || o.relname::text end, \
-                    pg_catalog.pg_relation_size(r.oid), a.amname \
+                    {bytes}, a.amname \
              from pg_catalog.pg_class r \
              join pg_catalog.pg_namespace s on s.oid = r.relnamespace \
              join pg_catalog.pg_am a on a.oid = r.relam \
@@ -159,7 +160,7 @@ impl Reading<'_> {
              left join pg_catalog.pg_namespace os on os.oid = o.relnamespace \
              where r.relkind in ('r', 'm', 't') and r.relpersistence <> 't' \
                and not ({} and r.relpersistence = 'u') and ({} or not r.relisshared) \
-               and pg_catalog.pg_relation_size(r.oid) is not null and {}",
+               and {bytes} is not null and {}",
             self.standby,
             room.first,
             self.chosen.condition("coalesce(o.oid, r.oid)")

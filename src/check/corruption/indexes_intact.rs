@@ -8,8 +8,9 @@ use serde_json::{Map, Value};
 use super::amcheck::Amcheck;
 use super::chosen::Chosen;
 use super::tally::{Tally, Words};
-use super::walk::{BACKSTOP, Room, Task, Walk, Work, cell, number, sensible};
+use super::walk::{BACKSTOP, Room, Task, Walk, Work, cell, list, number, sensible};
 use crate::base::Span;
+use crate::base::text::count;
 use crate::check::door::Door;
 use crate::check::params::Flag;
 use crate::check::registry::{Built, CheckKind};
@@ -135,8 +136,8 @@ impl Work for Reading<'_> {
         let Some(amcheck) = Amcheck::find(room, session, tally).await? else { return Ok(Vec::new()) };
         let Some(btree) = self.btree(&amcheck, room, tally) else { return Ok(Vec::new()) };
         let gin = self.gin(&amcheck, room, tally);
-        let (mut tasks, mut invalid, mut others) = (Vec::new(), 0_u32, 0_u32);
-        for row in session.query(&self.indexes(room)).await? {
+        let (mut tasks, mut invalid, mut others) = (Vec::new(), 0, 0);
+        for row in list(session, |size| self.indexes(room, size)).await? {
             let (oid, label) = (number::<u32>(&row, 0)?, cell(&row, 1)?.to_owned());
             let index = format!("{oid}::pg_catalog.oid::pg_catalog.regclass");
             let call = match (cell(&row, 3)?, &gin) {
@@ -153,13 +154,15 @@ impl Work for Reading<'_> {
             };
             tasks.push(Task { label, bytes: number(&row, 2)?, sql: format!("select {call}") });
         }
-        let mut left_out = |n: u32, what: &str| {
-            if n > 0 {
-                tally.notes.push(format!("database {}: {n} {what}", room.name));
-            }
-        };
-        left_out(invalid, "invalid indexes were left out; no query uses them");
-        left_out(others, "indexes of kinds that amcheck cannot check here (GiST, GIN, BRIN, hash) were left out");
+        if invalid > 0 {
+            let left = count(invalid, "invalid index was", "invalid indexes were");
+            tally.notes.push(format!("database {}: {left} left out; no query uses them", room.name));
+        }
+        if others > 0 {
+            let left = count(others, "index", "indexes");
+            let line = format!("{left} of a kind that amcheck cannot check here (not B-tree) left out");
+            tally.notes.push(format!("database {}: {line}", room.name));
+        }
         Ok(tasks)
     }
 
@@ -203,11 +206,14 @@ impl Reading<'_> {
         amcheck.callable("gin_index_check", room, tally).map(|function| format!("{function}(#)"))
     }
 
-    fn indexes(&self, room: &Room) -> String {
-        let table = if self.check.heapallindexed.0 { " + pg_catalog.pg_relation_size(t.oid)" } else { "" };
+    fn indexes(&self, room: &Room, size: fn(&str) -> String) -> String {
+        let bytes = match self.check.heapallindexed.0 {
+            true => format!("{} + {}", size("r"), size("t")),
+            false => size("r"),
+        };
         format!(
             "select r.oid, s.nspname::text || '.' || r.relname::text || ' on ' || t.relname::text, \
-                    pg_catalog.pg_relation_size(r.oid){table}, a.amname, i.indisvalid and i.indisready and i.indislive \
+                    {bytes}, a.amname, i.indisvalid and i.indisready and i.indislive \
              from pg_catalog.pg_index i \
              join pg_catalog.pg_class r on r.oid = i.indexrelid \
              join pg_catalog.pg_class t on t.oid = i.indrelid \
@@ -216,8 +222,7 @@ impl Reading<'_> {
              left join pg_catalog.pg_class o on t.relkind = 't' and o.reltoastrelid = t.oid \
              where r.relkind = 'i' and r.relpersistence <> 't' \
                and not ({} and r.relpersistence = 'u') and ({} or not r.relisshared) \
-               and pg_catalog.pg_relation_size(r.oid) is not null \
-               and pg_catalog.pg_relation_size(t.oid) is not null and {}",
+               and {bytes} is not null and {}",
             self.standby,
             room.first,
             self.chosen.condition("coalesce(o.oid, t.oid)")

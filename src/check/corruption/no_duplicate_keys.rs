@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::chosen::Chosen;
 use super::tally::{Tally, Words, cut};
-use super::walk::{BACKSTOP, Room, Task, Walk, Work, cell, number, sensible};
+use super::walk::{BACKSTOP, Room, Task, Walk, Work, cell, list, number, sensible};
 use crate::base::Span;
 use crate::base::text::count;
 use crate::check::door::Door;
@@ -127,17 +127,19 @@ impl Promise {
             conditions.extend(self.keys.iter().map(|(key, _)| format!("({key}) is not null")));
         }
         let filter = if conditions.is_empty() { "true".to_owned() } else { conditions.join(" and ") };
-        let shown: Vec<String> =
-            keys.iter().map(|key| format!("pg_catalog.left({key}::text, 100)")).collect();
-        let list = keys.join(", ");
+        let number = |each: fn(usize) -> String| (1..=keys.len()).map(each).collect::<Vec<_>>().join(", ");
+        let columns: Vec<String> =
+            keys.iter().enumerate().map(|(n, key)| format!("{key} as k{}", n + 1)).collect();
         format!(
             "select pg_catalog.count(*), pg_catalog.sum(n), \
-                    pg_catalog.to_json(pg_catalog.array_agg(k) filter (where nth <= 3))::text \
-             from (select pg_catalog.count(*) as n, pg_catalog.row_number() over () as nth, \
-                          pg_catalog.concat_ws(', ', {}) as k \
-                   from only {} where {filter} group by {list} having pg_catalog.count(*) > 1) d",
-            shown.join(", "),
-            self.table
+                    pg_catalog.to_json(pg_catalog.array_agg(pg_catalog.concat_ws(', ', {})) \
+                                       filter (where nth <= 3))::text \
+             from (select {}, pg_catalog.count(*) as n, pg_catalog.row_number() over () as nth \
+                   from only {} where {filter} group by {} having pg_catalog.count(*) > 1) d",
+            number(|n| format!("pg_catalog.left(k{n}::text, 100)")),
+            columns.join(", "),
+            self.table,
+            number(|n| n.to_string())
         )
     }
 }
@@ -156,7 +158,7 @@ impl Work for Counting<'_> {
         let mut tasks = Vec::new();
         let mut invalid = 0_u64;
         let mut current: Option<(u32, Task, Promise)> = None;
-        for row in session.query(&self.promises(room)).await? {
+        for row in list(session, |size| self.promises(room, size)).await? {
             let oid = number::<u32>(&row, 0)?;
             if cell(&row, 5)? != "t" {
                 invalid += u64::from(cell(&row, 8)? == "1");
@@ -212,11 +214,12 @@ fn finished((_, mut task, promise): (u32, Task, Promise)) -> Task {
 
 impl Counting<'_> {
     /// One row for each key column.
-    fn promises(&self, room: &Room) -> String {
+    fn promises(&self, room: &Room, size: fn(&str) -> String) -> String {
+        let bytes = size("t");
         let nulls = if self.version >= 150_000 { "i.indnullsnotdistinct" } else { "false" };
         format!(
             "select i.indexrelid, s.nspname::text || '.' || t.relname::text || ' (index ' || r.relname::text || ')', \
-                    pg_catalog.format('%I.%I', s.nspname, t.relname), pg_catalog.pg_relation_size(t.oid), t.relkind, \
+                    pg_catalog.format('%I.%I', s.nspname, t.relname), {bytes}, t.relkind, \
                     i.indisvalid and i.indisready and i.indislive, \
                     pg_catalog.pg_get_expr(i.indpred, i.indrelid), {nulls}, k, \
                     pg_catalog.pg_get_indexdef(i.indexrelid, k, false), \
@@ -230,7 +233,7 @@ impl Counting<'_> {
              left join pg_catalog.pg_namespace cs on cs.oid = c.collnamespace \
              where i.indisunique and t.relkind in ('r', 'm') and t.relpersistence <> 't' \
                and not ({} and t.relpersistence = 'u') and ({} or not t.relisshared) \
-               and pg_catalog.pg_relation_size(t.oid) is not null and {} \
+               and {bytes} is not null and {} \
              order by i.indexrelid, k",
             self.standby,
             room.first,
@@ -276,7 +279,8 @@ mod tests {
         };
         let sql = promise.statement();
         assert!(sql.contains("from only public.t where (a) is not null and (lower(b)) is not null"), "{sql}");
-        assert!(sql.contains("group by (a), ((lower(b)) collate pg_catalog.\"C\") having"), "{sql}");
+        assert!(sql.contains("select (a) as k1, ((lower(b)) collate pg_catalog.\"C\") as k2, "), "{sql}");
+        assert!(sql.contains(" group by 1, 2 having"), "{sql}");
         promise.nulls_not_distinct = true;
         assert!(promise.statement().contains(" where true group by"));
         promise.predicate = Some("(a > 3)".to_owned());

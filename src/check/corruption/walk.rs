@@ -30,7 +30,7 @@ pub struct Task {
 pub struct Room {
     /// Its name.
     pub name: String,
-    /// True for the first one: what all databases share is looked at there.
+    /// True for one of them: what all databases share is looked at there.
     pub first: bool,
     /// True for template databases: what lacks there is a remark, not a gap.
     pub template: bool,
@@ -77,7 +77,8 @@ impl<'a> Walk<'a> {
         databases: &[String],
         budget: Span,
     ) -> Result<Walk<'a>, Outcome> {
-        let door = door.limit(budget.0);
+        // The budget ends a statement from here; the server's own limit is for the case that we are gone.
+        let door = door.limit(budget.0 + Duration::from_secs(60));
         let (session, identity) = door.open(cx).await?;
         let rows = match session.query(DATABASES).await {
             Err(error) if error.sqlstate.as_deref() == Some("42501") => session.query(UNSIZED).await,
@@ -95,7 +96,7 @@ impl<'a> Walk<'a> {
             }
             let why = match (text(1) == "t", text(2) == "t") {
                 (true, true) => {
-                    rooms.push(Room { name, first: rooms.is_empty(), template: template && !asked });
+                    rooms.push(Room { name, first: false, template: template && !asked });
                     continue;
                 }
                 (false, _) => "allows no connections",
@@ -111,6 +112,11 @@ impl<'a> Walk<'a> {
             if !rows.iter().any(|row| row.first().and_then(Option::as_ref) == Some(name)) {
                 tally.missed(format!("there is no database {name}"), "correct the name of the database");
             }
+        }
+        // What all databases share is looked at where a gap would be told.
+        let first = rooms.iter().position(|room| !room.template).unwrap_or_default();
+        if let Some(room) = rooms.get_mut(first) {
+            room.first = true;
         }
         Ok(Walk { cx, door, budget, until: Instant::now() + budget.0, identity, tally, rooms })
     }
@@ -272,6 +278,22 @@ impl Trouble {
             Some("42P01" | "42704" | "3F000") => Trouble::Gone,
             _ => Trouble::Unanswered,
         }
+    }
+}
+
+/// Lists relations with their sizes. The statement gets a way to say the size of an alias of `pg_class`: measured, or, when
+/// a lock is in the way of that, as last estimated.
+pub async fn list(
+    session: &Session,
+    sql: impl Fn(fn(&str) -> String) -> String,
+) -> Result<Vec<Row>, QueryError> {
+    let measured = |class: &str| format!("pg_catalog.pg_relation_size({class}.oid)");
+    let estimated = |class: &str| {
+        format!("({class}.relpages::bigint * pg_catalog.current_setting('block_size')::bigint)")
+    };
+    match session.query(&sql(measured)).await {
+        Err(error) if error.sqlstate.as_deref() == Some("55P03") => session.query(&sql(estimated)).await,
+        other => other,
     }
 }
 

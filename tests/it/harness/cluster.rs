@@ -119,6 +119,11 @@ impl Cluster {
 
     /// Makes one without starting it.
     pub fn create(major: Major, conf: &str) -> Cluster {
+        Cluster::create_as(major, conf, &[])
+    }
+
+    /// The same with more arguments for initdb.
+    pub fn create_as(major: Major, conf: &str, initdb: &[&str]) -> Cluster {
         let base = tempfile::Builder::new().prefix("hp-pg-").tempdir_in("/tmp").unwrap();
         std::fs::set_permissions(base.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         if super::is_root() {
@@ -135,7 +140,7 @@ impl Cluster {
             "-E",
             "UTF8",
             "--locale=C.UTF-8",
-        ]));
+        ]).args(initdb));
         let socket = cluster.socket_dir();
         cluster.configure(&format!(
             "port = {port}\nunix_socket_directories = '{}'\nlisten_addresses = '127.0.0.1'\nfsync = off\n\
