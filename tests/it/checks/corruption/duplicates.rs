@@ -8,8 +8,8 @@ use crate::harness::{Cluster, Major, Need, Registry};
 const KIND: &str = "no_duplicate_keys";
 
 pub fn register(r: &mut Registry) {
-    verdict(r, KIND, Verdict::Pass, &[Need::Pg13, Need::PgWheel], || {
-        [Major::V13, Major::Wheel18].into_iter().flat_map(sound).collect()
+    verdict(r, KIND, Verdict::Pass, &[Need::Pg13, Need::Pg18], || {
+        [Major::V13, Major::V18].into_iter().flat_map(sound).collect()
     });
     verdict(r, KIND, Verdict::Fail, &[Need::Pg15], duplicates);
     verdict(r, KIND, Verdict::Unknown, &[Need::Pg15], not_seen);
