@@ -105,9 +105,14 @@ impl Check for ChecksumsClean {
 fn judge(rows: &[Row], wanted: Option<Span>) -> Outcome {
     let unknown = |why: String, help: &str| Outcome::unknown(why, EXPECTED).help(help);
     let text = |row: &Row, at: usize| row.get(at).cloned().flatten();
-    let name = |row: &Row| text(row, 0).map_or_else(|| "what all share".to_owned(), |name| format!("database {name}"));
+    let name = |row: &Row| {
+        text(row, 0).map_or_else(|| "what all share".to_owned(), |name| format!("database {name}"))
+    };
     let Some(first) = rows.first() else {
-        return unknown("the server shows no counters".to_owned(), "look into the server's log, then measure again");
+        return unknown(
+            "the server shows no counters".to_owned(),
+            "look into the server's log, then measure again",
+        );
     };
     let checksums = text(first, 5).unwrap_or_default();
     if checksums != "on" {
@@ -156,7 +161,10 @@ fn judge(rows: &[Row], wanted: Option<Span>) -> Outcome {
             "turn zero_damaged_pages off, then read everything again",
         )
     } else if !missing.is_empty() {
-        unknown(format!("no counter for {}", missing.join(", ")), "look into the server's log, then measure again")
+        unknown(
+            format!("no counter for {}", missing.join(", ")),
+            "look into the server's log, then measure again",
+        )
     } else {
         match (wanted, since.filter(|_| !ageless)) {
             (Some(wanted), Some(age)) if age < wanted.0.as_secs_f64() => unknown(
@@ -167,10 +175,17 @@ fn judge(rows: &[Row], wanted: Option<Span>) -> Outcome {
                 format!("no failures, but {counted}"),
                 "read everything (heap_intact, indexes_intact or a base backup) instead",
             ),
-            _ => Outcome::pass(format!("no checksum failures in {}, {counted}", count(rows.len() as u64 - 1, "database", "databases")), EXPECTED),
+            _ => Outcome::pass(
+                format!(
+                    "no checksum failures in {}, {counted}",
+                    count(rows.len() as u64 - 1, "database", "databases")
+                ),
+                EXPECTED,
+            ),
         }
     };
-    let outcome = shown(outcome, if lines.len() > 1 { &lines } else { &[] }).detail(format!("failures are {counted}"));
+    let outcome =
+        shown(outcome, if lines.len() > 1 { &lines } else { &[] }).detail(format!("failures are {counted}"));
     let outcome = outcome.fact("data_checksums", checksums).fact("checksum_failures", failures);
     match since.filter(|_| !ageless) {
         Some(age) => outcome.fact("counted_seconds", age as u64),

@@ -100,7 +100,8 @@ const WORDS: Words = Words {
 };
 
 fn build(params: Map<String, Value>) -> Built {
-    let check: HeapIntact = serde_json::from_value(Value::Object(params)).map_err(|error| error.to_string())?;
+    let check: HeapIntact =
+        serde_json::from_value(Value::Object(params)).map_err(|error| error.to_string())?;
     sensible(check.budget)?;
     Ok(Box::new(check))
 }
@@ -114,7 +115,12 @@ struct Reading<'a> {
 
 #[async_trait]
 impl Work for Reading<'_> {
-    async fn tasks(&self, room: &Room, session: &Session, tally: &mut Tally) -> Result<Vec<Task>, QueryError> {
+    async fn tasks(
+        &self,
+        room: &Room,
+        session: &Session,
+        tally: &mut Tally,
+    ) -> Result<Vec<Task>, QueryError> {
         self.chosen.look_up(session).await?;
         let Some(amcheck) = Amcheck::find(room, session, tally).await? else { return Ok(Vec::new()) };
         let Some(function) = amcheck.callable("verify_heapam", room, tally) else { return Ok(Vec::new()) };
@@ -122,8 +128,12 @@ impl Work for Reading<'_> {
         for row in list(session, |size| self.tables(room, size)).await? {
             let (oid, label) = (number::<u32>(&row, 0)?, cell(&row, 1)?.to_owned());
             if cell(&row, 3)? != "heap" {
-                let line = format!("{label} in database {}: stored as {}, not as a heap", room.name, cell(&row, 3)?);
-                tally.missed(line, "check it with the means of its own storage, and name the other `tables` here");
+                let line =
+                    format!("{label} in database {}: stored as {}, not as a heap", room.name, cell(&row, 3)?);
+                tally.missed(
+                    line,
+                    "check it with the means of its own storage, and name the other `tables` here",
+                );
                 continue;
             }
             let sql = format!(
@@ -194,7 +204,8 @@ impl Check for HeapIntact {
             Err(outcome) => return outcome,
         };
         if walk.version() < 140_000 {
-            let why = format!("PostgreSQL {} cannot look into tables; 14 and later can", walk.version() / 10_000);
+            let why =
+                format!("PostgreSQL {} cannot look into tables; 14 and later can", walk.version() / 10_000);
             return Outcome::unknown(why, EXPECTED)
                 .help("use indexes_intact and no_duplicate_keys, and compare contents after the upgrade")
                 .on(&self.target, walk.identity);

@@ -131,7 +131,12 @@ struct Reading<'a> {
 
 #[async_trait]
 impl Work for Reading<'_> {
-    async fn tasks(&self, room: &Room, session: &Session, tally: &mut Tally) -> Result<Vec<Task>, QueryError> {
+    async fn tasks(
+        &self,
+        room: &Room,
+        session: &Session,
+        tally: &mut Tally,
+    ) -> Result<Vec<Task>, QueryError> {
         self.chosen.look_up(session).await?;
         let Some(amcheck) = Amcheck::find(room, session, tally).await? else { return Ok(Vec::new()) };
         let Some(btree) = self.btree(&amcheck, room, tally) else { return Ok(Vec::new()) };
@@ -244,12 +249,17 @@ impl Check for IndexesIntact {
         };
         let standby = walk.on_standby();
         if standby && self.parent.0 {
-            return Outcome::unknown("a standby cannot check parents of an index (it takes no ShareLock)", EXPECTED)
-                .help("check with `parent: true` on the primary; without it, the standby can be checked, too")
-                .on(&self.target, walk.identity);
+            return Outcome::unknown(
+                "a standby cannot check parents of an index (it takes no ShareLock)",
+                EXPECTED,
+            )
+            .help("check with `parent: true` on the primary; without it, the standby can be checked, too")
+            .on(&self.target, walk.identity);
         }
         if standby {
-            walk.tally.notes.push("unlogged tables are empty on a standby; their indexes were left out".to_owned());
+            walk.tally
+                .notes
+                .push("unlogged tables are empty on a standby; their indexes were left out".to_owned());
         }
         let chosen = Chosen::new(&self.tables, self.catalogs.0);
         let reading = Reading { check: self, chosen: &chosen, standby };

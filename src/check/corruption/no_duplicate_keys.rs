@@ -153,7 +153,12 @@ struct Counting<'a> {
 
 #[async_trait]
 impl Work for Counting<'_> {
-    async fn tasks(&self, room: &Room, session: &Session, tally: &mut Tally) -> Result<Vec<Task>, QueryError> {
+    async fn tasks(
+        &self,
+        room: &Room,
+        session: &Session,
+        tally: &mut Tally,
+    ) -> Result<Vec<Task>, QueryError> {
         self.chosen.look_up(session).await?;
         let mut tasks = Vec::new();
         let mut invalid = 0_u64;
@@ -184,7 +189,9 @@ impl Work for Counting<'_> {
         tasks.extend(current.take().map(finished));
         if invalid > 0 {
             let what = count(invalid, "unique index is", "unique indexes are");
-            tally.notes.push(format!("database {}: {what} invalid and promises nothing; left out", room.name));
+            tally
+                .notes
+                .push(format!("database {}: {what} invalid and promises nothing; left out", room.name));
         }
         Ok(tasks)
     }

@@ -61,7 +61,8 @@ impl Tally {
     /// The verdict.
     pub fn outcome(self, words: &Words, expected: &str) -> Outcome {
         let all = |n: u64| count(n, words.one, words.many);
-        let looked = format!("{} in {} looked at", all(self.looked), count(self.rooms, "database", "databases"));
+        let looked =
+            format!("{} in {} looked at", all(self.looked), count(self.rooms, "database", "databases"));
         let outcome = if let Some(first) = self.found.first() {
             let wrong = all(self.found.len() as u64);
             Outcome::fail(format!("{wrong} {}: {first}", words.wrong), expected).help(words.help)

@@ -40,7 +40,8 @@ pub struct Room {
 #[async_trait]
 pub trait Work: Sync {
     /// The objects to look at. What lacks goes into the tally.
-    async fn tasks(&self, room: &Room, session: &Session, tally: &mut Tally) -> Result<Vec<Task>, QueryError>;
+    async fn tasks(&self, room: &Room, session: &Session, tally: &mut Tally)
+    -> Result<Vec<Task>, QueryError>;
 
     /// What an answer shows to be wrong, if anything.
     fn judge(&self, rows: &[Row]) -> Result<Option<String>, String>;
@@ -105,7 +106,10 @@ impl<'a> Walk<'a> {
             if template && !asked {
                 tally.notes.push(format!("database {name} {why}; it was left out"));
             } else {
-                tally.missed(format!("database {name} {why}"), "allow the role to connect, then measure again");
+                tally.missed(
+                    format!("database {name} {why}"),
+                    "allow the role to connect, then measure again",
+                );
             }
         }
         for name in databases {
@@ -214,8 +218,7 @@ impl<'a> Walk<'a> {
     fn rest(&mut self, room: &Room, tasks: &[Task]) {
         if let Some(last) = tasks.last() {
             let n = thousands(tasks.len() as u64);
-            let line =
-                format!("{n} more in database {}, the largest of them {}", room.name, last.label);
+            let line = format!("{n} more in database {}, the largest of them {}", room.name, last.label);
             self.tally.missed(line, "give the check a longer `budget`");
         }
     }

@@ -143,12 +143,7 @@ impl ClientTimeouts {
         format!("{} for {}", each.join(", "), self.roles.join(", "))
     }
 
-    async fn ask(
-        &self,
-        cx: &Context,
-        session: &Session,
-        expected: &str,
-    ) -> Result<Outcome, QueryError> {
+    async fn ask(&self, cx: &Context, session: &Session, expected: &str) -> Result<Outcome, QueryError> {
         if !sees_others(session).await? {
             return Ok(blind(expected));
         }
@@ -219,7 +214,9 @@ impl ClientTimeouts {
             };
             let (word, fits) = match &value {
                 Ok((0, from)) => (format!("none ({from})"), Some(false)),
-                Ok((ms, from)) => (format!("{} ({from})", Span::millis(*ms)), Some(*ms <= longest.0.as_millis() as u64)),
+                Ok((ms, from)) => {
+                    (format!("{} ({from})", Span::millis(*ms)), Some(*ms <= longest.0.as_millis() as u64))
+                }
                 Err(why) => (format!("not known: {why}"), None),
             };
             let line = format!("role {role}: {} is {word}", limit.name());
@@ -233,7 +230,9 @@ impl ClientTimeouts {
             {
                 found.wrong.push(format!("role {role}: {what} for {span}; {} is {word}", limit.name()));
             } else if self.per_session.0 {
-                found.unseen.push(format!("{line}, and the application sets its own, which nobody else sees"));
+                found
+                    .unseen
+                    .push(format!("{line}, and the application sets its own, which nobody else sees"));
             } else {
                 match fits {
                     Some(true) => found.right.push(line),
@@ -248,9 +247,10 @@ impl ClientTimeouts {
     fn verdict(&self, found: Found, expected: &str) -> Outcome {
         let Found { wrong, unseen, right } = found;
         let outcome = if let Some(first) = wrong.first() {
-            Outcome::fail(first.clone(), expected)
-                .help("set it for the role, as in `alter role NAME set statement_timeout = '10min'`, and let the \
-                       application connect anew")
+            Outcome::fail(first.clone(), expected).help(
+                "set it for the role, as in `alter role NAME set statement_timeout = '10min'`, and let the \
+                       application connect anew",
+            )
         } else if let Some(first) = unseen.first() {
             let help = if self.per_session.0 {
                 "let the application show its own setting, and set the limits for the role, too"

@@ -10,10 +10,11 @@ use serde_json::{Map, Value};
 use self::node::Node;
 use super::index::hidden::Finding;
 use super::index::{Index, Method, Statements};
-use super::plan_without_index::{NO_WAY, many, open, sensible, ten};
+use super::plan_without_index::{NO_WAY, many, sensible, ten};
 use super::words::detailed;
+use crate::base::text::count;
 use crate::base::{Size, Span};
-use crate::check::door::silent;
+use crate::check::door::{Door, silent};
 use crate::check::params::{Count, Ratio};
 use crate::check::registry::{Built, CheckKind};
 use crate::check::{Check, Context, Outcome};
@@ -104,7 +105,7 @@ or when more standbys are connected than are named.
 
 **Traps.** "Never scanned, never reset" may mean "crashed an hour ago". Each server counts for itself: the reports that run on the
 replica show only there. The checks of a unique index on insert are not counted as scans, and the look-ups of a foreign key only
-once a row of the parent is deleted. A standby that is down counts nothing and is not connected: name it, then it is missed.
+once a row of the parent is deleted; the planner may scan an index to find its largest value, and that counts. A standby that is down counts nothing and is not connected: name it, then it is missed.
 How old the index is, is not known: a young one has not been used yet. Drop with `drop index concurrently` and a `lock_timeout`,
 watch for a day, and have room and time to build it again (`disk_free`).
 
@@ -142,13 +143,13 @@ struct Case {
     against: Vec<String>,
     unknown: Vec<String>,
     notes: Vec<String>,
-    way: Option<&'static str>,
+    way: Option<String>,
 }
 
 impl Case {
-    fn unknown(&mut self, line: String, way: &'static str) {
+    fn unknown(&mut self, line: String, way: &str) {
         self.unknown.push(line);
-        self.way.get_or_insert(way);
+        self.way.get_or_insert_with(|| way.to_owned());
     }
 }
 
@@ -159,7 +160,10 @@ impl IndexDropSafe {
             1 => " and on 1 replica".to_owned(),
             n => format!(" and on {n} replicas"),
         };
-        format!("{} unused for {} on {}{where_}, with nothing hanging on it", self.index, self.min_stats_age, self.target)
+        format!(
+            "{} unused for {} on {}{where_}, with nothing hanging on it",
+            self.index, self.min_stats_age, self.target
+        )
     }
 
     /// The primary's part: the index, its statistics, the plans.
@@ -189,7 +193,8 @@ impl IndexDropSafe {
         }
         if index.expressions {
             case.notes.push(
-                "its expressions have statistics that the planner uses even when the index is not scanned".to_owned(),
+                "its expressions have statistics that the planner uses even when the index is not scanned"
+                    .to_owned(),
             );
         }
         if !index.valid {
@@ -239,8 +244,10 @@ impl IndexDropSafe {
         primary: &Identity,
         index: &Index,
         database: &str,
-    ) -> Result<(Node, Identity), (String, &'static str)> {
-        let (session, identity) = open(cx, name, Some(database), KIND.name).await?;
+    ) -> Result<(Node, Identity), (String, String)> {
+        let door = Door::new(KIND.name, name, "").database(database);
+        let (session, identity) =
+            door.open(cx).await.map_err(|outcome| (outcome.observed, outcome.help.unwrap_or_default()))?;
         let related = match (primary, &identity) {
             (Identity::Postgres(a), Identity::Postgres(b)) => {
                 b.in_recovery && a.system_identifier == b.system_identifier
@@ -249,11 +256,11 @@ impl IndexDropSafe {
         };
         if !related || primary.same_object(&identity) {
             let why = format!("{name} is no physical replica of {}: {}", self.target, identity.describe());
-            return Err((why, "name the replicas of this primary"));
+            return Err((why, "name the replicas of this primary".to_owned()));
         }
         let node = Node::ask(&session, name, index.oid)
             .await
-            .map_err(|error| (format!("{name}: {error}"), silent(&error)))?;
+            .map_err(|error| (format!("{name}: {error}"), silent(&error).to_owned()))?;
         Ok((node, identity))
     }
 
@@ -268,7 +275,7 @@ impl IndexDropSafe {
             Outcome::fail(format!("keep {}: {first}{more}", self.index), expected)
                 .help("keep the index; what speaks against dropping it is in the details")
         } else if let Some(first) = unknown.first() {
-            Outcome::unknown(first.clone(), expected).help(way.unwrap_or("measure again"))
+            Outcome::unknown(first.clone(), expected).help(way.unwrap_or_default())
         } else {
             let each: Vec<String> = nodes.iter().map(Node::summary).collect();
             Outcome::pass(each.join("; "), expected)
@@ -283,7 +290,12 @@ impl IndexDropSafe {
         let mut outcome = detailed(outcome, &lines);
         if let Some(index) = index {
             outcome = outcome
-                .detail(format!("{} ({}) is made again by: {}", index.name, Size(index.bytes), index.definition))
+                .detail(format!(
+                    "{} ({}) is made again by: {}",
+                    index.name,
+                    Size(index.bytes),
+                    index.definition
+                ))
                 .fact("index_bytes", index.bytes)
                 .fact("definition", index.definition.clone());
         }
@@ -298,18 +310,19 @@ impl Check for IndexDropSafe {
     }
 
     async fn measure(&self, cx: &Context) -> Outcome {
-        let (session, identity) = match open(cx, &self.target, self.database.as_deref(), KIND.name).await {
+        let expected = self.expected();
+        let mut door = Door::new(KIND.name, &self.target, &expected);
+        door.database = self.database.as_deref();
+        let (session, identity) = match door.open(cx).await {
             Ok(opened) => opened,
-            Err((why, help)) => return Outcome::unknown(why, self.expected()).help(help),
+            Err(outcome) => return outcome,
         };
         let mut case = Case::default();
         let (index, node, database) = match self.primary(cx, &session, &mut case).await {
             Ok(Some(found)) => found,
             Ok(None) => return self.outcome(case, None, &[]).on(&self.target, identity),
             Err(error) => {
-                return Outcome::unknown(format!("{}: {error}", self.target), self.expected())
-                    .help(silent(&error))
-                    .on(&self.target, identity);
+                return door.unanswered(&error).on(&self.target, identity);
             }
         };
         let asked = self.replicas.iter().map(|one| self.replica(cx, &one.0, &identity, &index, &database));
@@ -318,13 +331,16 @@ impl Check for IndexDropSafe {
         for (replica, answer) in self.replicas.iter().zip(answers) {
             match answer {
                 Ok((_, identity)) if seen.iter().any(|(_, other)| other.same_object(&identity)) => {
-                    case.unknown(format!("{} is a server that was named already", replica.0), "correct the replicas");
+                    case.unknown(
+                        format!("{} is a server that was named already", replica.0),
+                        "correct the replicas",
+                    );
                 }
                 Ok((node, identity)) => {
                     nodes.push(node);
                     seen.push((replica.0.clone(), identity));
                 }
-                Err((why, way)) => case.unknown(why, way),
+                Err((why, way)) => case.unknown(why, &way),
             }
         }
         for node in &nodes {
@@ -339,7 +355,8 @@ impl Check for IndexDropSafe {
         }
         let connected: u64 = nodes.iter().map(|node| node.standbys).sum();
         if connected > self.replicas.len() as u64 {
-            let line = format!("{connected} standbys are connected, {} are named", self.replicas.len());
+            let there = count(connected, "standby is", "standbys are");
+            let line = format!("{there} connected, and {} named", self.replicas.len());
             case.unknown(line, "name every replica in `replicas`: each counts for itself");
         }
         let outcome = self.outcome(case, Some(&index), &nodes);

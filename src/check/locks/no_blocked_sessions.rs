@@ -162,7 +162,8 @@ impl NoBlockedSessions {
             let waits = one.waits.map_or_else(|| "an unknown time".to_owned(), |span| span.to_string());
             lines.push(format!("{} waits {waits} for {}; {}", one.who.name(), one.what, one.who.does()));
         }
-        let long = blocked.iter().filter(|one| one.waits.is_some_and(|span| span >= self.longer_than)).count();
+        let long =
+            blocked.iter().filter(|one| one.waits.is_some_and(|span| span >= self.longer_than)).count();
         let vague = blocked.iter().filter(|one| one.waits.is_none()).count();
         let (all, long, vague) = (blocked.len() as u64, long as u64, vague as u64);
         let behind = worst.map(|root| format!("; {root}")).unwrap_or_default();
@@ -208,12 +209,14 @@ impl NoBlockedSessions {
             if *pid == 0 {
                 return format!("a prepared transaction holds up {behind}");
             }
-            let Some(row) = known.iter().find(|row| text(row, 0).as_deref() == Some(pid.to_string().as_str()))
+            let Some(row) =
+                known.iter().find(|row| text(row, 0).as_deref() == Some(pid.to_string().as_str()))
             else {
                 return format!("pid {pid}, gone meanwhile, held up {behind}");
             };
             let who = person(row);
-            let since = seconds(row, 6).map(|span| format!(", its transaction for {span}")).unwrap_or_default();
+            let since =
+                seconds(row, 6).map(|span| format!(", its transaction for {span}")).unwrap_or_default();
             format!("{} holds up {behind}{since}; {}", who.name(), who.does())
         };
         Ok(order.into_iter().map(line).collect())
@@ -274,9 +277,8 @@ mod tests {
 
     #[test]
     fn the_root_is_who_waits_for_nobody() {
-        let waits = |pairs: &[(i32, &[i32])]| {
-            roots(&pairs.iter().map(|(pid, by)| (*pid, by.to_vec())).collect())
-        };
+        let waits =
+            |pairs: &[(i32, &[i32])]| roots(&pairs.iter().map(|(pid, by)| (*pid, by.to_vec())).collect());
         assert_eq!(waits(&[]), BTreeMap::new());
         assert_eq!(waits(&[(2, &[1]), (3, &[1, 2]), (4, &[3])]), BTreeMap::from([(1, 3)]));
         assert_eq!(waits(&[(2, &[1]), (3, &[9, 2])]), BTreeMap::from([(1, 2), (9, 1)]));

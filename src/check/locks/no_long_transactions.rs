@@ -148,9 +148,11 @@ impl NoLongTransactions {
         if !sees_others(session).await? {
             return Ok(blind(expected));
         }
-        let silent = session.value(SILENT).await?;
-        if silent.as_deref() != Some("0") {
-            let why = format!("{} sessions do not tell what they do (track_activities)", silent.unwrap_or_default());
+        let silent = session.value(SILENT).await?.and_then(|n| n.parse::<u64>().ok());
+        if silent != Some(0) {
+            let who = silent
+                .map_or_else(|| "some sessions do".to_owned(), |n| count(n, "session does", "sessions do"));
+            let why = format!("{who} not tell what happens in it (track_activities is off)");
             return Ok(Outcome::unknown(why, expected)
                 .help("let an administrator turn track_activities on, then measure again"));
         }
@@ -207,8 +209,11 @@ impl Check for NoLongTransactions {
     }
 
     async fn measure(&self, cx: &Context) -> Outcome {
-        let expected =
-            format!("no transaction open for more than {}, none idle for more than {}", self.at_most, self.idle_limit());
+        let expected = format!(
+            "no transaction open for more than {}, none idle for more than {}",
+            self.at_most,
+            self.idle_limit()
+        );
         let door = Door::new(KIND.name, &self.target, &expected);
         let (session, identity) = match door.open(cx).await {
             Ok(opened) => opened,

@@ -5,17 +5,16 @@ use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::index::hidden::{Finding, options};
+use super::index::hidden::Finding;
 use super::index::{Index, Method, Statements};
 use super::words::detailed;
 use crate::base::Span;
 use crate::base::text::count;
-use crate::check::door::{closed, silent};
+use crate::check::door::Door;
 use crate::check::params::{Count, Ratio};
 use crate::check::registry::{Built, CheckKind};
 use crate::check::{Check, Context, Outcome};
-use crate::world::Identity;
-use crate::world::pg::{self, Options, QueryError, Session};
+use crate::world::pg::{QueryError, Session};
 
 /// What would the plans of critical statements be without an index?
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -115,25 +114,11 @@ pub(super) fn sensible(statements: &[String], ratio: Ratio) -> Result<(), String
         return Err("one of the `statements` is empty".to_owned());
     }
     if ratio.0 < 1.0 {
-        return Err(format!("`max_cost_ratio: {ratio}` is less than 1: no plan gets better by losing an index"));
+        return Err(format!(
+            "`max_cost_ratio: {ratio}` is less than 1: no plan gets better by losing an index"
+        ));
     }
     Ok(())
-}
-
-/// A session that plans as the author's own would, and who answered.
-pub(super) async fn open(
-    cx: &Context,
-    name: &str,
-    database: Option<&str>,
-    check: &str,
-) -> Result<(Session, Identity), (String, &'static str)> {
-    let target = cx.target(name).map_err(|why| (why, "correct the target"))?;
-    let options = Options { database: database.map(str::to_owned), ..options(check) };
-    let session = pg::connect(target, &options)
-        .await
-        .map_err(|error| (format!("{name}: {}", error.message), closed(error.kind)))?;
-    let identity = Identity::Postgres(session.identity().clone());
-    Ok((session, identity))
 }
 
 /// What to do about a plan that cannot be found out.
@@ -147,7 +132,8 @@ impl PlanWithoutIndex {
             Err(why) => return Ok(Outcome::unknown(why, EXPECTED).help("correct the name of the index")),
         };
         if index.partitioned {
-            let why = format!("{} is the index of a partitioned table and has no plans of its own", index.name);
+            let why =
+                format!("{} is the index of a partitioned table and has no plans of its own", index.name);
             return Ok(Outcome::unknown(why, EXPECTED).help("name the index of one of its partitions"));
         }
         if index.rows.is_none_or(|rows| rows == 0) {
@@ -167,7 +153,8 @@ impl PlanWithoutIndex {
                 Finding::Fine(line) => fine.push(line),
                 Finding::Worse(line) => worse.push(line),
                 Finding::Uses(line) => {
-                    unplanned.push(format!("{line}, and what it would be without it cannot be measured here"));
+                    unplanned
+                        .push(format!("{line}, and what it would be without it cannot be measured here"));
                 }
                 Finding::Unplanned(line) => unplanned.push(line),
             }
@@ -183,7 +170,8 @@ impl PlanWithoutIndex {
         };
         let bad = worse.len() + unplanned.len();
         let lines: Vec<String> = worse.into_iter().chain(unplanned).skip(1).chain(fine).collect();
-        let mut outcome = detailed(outcome, &lines).fact("statements", self.statements.len()).fact("not_good", bad);
+        let mut outcome =
+            detailed(outcome, &lines).fact("statements", self.statements.len()).fact("not_good", bad);
         for key in &index.foreign_keys {
             outcome = outcome.detail(format!(
                 "the foreign key {} has no other index: each deletion from {} would read all of {}",
@@ -201,13 +189,15 @@ impl Check for PlanWithoutIndex {
     }
 
     async fn measure(&self, cx: &Context) -> Outcome {
-        let (session, identity) = match open(cx, &self.target, self.database.as_deref(), KIND.name).await {
+        let mut door = Door::new(KIND.name, &self.target, EXPECTED);
+        door.database = self.database.as_deref();
+        let (session, identity) = match door.open(cx).await {
             Ok(opened) => opened,
-            Err((why, help)) => return Outcome::unknown(why, EXPECTED).help(help),
+            Err(outcome) => return outcome,
         };
         let outcome = match self.ask(cx, &session).await {
             Ok(outcome) => outcome,
-            Err(error) => Outcome::unknown(format!("{}: {error}", self.target), EXPECTED).help(silent(&error)),
+            Err(error) => door.unanswered(&error),
         };
         outcome.on(&self.target, identity)
     }

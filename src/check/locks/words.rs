@@ -56,7 +56,9 @@ fn past_quoted(mut rest: &str, escapes: bool) -> &str {
         let c = rest.as_bytes()[at];
         rest = &rest[at + 1..];
         match c {
-            b'\\' if escapes => rest = rest.get(rest.chars().next().map_or(0, char::len_utf8)..).unwrap_or(""),
+            b'\\' if escapes => {
+                rest = rest.get(rest.chars().next().map_or(0, char::len_utf8)..).unwrap_or("")
+            }
             b'\\' => {}
             _ if rest.starts_with('\'') => rest = &rest[1..],
             _ => return rest,

@@ -131,16 +131,14 @@ impl Cluster {
         }
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let cluster = Cluster { major, port, base };
-        must(major.command("initdb").arg("-D").arg(cluster.data()).args([
-            "-U",
-            "postgres",
-            "-A",
-            "trust",
-            "--no-sync",
-            "-E",
-            "UTF8",
-            "--locale=C.UTF-8",
-        ]).args(initdb));
+        must(
+            major
+                .command("initdb")
+                .arg("-D")
+                .arg(cluster.data())
+                .args(["-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"])
+                .args(initdb),
+        );
         let socket = cluster.socket_dir();
         cluster.configure(&format!(
             "port = {port}\nunix_socket_directories = '{}'\nlisten_addresses = '127.0.0.1'\nfsync = off\n\

@@ -88,7 +88,8 @@ mod tests {
         let own = |text: Option<&str>| text.map(str::to_owned);
         let (locale, recorded, actual) = (own(locale), own(was), own(is));
         let provider = provider.to_owned();
-        Collation { name: String::new(), provider, locale, recorded, actual, uses: 0, users: Vec::new() }.state()
+        Collation { name: String::new(), provider, locale, recorded, actual, uses: 0, users: Vec::new() }
+            .state()
     }
 
     #[test]
@@ -97,7 +98,10 @@ mod tests {
             assert_eq!(collation("c", Some(fixed), None, None), State::Fixed, "{fixed}");
         }
         assert_eq!(collation("b", Some("C.UTF-8"), Some("1"), Some("1")), State::Fixed);
-        assert_eq!(collation("c", Some("en_US.UTF-8"), Some("2.31"), Some("2.31")), State::Same("2.31".into()));
+        assert_eq!(
+            collation("c", Some("en_US.UTF-8"), Some("2.31"), Some("2.31")),
+            State::Same("2.31".into())
+        );
         let changed = State::Changed("2.24".into(), "2.36".into());
         assert_eq!(collation("c", Some("en_US.UTF-8"), Some("2.24"), Some("2.36")), changed);
         let unversioned = |provider, was, is| {

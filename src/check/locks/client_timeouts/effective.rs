@@ -9,6 +9,7 @@ use crate::world::pg::settings::{Surroundings, resolve};
 use crate::world::pg::{QueryError, Row, Session};
 
 /// A time limit of the server.
+#[allow(clippy::enum_variant_names, reason = "the server's own names")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Limit {
@@ -157,9 +158,14 @@ mod tests {
 
     #[test]
     fn values_are_read_as_the_server_reads_them() {
-        for (text, ms) in
-            [("0", 0), ("600000", 600_000), ("10min", 600_000), ("1.5 h", 5_400_000), ("2d", 172_800_000), ("1us", 0)]
-        {
+        for (text, ms) in [
+            ("0", 0),
+            ("600000", 600_000),
+            ("10min", 600_000),
+            ("1.5 h", 5_400_000),
+            ("2d", 172_800_000),
+            ("1us", 0),
+        ] {
             assert_eq!(millis(text), Some(ms), "{text}");
         }
         for wrong in ["", "10 minutes", "-1", "min", "0x10"] {
@@ -170,7 +176,8 @@ mod tests {
     #[test]
     fn the_narrowest_setting_wins() {
         let entry = |role: &str, database: &str, text: &str| {
-            Entry::read(&vec![Some(role.to_owned()), Some(database.to_owned()), Some(text.to_owned())]).unwrap()
+            Entry::read(&vec![Some(role.to_owned()), Some(database.to_owned()), Some(text.to_owned())])
+                .unwrap()
         };
         let all = [
             entry("f", "f", "statement_timeout=1s"),
@@ -180,7 +187,10 @@ mod tests {
         ];
         let server = vec![(Limit::LockTimeout, Ok(7)), (Limit::IdleInTransactionSessionTimeout, Ok(9))];
         assert_eq!(effective(Limit::StatementTimeout, &all, &server), Ok((3000, "set for the role")));
-        assert!(effective(Limit::LockTimeout, &all, &server).is_err(), "what cannot be read is not passed over");
+        assert!(
+            effective(Limit::LockTimeout, &all, &server).is_err(),
+            "what cannot be read is not passed over"
+        );
         let idle = Limit::IdleInTransactionSessionTimeout;
         assert_eq!(effective(idle, &all, &server), Ok((9, "the server's own")));
         assert!(effective(idle, &all, &[(idle, Err("hidden".to_owned()))]).is_err());

@@ -65,8 +65,7 @@ select i.indexrelid, n.nspname::text || '.' || r.relname::text, r.relname, tn.ns
            and not exists (
              select from pg_catalog.pg_index o
              where o.indrelid = k.conrelid and o.indexrelid <> i.indexrelid and o.indisvalid and o.indpred is null
-               and (o.indkey::int2[])[0:pg_catalog.cardinality(k.conkey) - 1]
-                     operator(pg_catalog.@>) k.conkey)
+               and (o.indkey::int2[])[0:pg_catalog.cardinality(k.conkey) - 1] @> k.conkey)
          order by 1))::text
 from pg_catalog.pg_index i
 join pg_catalog.pg_class r on r.oid = i.indexrelid
@@ -80,7 +79,8 @@ impl Index {
     pub async fn find(session: &Session, name: &str) -> Result<Result<Index, String>, QueryError> {
         let name_is = literal(name);
         let sql = format!(
-            "{FACTS} (r.relname::text = {name_is} or n.nspname::text || '.' || r.relname::text = {name_is})"
+            "{FACTS} (r.relname::text = {name_is} or n.nspname::text || '.' || r.relname::text = {name_is}) \
+             order by 2"
         );
         let rows = session.query(&sql).await?;
         match rows.as_slice() {
@@ -102,12 +102,16 @@ async fn text_of(session: &Session, sql: &str) -> Result<String, QueryError> {
 }
 
 fn read(row: &Row) -> Result<Index, QueryError> {
-    let lacks = |column: usize| QueryError::local(format!("the server left out column {column} of an answer"));
+    let lacks =
+        |column: usize| QueryError::local(format!("the server left out column {column} of an answer"));
     let word = |column: usize| text(row, column).ok_or_else(|| lacks(column));
     let is = |column: usize| word(column).map(|value| value == "t");
-    let list = |column: usize| word(column).and_then(|value| {
-        serde_json::from_str::<serde_json::Value>(&value).map_err(|error| QueryError::local(error.to_string()))
-    });
+    let list = |column: usize| {
+        word(column).and_then(|value| {
+            serde_json::from_str::<serde_json::Value>(&value)
+                .map_err(|error| QueryError::local(error.to_string()))
+        })
+    };
     let strings = |value: &serde_json::Value| -> Vec<String> {
         value.as_array().into_iter().flatten().filter_map(|v| v.as_str().map(str::to_owned)).collect()
     };

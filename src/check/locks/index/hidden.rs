@@ -1,6 +1,8 @@
 //! Plans with an index, and without it. Nothing is executed, and nothing is kept: the index is hidden from one session of
 //! ours by hypopg, or, when the author allows it by name, marked invalid in a transaction that is rolled back.
 
+use std::time::Duration;
+
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -81,10 +83,11 @@ impl Statements<'_> {
         session: &Session,
         index: &Index,
     ) -> Result<Vec<Finding>, QueryError> {
+        let planner = planner(cx, target, check, session, true).await?;
         let way = self.way(cx, target, check, session).await?;
         let mut found = Vec::new();
         for statement in self.all {
-            let finding = match self.one(session, &way, index, statement).await {
+            let finding = match self.one(session, &planner, &way, index, statement).await {
                 Ok(finding) => finding,
                 Err(error) if error.lost => return Err(error),
                 Err(error) => Finding::Unplanned(error.message),
@@ -100,7 +103,13 @@ impl Statements<'_> {
         Ok(found)
     }
 
-    async fn way(&self, cx: &Context, target: &str, check: &str, session: &Session) -> Result<Way, QueryError> {
+    async fn way(
+        &self,
+        cx: &Context,
+        target: &str,
+        check: &str,
+        session: &Session,
+    ) -> Result<Way, QueryError> {
         let names: Vec<String> = session
             .query(HYPOPG)
             .await?
@@ -113,35 +122,29 @@ impl Statements<'_> {
         if self.method != Method::RolledBack || session.identity().in_recovery {
             return Ok(Way::None);
         }
-        let database = session.value("select pg_catalog.current_database()").await?;
-        let options = Options { read_only: false, database, ..options(check) };
-        let target = cx.target(target).map_err(QueryError::local)?;
-        let writer = pg::connect(target, &options).await.map_err(|error| QueryError::local(error.message))?;
-        let (a, b) = (session.identity(), writer.identity());
-        if (&a.system_identifier, &a.data_directory, &a.server_start)
-            != (&b.system_identifier, &b.data_directory, &b.server_start)
-        {
-            return Err(QueryError::local("another server answered than for the first connection"));
-        }
+        let writer = planner(cx, target, check, session, false).await?;
         Ok(Way::RolledBack(Box::new(writer)))
     }
 
     async fn one(
         &self,
         session: &Session,
+        planner: &Session,
         way: &Way,
         index: &Index,
         statement: &str,
     ) -> Result<Finding, QueryError> {
         let explain = format!("explain (format json, verbose) {statement}");
         // Prepared before it is ever sent as text: there must be one statement, and no second behind a semicolon.
-        session.columns(&explain).await?;
-        let with = match plan(session, &explain).await? {
+        planner.columns(&explain).await?;
+        let with = match plan(planner, &explain).await? {
             Ok(plan) => plan,
             Err(why) => return Ok(Finding::Unplanned(why)),
         };
         if with.arbiters.contains(&index.plain) {
-            return Ok(Finding::Worse("its `on conflict` rests on the index, and fails without it".to_owned()));
+            return Ok(Finding::Worse(
+                "its `on conflict` rests on the index, and fails without it".to_owned(),
+            ));
         }
         let orphan = index.foreign_keys.iter().find(|key| with.deletes_from.contains(&key.parent));
         if let Some(key) = orphan {
@@ -155,15 +158,16 @@ impl Statements<'_> {
             Way::None if uses => return Ok(Finding::Uses("its plan uses the index".to_owned())),
             Way::None if index.unique || index.expressions => {
                 return Ok(Finding::Unplanned(
-                    "its plan does not scan the index, but may rest on its uniqueness or its statistics".to_owned(),
+                    "its plan does not scan the index, but may rest on its uniqueness or its statistics"
+                        .to_owned(),
                 ));
             }
             Way::None => return Ok(Finding::Fine("its plan does not use the index".to_owned())),
             Way::Hypopg(hide, unhide) => {
                 let call = |function: &str| format!("select {function}({}::pg_catalog.oid)", index.oid);
-                let hidden = session.value(&call(hide)).await?;
-                let planned = plan(session, &explain).await;
-                session.value(&call(unhide)).await?;
+                let hidden = planner.value(&call(hide)).await?;
+                let planned = plan(planner, &explain).await;
+                planner.value(&call(unhide)).await?;
                 (hidden.as_deref() == Some("t")).then_some(planned)
             }
             Way::RolledBack(writer) => rolled_back(writer, index, &explain).await?,
@@ -174,7 +178,9 @@ impl Statements<'_> {
             }
             Some(Ok(Err(why))) => Ok(Finding::Unplanned(why)),
             Some(Err(error)) if error.lost => Err(error),
-            Some(Err(error)) => Ok(Finding::Worse(format!("it has no plan without the index: {}", error.message))),
+            Some(Err(error)) => {
+                Ok(Finding::Worse(format!("it has no plan without the index: {}", error.message)))
+            }
             Some(Ok(Ok(_))) | None => Ok(Finding::Unplanned("the index could not be hidden".to_owned())),
         }
     }
@@ -197,14 +203,32 @@ impl Statements<'_> {
     }
 }
 
-/// The options of a session that plans as the author's own would: with the role's own search path.
-pub fn options(check: &str) -> Options {
-    Options {
+/// A session that plans as the author's own would: with the role's own search path. What is asked of the catalogues is asked
+/// in `session`, whose path is ours.
+async fn planner(
+    cx: &Context,
+    target: &str,
+    check: &str,
+    session: &Session,
+    read_only: bool,
+) -> Result<Session, QueryError> {
+    let options = Options {
         application_name: format!("holdpoint {check}"),
-        statement_timeout: std::time::Duration::from_secs(30),
+        statement_timeout: Duration::from_secs(30),
         own_search_path: true,
+        database: session.value("select pg_catalog.current_database()").await?,
+        read_only,
         ..Options::default()
+    };
+    let target = cx.target(target).map_err(QueryError::local)?;
+    let planner = pg::connect(target, &options).await.map_err(|error| QueryError::local(error.message))?;
+    let (a, b) = (session.identity(), planner.identity());
+    if (&a.system_identifier, &a.data_directory, &a.server_start)
+        != (&b.system_identifier, &b.data_directory, &b.server_start)
+    {
+        return Err(QueryError::local("another server answered than for the first connection"));
     }
+    Ok(planner)
 }
 
 async fn plan(session: &Session, explain: &str) -> Result<Result<Plan, String>, QueryError> {
@@ -222,7 +246,7 @@ async fn rolled_back(
 ) -> Result<Option<Result<Result<Plan, String>, QueryError>>, QueryError> {
     writer.query("begin").await?;
     let mark = format!(
-        "update pg_catalog.pg_index set indisvalid = false where indexrelid = {}::pg_catalog.oid",
+        "update pg_catalog.pg_index set indisvalid = false where indexrelid operator(pg_catalog.=) {}::pg_catalog.oid",
         index.oid
     );
     let answer = match writer.execute(&mark).await {

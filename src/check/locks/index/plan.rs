@@ -24,7 +24,8 @@ impl Plan {
     pub fn read(json: &str) -> Result<Plan, String> {
         let value: Value = serde_json::from_str(json).map_err(|error| error.to_string())?;
         let top = value.get(0).and_then(|first| first.get("Plan"));
-        let top = top.ok_or("the server showed no plan: only select, insert, update, delete and merge have one")?;
+        let top =
+            top.ok_or("the server showed no plan: only select, insert, update, delete and merge have one")?;
         let cost = top.get("Total Cost").and_then(Value::as_f64).ok_or("the plan has no cost")?;
         let mut plan = Plan { cost, ..Plan::default() };
         plan.walk(top);
@@ -85,7 +86,10 @@ mod tests {
                 { "Node Type": "Seq Scan", "Schema": "s", "Relation Name": "t" },
             ] } }]);
         let plan = Plan::read(&json.to_string()).unwrap();
-        assert_eq!((plan.cost, plan.indexes.contains("a"), plan.arbiters.contains("arbiter")), (8.5, true, true));
+        assert_eq!(
+            (plan.cost, plan.indexes.contains("a"), plan.arbiters.contains("arbiter")),
+            (8.5, true, true)
+        );
         assert!(plan.scanned.contains(&("s".to_owned(), "t".to_owned())));
         assert!(plan.deletes_from.contains("public.parent"));
         assert!(Plan::read("[\"Utility Statement\"]").is_err());

@@ -59,7 +59,8 @@ impl Node {
         let row = rows.first().ok_or_else(|| QueryError::local("it has no statistics of this index"))?;
         let number = |column: usize| {
             let value = text(row, column).and_then(|value| value.parse::<u64>().ok());
-            value.ok_or_else(|| QueryError::local(format!("the server left out column {column} of an answer")))
+            value
+                .ok_or_else(|| QueryError::local(format!("the server left out column {column} of an answer")))
         };
         let slots = text(row, 5).unwrap_or_default();
         Ok(Node {

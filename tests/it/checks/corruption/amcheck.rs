@@ -48,7 +48,8 @@ fn sound(major: Major, kind: &str) -> Vec<Outcome> {
     let all = look(&cx, kind, json!({ "target": "db" }));
     is(&all, Verdict::Pass, "no damage found: ");
     is(&all, Verdict::Pass, "in 2 databases looked at");
-    let says = |words: &str| assert!(all.details.iter().any(|line| line.contains(words)), "{words}: {all:#?}");
+    let says =
+        |words: &str| assert!(all.details.iter().any(|line| line.contains(words)), "{words}: {all:#?}");
     says("template0 allows no connections; it was left out");
     says("template1: the extension amcheck is not installed; a template database, left out");
     let looked = |params: Value| look(&cx, kind, params);
@@ -72,10 +73,19 @@ fn damaged_heaps() -> Vec<Outcome> {
     // A line pointer, without checksums: the server itself says nothing, and a dump lacks the row.
     let (cluster, cx) = prepared(Major::V15);
     flip(&cluster, "t", 3 * 8192 + 24 + 8 + 1, 64);
-    assert_eq!(cluster.psql("set enable_indexscan = off; set enable_indexonlyscan = off; \
-                             set enable_bitmapscan = off; select count(*) from t"), "19999");
+    assert_eq!(
+        cluster.psql(
+            "set enable_indexscan = off; set enable_indexonlyscan = off; \
+                             set enable_bitmapscan = off; select count(*) from t"
+        ),
+        "19999"
+    );
     let pointer = look(&cx, HEAP, json!({ "target": "db" }));
-    is(&pointer, Verdict::Fail, "1 table damaged: public.t in database postgres: 1 finding: block 3, line 3: ");
+    is(
+        &pointer,
+        Verdict::Fail,
+        "1 table damaged: public.t in database postgres: 1 finding: block 3, line 3: ",
+    );
     let by_index = look(&cx, INDEXES, json!({ "target": "db", "tables": ["t"] }));
     is(&by_index, Verdict::Fail, "damaged");
     // A byte of a value, with checksums.
@@ -98,8 +108,13 @@ fn heaps_not_seen() -> Vec<Outcome> {
     let absent = look(&cx, HEAP, json!({ "target": "db" }));
     is(&absent, Verdict::Unknown, "database other: the extension amcheck is not installed");
     assert!(absent.help.as_deref().unwrap().contains("create extension amcheck"));
-    assert_eq!(cluster.psql_in("other", "select count(*) from pg_extension"), "1", "nothing is installed by a check");
-    let named = look(&cx, HEAP, json!({ "target": "db", "tables": ["t", "tt"], "databases": ["postgres", "no"] }));
+    assert_eq!(
+        cluster.psql_in("other", "select count(*) from pg_extension"),
+        "1",
+        "nothing is installed by a check"
+    );
+    let named =
+        look(&cx, HEAP, json!({ "target": "db", "tables": ["t", "tt"], "databases": ["postgres", "no"] }));
     is(&named, Verdict::Unknown, "there is no database no (and 1 more)");
     cluster.psql("drop database other");
     cluster.psql("create role app login; revoke all on database template1 from public");
@@ -113,11 +128,16 @@ fn heaps_not_seen() -> Vec<Outcome> {
     is(&denied, Verdict::Unknown, "the role may not run amcheck's verify_heapam");
     let mut holder = hold(&cluster, "begin; lock table t in access exclusive mode; select pg_sleep(60)");
     let locked = look(&cx, HEAP, ours.clone());
-    is(&locked, Verdict::Unknown, "public.t in database postgres: ERROR: canceling statement due to lock timeout");
+    is(
+        &locked,
+        Verdict::Unknown,
+        "public.t in database postgres: ERROR: canceling statement due to lock timeout",
+    );
     cluster.psql("select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep(60)' and pid <> pg_backend_pid()");
     holder.wait().unwrap();
     // So much that a second does not do.
-    cluster.psql("create table many as select repeat(md5(g::text), 50) as t from generate_series(1, 400000) g");
+    cluster
+        .psql("create table many as select repeat(md5(g::text), 50) as t from generate_series(1, 400000) g");
     let began = Instant::now();
     let spent = look(&cx, HEAP, json!({ "target": "db", "tables": ["many", "t"], "budget": "1s" }));
     assert!(began.elapsed() < Duration::from_secs(10));
@@ -138,7 +158,9 @@ fn damaged_indexes() -> Vec<Outcome> {
     past_the_index(&cluster, "t_pkey", "insert into t select g, 'again' from generate_series(5, 9) g");
     let rows = look(&cx, INDEXES, json!({ "target": "db" }));
     is(&rows, Verdict::Fail, "2 indexes damaged");
-    assert!(rows.details.iter().any(|line| line.contains("lacks matching index tuple within index \"t_pkey\"")));
+    assert!(
+        rows.details.iter().any(|line| line.contains("lacks matching index tuple within index \"t_pkey\""))
+    );
     // Duplicates that are in the index itself: seen from 17 on.
     let (cluster, cx) = prepared(Major::V17);
     cluster.psql("update pg_index set indisunique = false where indexrelid = 't_pkey'::regclass");
@@ -173,8 +195,10 @@ fn indexes_not_seen() -> Vec<Outcome> {
 
 fn gin_of_18() {
     let (cluster, cx) = prepared(Major::V18);
-    cluster.psql("create table g (v int[]); insert into g select array[n, n + 1] from generate_series(1, 100) n; \
-                  create index g_v on g using gin (v)");
+    cluster.psql(
+        "create table g (v int[]); insert into g select array[n, n + 1] from generate_series(1, 100) n; \
+                  create index g_v on g using gin (v)",
+    );
     let look = |params: Value| super::super::look(&cx, INDEXES, params);
     is(&look(json!({ "target": "db", "tables": ["g"], "gin": true })), Verdict::Pass, "2 indexes");
     is(&look(json!({ "target": "db", "tables": ["g"] })), Verdict::Pass, "2 indexes");
