@@ -1,4 +1,4 @@
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use holdpoint::check::{Context, Outcome, Verdict};
 use serde_json::{Value, json};
@@ -133,19 +133,12 @@ fn heaps_not_seen() -> Vec<Outcome> {
         Verdict::Unknown,
         "public.t in database postgres: ERROR: canceling statement due to lock timeout",
     );
+    let spent = look(&cx, HEAP, json!({ "target": "db", "tables": ["t"], "budget": "1s" }));
+    is(&spent, Verdict::Unknown, "public.t in database postgres: the time budget of 1s is spent");
     cluster.psql("select pg_terminate_backend(pid) from pg_stat_activity where query like '%pg_sleep(60)' and pid <> pg_backend_pid()");
     holder.wait().unwrap();
-    // So much that a second does not do.
-    cluster
-        .psql("create table many as select repeat(md5(g::text), 50) as t from generate_series(1, 400000) g");
-    let began = Instant::now();
-    let spent = look(&cx, HEAP, json!({ "target": "db", "tables": ["many", "t"], "budget": "1s" }));
-    assert!(began.elapsed() < Duration::from_secs(10));
-    if spent.verdict == Verdict::Unknown {
-        is(&spent, Verdict::Unknown, "many in database postgres: the time budget of 1s is spent");
-    }
     cluster.stop();
-    vec![old, absent, named, denied, locked, look(&cx, HEAP, ours)]
+    vec![old, absent, named, denied, locked, spent, look(&cx, HEAP, ours)]
 }
 
 fn damaged_indexes() -> Vec<Outcome> {

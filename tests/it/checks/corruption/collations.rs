@@ -8,7 +8,8 @@ const KIND: &str = "collations_unchanged";
 
 pub fn register(r: &mut Registry) {
     verdict(r, KIND, Verdict::Pass, &[Need::Pg13, Need::Pg15, Need::Pg17, Need::Pg18], || {
-        [Major::V13, Major::V15, Major::V17, Major::V18].into_iter().map(unchanged).collect()
+        let majors = [Major::V13, Major::V15, Major::V17, Major::V18];
+        majors.into_iter().map(unchanged).chain([on_a_standby()]).collect()
     });
     verdict(r, KIND, Verdict::Fail, &[Need::Pg15], changed);
     verdict(r, KIND, Verdict::Unknown, &[Need::Pg15], unversioned);
@@ -24,6 +25,19 @@ fn unchanged(major: Major) -> Outcome {
     let seen = look(&cx, KIND, json!({ "target": "db" }));
     is(&seen, Verdict::Pass, "nothing is sorted by a collation that changed: ");
     assert!(seen.facts.contains_key("icu"), "{seen:#?}");
+    seen
+}
+
+fn on_a_standby() -> Outcome {
+    let primary = Cluster::start(Major::V15);
+    primary.psql("create table t (icu text collate \"en-x-icu\" unique)");
+    let standby = super::super::locks::standby(&primary);
+    let cx = context([("db", primary.target("postgres")), ("copy", standby.target("postgres"))]);
+    let seen = look(&cx, KIND, json!({ "target": "db", "standby": "copy" }));
+    assert_eq!(seen.seen.len(), 2, "{seen:#?}");
+    // The checks of damage work there, too, without the primary.
+    let twice = look(&cx, "no_duplicate_keys", json!({ "target": "copy" }));
+    is(&twice, Verdict::Pass, "no key twice");
     seen
 }
 
