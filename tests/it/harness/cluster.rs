@@ -119,6 +119,11 @@ impl Cluster {
 
     /// Makes one without starting it.
     pub fn create(major: Major, conf: &str) -> Cluster {
+        Cluster::create_as(major, conf, &[])
+    }
+
+    /// The same with more arguments for initdb.
+    pub fn create_as(major: Major, conf: &str, initdb: &[&str]) -> Cluster {
         let base = tempfile::Builder::new().prefix("hp-pg-").tempdir_in("/tmp").unwrap();
         std::fs::set_permissions(base.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         if super::is_root() {
@@ -126,16 +131,14 @@ impl Cluster {
         }
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let cluster = Cluster { major, port, base };
-        must(major.command("initdb").arg("-D").arg(cluster.data()).args([
-            "-U",
-            "postgres",
-            "-A",
-            "trust",
-            "--no-sync",
-            "-E",
-            "UTF8",
-            "--locale=C.UTF-8",
-        ]));
+        must(
+            major
+                .command("initdb")
+                .arg("-D")
+                .arg(cluster.data())
+                .args(["-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"])
+                .args(initdb),
+        );
         let socket = cluster.socket_dir();
         cluster.configure(&format!(
             "port = {port}\nunix_socket_directories = '{}'\nlisten_addresses = '127.0.0.1'\nfsync = off\n\
