@@ -92,17 +92,14 @@ const SAFE: [&str; 4] = ["close", "count", "size", "tell"];
 const UNSAFE: [&str; 4] = ["copy", "open", "destroy", "finish"];
 
 pub fn register(r: &mut Registry) {
-    if std::path::Path::new("/usr/bin/strace").exists() {
-        r.add("crash::killed_at_every_record", &[Need::Root], || sweep("fdatasync", 1));
-        r.add("crash::killed_between_records", &[Need::Root], || {
-            sweep("fsync", 3);
-            sweep("write", 7);
-        });
-        r.add("crash::killed_again_while_resuming", &[Need::Root], killed_twice);
-        r.add("crash::killed_with_the_command_under_way", &[], command_and_supervisor_killed);
-    } else {
-        eprintln!("SKIPPED crash: strace is not there");
-    }
+    let traced = &[Need::Root, Need::Strace];
+    r.add("crash::killed_at_every_record", traced, || sweep("fdatasync", 1));
+    r.add("crash::killed_between_records", traced, || {
+        sweep("fsync", 3);
+        sweep("write", 7);
+    });
+    r.add("crash::killed_again_while_resuming", traced, killed_twice);
+    r.add("crash::killed_with_the_command_under_way", &[Need::Strace], command_and_supervisor_killed);
 }
 
 fn scene() -> Play {

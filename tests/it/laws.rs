@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::harness::{Registry, eventually, finish};
+use crate::harness::{Need, Registry, eventually, finish};
 use crate::play::{Play, kill_tree};
 
 pub fn register(r: &mut Registry) {
@@ -22,11 +22,7 @@ pub fn register(r: &mut Registry) {
     r.add("laws::law_13_secrets_stay_out", &[], secrets);
     r.add("laws::law_13_output_cannot_imitate_us", &[], hostile_output);
     r.add("laws::law_14_anyone_can_check_the_journal", &[], journal_checked);
-    if let Some(library) = faketime() {
-        r.add("laws::law_15_a_clock_that_jumped_voids_freshness", &[], move || jumped(&library));
-    } else {
-        eprintln!("SKIPPED laws::law_15: libfaketime is not there");
-    }
+    r.add("laws::law_15_a_clock_that_jumped_voids_freshness", &[Need::Faketime], jumped);
 }
 
 /// A step that does its work, then a destruction that `GUARD` guards.
@@ -547,21 +543,16 @@ fn journal_checked() {
     verify(&std::fs::read(&path).unwrap(), 0, true);
 }
 
-fn faketime() -> Option<String> {
-    let place = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64", "/usr/lib"];
-    let all = place.iter().map(|dir| format!("{dir}/faketime/libfaketimeMT.so.1"));
-    all.into_iter().find(|path| Path::new(path).exists())
-}
-
 /// While the slow guard is measured, the wall clock is set back two hours, and forward, and nine minutes.
-fn jumped(library: &str) {
+fn jumped() {
+    let library = crate::harness::faketime().unwrap();
     for jump in ["-2h", "+2h", "+9m"] {
         let guard = "command: { run: \"touch \\\"$place/measuring\\\"; until [ -e \\\"$place/go\\\" ]; do sleep 0.05; done\" }, file: { path: \"@/open\" }";
         let play = scene(guard);
         std::fs::write(play.path("open"), "").unwrap();
         let clock = play.sandbox.write("clock", "+0\n");
         let mut command = play.holdpoint("alice", "run book.yaml");
-        command.args(CONFIRM).env("LD_PRELOAD", library).env("FAKETIME_TIMESTAMP_FILE", &clock);
+        command.args(CONFIRM).env("LD_PRELOAD", &library).env("FAKETIME_TIMESTAMP_FILE", &clock);
         command
             .env("FAKETIME_NO_CACHE", "1")
             .env("DONT_FAKE_MONOTONIC", "1")

@@ -76,7 +76,7 @@ no rows, or too few rows.
 here, the live server does not answer, or the format cannot be restored by this check (packed SQL, tar base backups, base
 backups with tablespaces, whose links would lead to the live ones).
 
-**Traps.** It needs the whole database's room and time: run it in a job of its own with `holdpoint check --json --output`, and let the
+**Traps.** It needs the whole database's room and time: run it in a job of its own with `holdpoint check FILE --json --output REPORT`, and let the
 maintenance read the result with `check_report`. A dump is a program: it runs with the rights of the throw-away server's
 user, so restore only what you made. Owners and grants of an archive are left out.
 

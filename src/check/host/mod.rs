@@ -1,6 +1,7 @@
 //! The machine: files, services, clocks, what starts after what.
 
 mod clock_offset;
+mod clock_steady;
 mod file;
 mod hook_environment;
 mod restart_pending;
@@ -14,6 +15,7 @@ pub static FAMILY: Family = Family {
     title: "Host and time",
     kinds: &[
         &clock_offset::KIND,
+        &clock_steady::KIND,
         &file::KIND,
         &hook_environment::KIND,
         &restart_pending::KIND,

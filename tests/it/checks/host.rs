@@ -11,7 +11,7 @@ use holdpoint::check::{Outcome, Verdict};
 use serde_json::{Value, json};
 
 use super::{context, is, look, verdict};
-use crate::harness::{Cluster, Major, Need, Registry};
+use crate::harness::{Cluster, Major, Need, Registry, Sandbox};
 
 pub fn register(r: &mut Registry) {
     use Verdict::{Fail, Pass, Unknown};
@@ -40,6 +40,16 @@ pub fn register(r: &mut Registry) {
             clock(&["no.such.name.invalid"]),
         ]
     });
+    verdict(r, "clock_steady", Pass, &[], || vec![steady(&[0, 0])]);
+    verdict(r, "clock_steady", Fail, &[Need::Faketime], || {
+        let forward = steady(&[0, 540]);
+        is(&forward, Fail, "put forward by 540.");
+        let back = steady(&[0, -540]);
+        is(&back, Fail, "put back by 540.");
+        // It stays known: the step lies between two looks of the last day.
+        vec![forward, back, steady(&[0, 540, 540])]
+    });
+    verdict(r, "clock_steady", Unknown, &[], || vec![steady(&[0])]);
     verdict(r, "hook_environment", Pass, &[], || hooks("/usr/sbin:/usr/bin:/sbin:/bin", true));
     verdict(r, "hook_environment", Fail, &[], || hooks("/usr/bin", true));
     verdict(r, "hook_environment", Unknown, &[Need::Root], || {
@@ -104,6 +114,27 @@ fn ask(kind: &str, params: Value) -> Outcome {
 
 fn clock(servers: &[&str]) -> Outcome {
     ask("clock_offset", json!({ "servers": servers }))
+}
+
+/// Looks once for each number, by a wall clock that is so many seconds off; what the last look said.
+fn steady(offsets: &[i64]) -> Outcome {
+    let sandbox = Sandbox::new();
+    sandbox.write("site.yaml", "holdpoint: 1\nname: s\nchecks:\n  - clock_steady: {}\n");
+    let mut last = None;
+    for offset in offsets {
+        let mut command = sandbox.holdpoint();
+        command.args(["check", "site.yaml", "--json", "--samples", "kept"]);
+        if *offset != 0 {
+            command.env("LD_PRELOAD", crate::harness::faketime().unwrap());
+            command.env("FAKETIME", format!("{offset:+}")).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        }
+        let ran = crate::harness::finish(&mut command, Duration::from_secs(30));
+        let answer: Value =
+            serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+        last = Some(serde_json::from_value(answer["evidence"][0].clone()).unwrap());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    last.unwrap()
 }
 
 /// An NTP server whose clock is off by some seconds; stratum 16 is "not synchronised", 0 a refusal.

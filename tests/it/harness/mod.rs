@@ -37,6 +37,10 @@ pub enum Need {
     Pg18,
     /// All programs of PostgreSQL 16 and 18, without contrib modules.
     PgWheel,
+    /// strace, which can make a system call fail.
+    Strace,
+    /// libfaketime: another wall clock for one process.
+    Faketime,
     /// pgBackRest.
     Pgbackrest,
     /// Barman.
@@ -68,6 +72,8 @@ impl Need {
             Need::Pg17 => major_missing(Major::V17),
             Need::Pg18 => major_missing(Major::V18),
             Need::PgWheel => major_missing(Major::Wheel18),
+            Need::Strace => absent("/usr/bin/strace"),
+            Need::Faketime => faketime().is_none().then(|| "libfaketime is not there".to_owned()),
             Need::Pgbackrest => absent("/usr/bin/pgbackrest"),
             Need::Barman => absent("/usr/bin/barman"),
             Need::Restic => absent("/usr/bin/restic"),
@@ -97,6 +103,12 @@ fn absent(path: &str) -> Option<String> {
 
 fn major_missing(major: Major) -> Option<String> {
     (!major.bin().join("postgres").exists()).then(|| format!("PostgreSQL {major:?} is not unpacked"))
+}
+
+/// The library that gives one process another wall clock.
+pub fn faketime() -> Option<PathBuf> {
+    let lib = std::fs::read_dir("/usr/lib").ok()?.flatten().map(|entry| entry.path());
+    lib.map(|dir| dir.join("faketime/libfaketimeMT.so.1")).find(|path| path.exists())
 }
 
 /// Where further majors are: `HOLDPOINT_TEST_PG`, else where `tests/run.sh` puts them.
