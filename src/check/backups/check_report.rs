@@ -15,7 +15,7 @@ use crate::check::{Check, Context, Outcome};
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CheckReport {
-    /// A file that `holdpoint check --json --output FILE` wrote.
+    /// A file that `holdpoint check FILE --json --output REPORT` wrote.
     path: String,
     /// The check in it that must have passed, by its id. Without it all of them must.
     #[serde(default)]
@@ -39,7 +39,7 @@ const DOCS: &str = r"
 Shows that a check that takes too long for a maintenance passed when its own job last ran it: the monthly restore test, the
 nightly look for damaged indexes.
 
-**How it is measured.** From the file that `holdpoint check restore-test.yaml --json --output FILE` wrote. Age is counted from the end
+**How it is measured.** From the file that `holdpoint check restore-test.yaml --json --output REPORT` wrote. Age is counted from the end
 of that measurement; on the same machine and boot by the clock that nobody can set.
 
 **Passes** when the report is at most `max_age` old and the check (or every check of it) passed. **Fails** when it is older, or
