@@ -68,7 +68,7 @@ is in it. `receive` is not told the word, so that it cannot pass by repeating it
 words of its own; both directions are tried at the same time, each `times` in a row.
 
 It sends real messages: choose a room, a channel, an address that is there for this. Messages are sent only in a run that somebody
-drives, or by `holdpoint check --page`; never by `holdpoint check` alone, `plan` or a walk-down.
+drives, or by `holdpoint check FILE --page`; never by `holdpoint check` alone, `plan` or a walk-down.
 
 **Passes** when every message of both directions arrived within `within`. **Fails** when one was sent and did not arrive, or `send`
 itself says that it failed. **Unknown** when nothing may be sent, a command does not start or does not end, or `receive` never
@@ -137,9 +137,9 @@ impl Check for RoundTrip {
     async fn measure(&self, cx: &Context) -> Outcome {
         let wanted = self.wanted();
         if !cx.outside.may_send {
-            let why = "a message must be sent, and only a run or `holdpoint check --page` sends one";
+            let why = "a message must be sent, and only a run or `holdpoint check FILE --page` sends one";
             return Outcome::unknown(why, wanted)
-                .help("let a run send it, or measure with `holdpoint check --page`");
+                .help("let a run send it, or measure with `holdpoint check FILE --page`");
         }
         let there = Way { name: "there", send: &self.send, receive: &self.receive };
         let back =

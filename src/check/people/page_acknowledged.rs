@@ -82,7 +82,7 @@ with them. Whoever is woken by it types `holdpoint ack CODE` on a machine that h
 who sent the page, when, and who acknowledged it, when; of the code only a salted digest. Times are told by a clock that
 nobody can set, unless the machine was restarted in between.
 
-A page is sent only in a run that somebody drives, or by `holdpoint check --page`; never by `holdpoint check` alone, `plan` or a
+A page is sent only in a run that somebody drives, or by `holdpoint check FILE --page`; never by `holdpoint check` alone, `plan` or a
 walk-down, which change nothing. A page that still waits is not sent twice, and one that was acknowledged counts for `max_age`.
 
 **Passes** when the newest page by this way was acknowledged within `within`, at most `max_age` ago, and (`by_other`) by
@@ -146,8 +146,8 @@ impl Check for PageAcknowledged {
     }
 }
 
-const ONLY: &str = "one must be sent, by a run or `holdpoint check --page`";
-const SEND: &str = "let a run send it, or measure with `holdpoint check --page`";
+const ONLY: &str = "one must be sent, by a run or `holdpoint check FILE --page`";
+const SEND: &str = "let a run send it, or measure with `holdpoint check FILE --page`";
 const ARRIVE: &str = "find out why the page reached nobody (who is on call? does the service still deliver?); measuring again sends another";
 
 /// Of two measurements at the same time, one sends.
