@@ -54,6 +54,11 @@ pub trait Check: Send + Sync + std::fmt::Debug {
         None
     }
 
+    /// Files or folders that it vouches for, such as backups: what a destruction takes away must not hold them.
+    fn keeps(&self) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Measures. Must not change anything. Dropping the future must leave nothing running, here or on a server.
     async fn measure(&self, cx: &Context) -> Outcome;
 }

@@ -106,9 +106,9 @@ impl Plan {
 
     /// A check as the gate needs it.
     pub fn guard((id, spec): Placed) -> Guard {
-        let targets = registry::build(&spec).map(|check| check.targets()).unwrap_or_default();
-        let backups = (spec.kind == "backup_fresh").then(|| spec.params.get("path")).flatten();
-        let keeps = backups.and_then(|path| path.as_str()).map(str::to_owned).into_iter().collect();
+        let check = registry::build(&spec).ok();
+        let targets = check.as_ref().map(|check| check.targets()).unwrap_or_default();
+        let keeps = check.as_ref().map(|check| check.keeps()).unwrap_or_default();
         Guard { id, targets, keeps }
     }
 

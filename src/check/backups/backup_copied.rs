@@ -198,6 +198,11 @@ impl BackupCopied {
 
 #[async_trait]
 impl Check for BackupCopied {
+    fn keeps(&self) -> Vec<String> {
+        let copy = self.copy.iter().map(|dir| dir.display().to_string());
+        std::iter::once(self.path.clone()).chain(copy).collect()
+    }
+
     async fn measure(&self, cx: &Context) -> Outcome {
         let expected = match &self.copy {
             Some(dir) => {

@@ -139,6 +139,10 @@ fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
 
 #[async_trait]
 impl Check for BackupFresh {
+    fn keeps(&self) -> Vec<String> {
+        vec![self.path.clone()]
+    }
+
     async fn measure(&self, cx: &Context) -> Outcome {
         let expected = format!("a complete backup, at most {} old", self.max_age);
         let why =

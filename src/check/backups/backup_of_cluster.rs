@@ -58,6 +58,10 @@ impl Check for BackupOfCluster {
         vec![self.target.clone()]
     }
 
+    fn keeps(&self) -> Vec<String> {
+        vec![self.path.clone()]
+    }
+
     async fn measure(&self, cx: &Context) -> Outcome {
         let expected = format!("a base backup of {}", self.target);
         let path = Path::new(&self.path).to_owned();

@@ -180,6 +180,10 @@ impl Check for BackupRestores {
         self.target.iter().cloned().collect()
     }
 
+    fn keeps(&self) -> Vec<String> {
+        vec![self.path.clone()]
+    }
+
     async fn measure(&self, cx: &Context) -> Outcome {
         let expected = match &self.target {
             None => "a backup that restores".to_owned(),

@@ -138,6 +138,11 @@ impl ResticBackup {
 
 #[async_trait]
 impl Check for ResticBackup {
+    fn keeps(&self) -> Vec<String> {
+        // A repository elsewhere is no path of this machine, and nothing here can take it away.
+        Some(self.repository.clone()).filter(|place| place.starts_with('/')).into_iter().collect()
+    }
+
     async fn measure(&self, cx: &Context) -> Outcome {
         let expected = format!("a snapshot at most {} old, in a repository that is whole", self.max_age);
         let mut argv = vec!["restic", "snapshots", "--json", "--no-lock", "--no-cache"];
