@@ -25,6 +25,7 @@ pub fn outside(cmd: &Cmd, store: &Path, runbook: &Runbook, may_send: bool) -> Re
         let undo = step.rollback.iter().flat_map(|rollback| &rollback.postconditions);
         step.preconditions.iter().chain(&step.invariants).chain(&step.postconditions).chain(undo)
     });
+    let checks = checks.chain(&runbook.checks);
     if may_send && checks.into_iter().any(|check| check.kind == "page_acknowledged") {
         match disk::create_dir(&pages) {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
