@@ -18,8 +18,17 @@ const SECOND_SESSION: u64 = 64 << 20;
 
 /// The settings for reading rows: no damaged index can hide one. Set after the catalogue was read, which needs its
 /// indexes.
-const SCANS: &str =
-    "set enable_indexscan = off; set enable_indexonlyscan = off; set enable_bitmapscan = off; set jit = on";
+///
+/// Parallel workers cost some 15 ms of processor time each and give none back, and both sides are read by two sessions
+/// anyway: so only tables whose reading would take long get any. The planner's costs know nothing of how long a hash
+/// takes; whether to compile is decided here, table by table, and then all the way.
+const SCANS: &str = "set enable_indexscan = off; set enable_indexonlyscan = off; set enable_bitmapscan = off; \
+    set min_parallel_table_scan_size = '2GB'; \
+    set jit_above_cost = 0; set jit_inline_above_cost = 0; set jit_optimize_above_cost = 0";
+
+/// From so many values on, compiling the expression gives back more than it costs: some 3 ns a value against some 50 ms,
+/// in each process that takes part.
+const COMPILE: u64 = 50_000_000;
 
 /// What a second session needs.
 pub struct Helpers<'a> {
@@ -45,12 +54,15 @@ struct Job {
     bytes: u64,
 }
 
-fn job(table: &str, relation: &Relation, columns: &[Hashed], level: Level) -> Job {
+fn job(table: &str, relation: &Relation, columns: &[Hashed], rows: u64, level: Level) -> Job {
     let expression = hash::row(columns).filter(|_| level == Level::Contents);
     let sum = expression.as_ref().map(|e| format!(", coalesce(sum({e}), 0)")).unwrap_or_default();
+    let values = if expression.is_some() { rows.saturating_mul(columns.len() as u64) } else { 0 };
+    // The default is the server's: whoever switched it off had a reason.
+    let jit = if values >= COMPILE { "default" } else { "off" };
     Job {
         table: table.to_owned(),
-        sql: format!("select count(*){sum} {}", from(table, relation)),
+        sql: format!("set jit to {jit}; select count(*){sum} {}", from(table, relation)),
         shape: expression.map(|_| hash::shape(columns)),
         bytes: relation.bytes,
     }
@@ -63,13 +75,14 @@ pub async fn measure(
     described: &mut Described,
     tally: &Tally,
 ) -> Result<u64, String> {
-    let Described { database, hashed } = described;
+    let Described { database, hashed, estimates } = described;
     let mut jobs: Vec<Job> = database
         .relations
         .iter()
         .filter(|(name, relation)| relation.kind.stores_rows() && helpers.ask.wants(helpers.database, name))
         .map(|(name, relation)| {
-            job(name, relation, hashed.get(name).map_or(&[], Vec::as_slice), helpers.ask.level)
+            let columns = hashed.get(name).map_or(&[][..], Vec::as_slice);
+            job(name, relation, columns, estimates.get(name).copied().unwrap_or(0), helpers.ask.level)
         })
         .collect();
     jobs.sort_by_key(|job| job.bytes);
@@ -118,7 +131,7 @@ async fn work(
         let count =
             cell(row, 0).map_err(at)?.parse().map_err(|_| at("the count is not a number".to_owned()))?;
         let digest = match &job.shape {
-            Some(shape) => Some(format!("pg1:{shape}:{}", cell(row, 1).map_err(at)?)),
+            Some(shape) => Some(format!("{}:{shape}:{}", hash::FORMAT, cell(row, 1).map_err(at)?)),
             None => None,
         };
         tally.done(&format!("{database}.{}", job.table), job.bytes);
