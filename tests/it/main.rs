@@ -6,7 +6,9 @@
 mod checks;
 mod crash;
 mod data;
+mod data_cancel;
 mod data_faults;
+mod data_majors;
 mod data_sqlite;
 mod docs;
 mod guided;
@@ -41,6 +43,8 @@ fn main() -> std::process::ExitCode {
     crash::register(&mut registry);
     checks::register(&mut registry);
     data::register(&mut registry);
+    data_cancel::register(&mut registry);
+    data_majors::register(&mut registry);
     docs::register(&mut registry);
     journal::register(&mut registry);
     laws::register(&mut registry);

@@ -68,13 +68,14 @@ fn job(table: &str, relation: &Relation, columns: &[Hashed], rows: u64, level: L
     }
 }
 
-/// Fills in rows and digests; bytes read. The database goes back into `described`.
+/// Fills in rows and digests. The database goes back into `described`; `expected` bytes were announced for it.
 pub async fn measure(
     session: &Session,
     helpers: &Helpers<'_>,
     described: &mut Described,
+    expected: u64,
     tally: &Tally,
-) -> Result<u64, String> {
+) -> Result<(), String> {
     let Described { database, hashed, estimates } = described;
     let mut jobs: Vec<Job> = database
         .relations
@@ -87,6 +88,7 @@ pub async fn measure(
         .collect();
     jobs.sort_by_key(|job| job.bytes);
     let bytes: u64 = jobs.iter().map(|job| job.bytes).sum();
+    tally.settle(expected, bytes);
     let largest = jobs.last().map_or(0, |job| job.bytes);
     let second = match helpers.snapshot {
         Some(snapshot) if bytes >= SECOND_SESSION && bytes - largest >= SECOND_SESSION / 4 => {
@@ -106,7 +108,7 @@ pub async fn measure(
         None => one.await?,
     };
     fill(database, results);
-    Ok(bytes)
+    Ok(())
 }
 
 struct Counted {
@@ -126,6 +128,8 @@ async fn work(
     loop {
         let Some(job) = queue.lock().unwrap_or_else(PoisonError::into_inner).pop() else { return Ok(done) };
         let at = |e: String| format!("table {}: {e}", job.table);
+        let name = format!("{database}.{}", job.table);
+        tally.begin(&name);
         let rows = session.query(&job.sql).await.map_err(|e| at(e.to_string()))?;
         let [row] = rows.as_slice() else { return Err(at("the server gave no count".to_owned())) };
         let count =
@@ -134,7 +138,7 @@ async fn work(
             Some(shape) => Some(format!("{}:{shape}:{}", hash::FORMAT, cell(row, 1).map_err(at)?)),
             None => None,
         };
-        tally.done(&format!("{database}.{}", job.table), job.bytes);
+        tally.done(&name, job.bytes);
         done.push(Counted { table: job.table, rows: count, digest });
     }
 }

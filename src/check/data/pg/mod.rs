@@ -96,8 +96,7 @@ pub async fn take(
         let snapshot = begin(&session, &mut notes).await.map_err(at)?;
         let mut described = inventory::read(&session, ask.level).await.map_err(at)?;
         let helpers = content::Helpers { target, ask, database: &database, snapshot: snapshot.as_deref() };
-        let counted = content::measure(&session, &helpers, &mut described, tally).await.map_err(at)?;
-        tally.settle(bytes, counted);
+        content::measure(&session, &helpers, &mut described, bytes, tally).await.map_err(at)?;
         databases.insert(database.clone(), described.database);
         if sessions.len() < KEPT {
             sessions.insert(database, rows::Kept { session, hashed: described.hashed });

@@ -10,6 +10,9 @@ use crate::check::data::manifest::Relation;
 use crate::world::pg::Session;
 use crate::world::pg::session::identifier;
 
+/// Room for all the buckets at once, so that the server sorts nothing and writes no temporary files.
+const BUCKETS: &str = "set work_mem = '64MB'; set jit to off";
+
 /// The sessions that still see what a manifest describes, by database.
 pub struct Reader {
     pub(super) sessions: BTreeMap<String, Kept>,
@@ -55,13 +58,19 @@ impl Reader {
         buckets: u32,
     ) -> Result<BTreeMap<u32, Bucket>, String> {
         let e = self.expressions(db, table, relation)?;
-        let sql = format!(
-            "select b, count(*), sum(h) from (select (({}) & {}::int8) as b, ({}) as h {}) x group by b",
-            e.key,
-            buckets - 1,
-            e.row,
-            e.from
-        );
+        let last = buckets - 1;
+        // Without a key the row is its own: `offset 0` keeps the planner from hashing it twice.
+        let sql = match e.key == e.row {
+            true => format!(
+                "select h & {last}::int8, count(*), sum(h) from (select ({}) as h {} offset 0) x group by 1",
+                e.row, e.from
+            ),
+            false => format!(
+                "select b, count(*), sum(h) from (select (({}) & {last}::int8) as b, ({}) as h {}) x group by b",
+                e.key, e.row, e.from
+            ),
+        };
+        let sql = format!("{BUCKETS}; {sql}");
         let mut found = BTreeMap::new();
         self.kept(db)?
             .session
