@@ -40,11 +40,7 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "",
     ),
     ("insert into duplicated (select * from duplicated limit 1)", "301 rows in broken.public.duplicated", ""),
-    (
-        "update null_for_empty set v = null where id = 4",
-        "other contents in broken.public.null_for_empty",
-        "",
-    ),
+    ("update null_for_empty set v = null where id = 4", "other contents in broken.public.null_for_empty", ""),
     (
         "update last_bit set score = score * (1 + 2.3e-16::float8) where id = 200",
         "other contents in broken.public.last_bit",
@@ -77,15 +73,22 @@ const FAULTS: &[(&str, &str, &str)] = &[
         "",
     ),
     // What a hash of 32 bits that folds the halves together takes for the same.
+    ("update upper_half set n = 4294967296 where id = 1", "other contents in broken.public.upper_half", ""),
     (
-        "update upper_half set n = 4294967296 where id = 1",
-        "other contents in broken.public.upper_half",
+        "update blanks set free = ('f4' || '  ')::bpchar where id = 4",
+        "other contents in broken.public.blanks",
         "",
     ),
-    ("update blanks set free = ('f4' || '  ')::bpchar where id = 4",
-        "other contents in broken.public.blanks", ""),
-    ("drop table missing_table", "no table broken.public.missing_table", "an extra table broken.public.missing_table"),
-    ("create table extra_table (id int)", "an extra table broken.public.extra_table", "no table broken.public.extra_table"),
+    (
+        "drop table missing_table",
+        "no table broken.public.missing_table",
+        "an extra table broken.public.missing_table",
+    ),
+    (
+        "create table extra_table (id int)",
+        "an extra table broken.public.extra_table",
+        "no table broken.public.extra_table",
+    ),
     (
         "select setval('sequence_behind', 499)",
         "sequence broken.public.sequence_behind is behind, at 499",
@@ -100,7 +103,8 @@ const FAULTS: &[(&str, &str, &str)] = &[
     (
         "set allow_system_table_mods = on; update pg_index set indisvalid = false where indexrelid = 'index_invalid_v'::regclass",
         "index public.index_invalid_v",
-        "index public.index_invalid_v",
+        // Better than it was is no fault.
+        "-",
     ),
     (
         "alter table narrowed alter n type integer",
@@ -116,16 +120,21 @@ fn cluster(major: Major, order: &str) -> Cluster {
     cluster.psql("create database same; ");
     cluster.psql("create database broken");
     cluster.psql_in("same", &include_str!("data.sql").replace("ORDER", order));
-    cluster.psql_in("same", &include_str!("data_types.sql").replace("create type mood", "create schema types; set search_path = types, public; create type mood"));
+    cluster.psql_in(
+        "same",
+        &include_str!("data_types.sql").replace(
+            "create type mood",
+            "create schema types; set search_path = types, public; create type mood",
+        ),
+    );
     cluster.psql_in("broken", &include_str!("data_majors.sql").replace("ORDER", order));
     cluster
 }
 
 fn all_majors() {
     let start = |wanted: &'static [(Major, &'static str)]| -> Vec<(Major, Cluster)> {
-        let started = wanted.iter().map(|(major, order)| {
-            std::thread::spawn(move || (*major, cluster(*major, order)))
-        });
+        let started =
+            wanted.iter().map(|(major, order)| std::thread::spawn(move || (*major, cluster(*major, order))));
         started.collect::<Vec<_>>().into_iter().map(|thread| thread.join().unwrap()).collect()
     };
     let old = start(&[
@@ -134,8 +143,13 @@ fn all_majors() {
         (Major::V15, "order by md5(g::text)"),
         (Major::V18, "order by g % 7"),
     ]);
-    let new = start(&[(Major::V16, "order by g % 10"), (Major::V17, ""), (Major::V18, "order by md5(g::text || 'x')")]);
-    let params = json!({ "source": "old", "target": "new", "databases": ["same", "broken"] });
+    let new = start(&[
+        (Major::V16, "order by g % 10"),
+        (Major::V17, ""),
+        (Major::V18, "order by md5(g::text || 'x')"),
+    ]);
+    let both = json!({ "source": "old", "target": "new", "databases": ["same", "broken"] });
+    let broken = json!({ "source": "old", "target": "new", "databases": ["broken"] });
     // Never to an older major: its extensions are older, which is a finding of its own.
     let pairs = || {
         let all = old.iter().flat_map(|o| new.iter().map(move |n| (o, n)));
@@ -143,10 +157,10 @@ fn all_majors() {
     };
     for ((from, old), (to, new)) in pairs() {
         let cx = context(&[("old", old.target("same")), ("new", new.target("same"))]);
-        let seen = check(&cx, "data_matches", params.clone());
-        assert_eq!(seen.verdict(), Verdict::Pass, "false alarm from {from:?} to {to:?}: {}", told(&seen));
-        let rows = check(&cx, "rows_match", params.clone());
-        assert_eq!(rows.verdict(), Verdict::Pass, "false alarm from {from:?} to {to:?}: {}", told(&rows));
+        for kind in ["data_matches", "rows_match"] {
+            let seen = check(&cx, kind, both.clone());
+            assert_eq!(seen.verdict(), Verdict::Pass, "false alarm from {from:?} to {to:?}: {}", told(&seen));
+        }
     }
     for (_, new) in &new {
         new.psql_in("broken", &FAULTS.iter().map(|(sql, _, _)| *sql).collect::<Vec<_>>().join("; "));
@@ -155,10 +169,10 @@ fn all_majors() {
     for ((from, old), (to, new)) in pairs() {
         for (way, was, is) in [("forth", old, new), ("back", new, old)] {
             let cx = context(&[("old", was.target("same")), ("new", is.target("same"))]);
-            let seen = check(&cx, "data_matches", params.clone());
+            let seen = check(&cx, "data_matches", broken.clone());
             let text = told(&seen);
             let mut say = |what: &str| wrong.push(format!("{from:?} to {to:?}, {way}: {what}\n{text}"));
-            if seen.verdict() != Verdict::Fail || text.contains("same.") || text.contains("intact") {
+            if seen.verdict() != Verdict::Fail || text.contains("intact") {
                 say("not what was broken, and only that");
             }
             for (_, forth, back) in FAULTS {

@@ -73,7 +73,8 @@ fn differing(was: &BTreeMap<u32, Bucket>, is: &BTreeMap<u32, Bucket>) -> Vec<u32
 
 /// The buckets to look into: a few, and no more than will be fetched, as a large table has large ones.
 fn picked(differing: &[u32], was: &BTreeMap<u32, Bucket>, is: &BTreeMap<u32, Bucket>) -> Vec<u32> {
-    let rows = |n: &u32| [was, is].into_iter().filter_map(|side| side.get(n)).map(|b| b.rows).max().unwrap_or(0);
+    let rows =
+        |n: &u32| [was, is].into_iter().filter_map(|side| side.get(n)).map(|b| b.rows).max().unwrap_or(0);
     let mut sum = 0u64;
     let fits = |n: &&u32| {
         sum = sum.saturating_add(rows(n));

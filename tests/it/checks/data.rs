@@ -87,7 +87,10 @@ fn rows_pass() -> Vec<Outcome> {
     let same = look(&it.cx, "rows_match", json!({ "source": "old", "target": "new" }));
     is(&same, Pass, "2 tables, 2,300 rows: counts are equal");
     // The new server is in use: messages come in, and old sessions are pruned.
-    it.new.psql_in("synapse", "insert into events values (2001, 'new', 1); delete from sessions where token < 't2'");
+    it.new.psql_in(
+        "synapse",
+        "insert into events values (2001, 'new', 1); delete from sessions where token < 't2'",
+    );
     let floor = json!({ "source": "old", "target": "new", "at_least": true,
         "except": [{ "table": "public.sessions", "reason": "pruned every hour" }] });
     let floor = look(&it.cx, "rows_match", floor);

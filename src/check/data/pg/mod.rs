@@ -82,7 +82,9 @@ pub async fn take(
     let mut notes = Vec::new();
     let mut databases = BTreeMap::new();
     let mut sessions = BTreeMap::new();
-    let wanted = chosen(&main, ask, &mut notes).await?;
+    let mut wanted = chosen(&main, ask, &mut notes).await?;
+    // Small ones first: it soon shows which of them need not be read, and how much is to be done.
+    wanted.sort_by_key(|(_, bytes)| *bytes);
     tally.expect(wanted.iter().map(|(_, bytes)| bytes).sum());
     for (database, bytes) in wanted {
         let at = |e: String| format!("database {database}: {e}");
