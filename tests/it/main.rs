@@ -7,7 +7,9 @@ mod checks;
 mod checktool;
 mod crash;
 mod data;
+mod data_cancel;
 mod data_faults;
+mod data_majors;
 mod data_sqlite;
 mod docs;
 mod guided;
@@ -44,6 +46,8 @@ fn main() -> std::process::ExitCode {
     checks::register(&mut registry);
     checktool::register(&mut registry);
     data::register(&mut registry);
+    data_cancel::register(&mut registry);
+    data_majors::register(&mut registry);
     docs::register(&mut registry);
     journal::register(&mut registry);
     laws::register(&mut registry);

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::compare::{Except, Rules};
-use super::{TIMEOUT, proof, source, targets, verdict};
+use super::{TIMEOUT, excepted, proof, source, targets, verdict};
 use crate::check::registry::CheckKind;
 use crate::check::{Check, Context, DataProof, Outcome};
 
@@ -50,9 +50,7 @@ pub struct DataMatches {
 fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
     let it: DataMatches = serde_json::from_value(Value::Object(params)).map_err(|e| e.to_string())?;
     source(it.source.as_ref(), it.recorded.as_ref())?;
-    if let Some(except) = it.except.iter().find(|e| e.reason.trim().is_empty()) {
-        return Err(format!("`except` of table `{}` needs a reason", except.table));
-    }
+    excepted(&it.except)?;
     Ok(Box::new(it))
 }
 

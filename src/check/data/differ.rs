@@ -1,5 +1,6 @@
 //! Which rows differ, when a table does: both sides hash their rows into buckets by key, and only the rows of a few
-//! differing buckets are looked at. Costs two more scans a side, and little memory.
+//! differing buckets are looked at. Costs two more scans a side, whatever the size of the table: one for the buckets, one
+//! for the rows of those that were picked. Memory is bounded by [`MOST_ROWS`] and the number of buckets.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +8,8 @@ use super::manifest::Relation;
 use super::side::Reader;
 use crate::base::text;
 
-/// At most so many rows of a table are fetched for a closer look.
-pub const MOST_ROWS: usize = 100_000;
+/// At most so many rows of a table are fetched for a closer look, and only their keys and hashes.
+pub const MOST_ROWS: usize = 50_000;
 
 /// At most so many keys are named.
 const KEYS: usize = 5;
@@ -55,7 +56,8 @@ pub async fn look(db: &str, table: &str, source: Half<'_>, target: Half<'_>) -> 
     if differing.is_empty() {
         return Err("looked at again, the rows are the same".to_owned());
     }
-    let these: Vec<u32> = differing.iter().copied().take(LOOK_INTO).collect();
+    let these = picked(&differing, &was, &is);
+    drop((was, is));
     let (was, is) =
         futures::try_join!(source.0.rows(db, table, a, n, &these), target.0.rows(db, table, b, n, &these))?;
     Ok(words(&was, &is, differing.len().saturating_sub(these.len())))
@@ -69,18 +71,27 @@ fn differing(was: &BTreeMap<u32, Bucket>, is: &BTreeMap<u32, Bucket>) -> Vec<u32
     numbers
 }
 
+/// The buckets to look into: a few, and no more than will be fetched, as a large table has large ones.
+fn picked(differing: &[u32], was: &BTreeMap<u32, Bucket>, is: &BTreeMap<u32, Bucket>) -> Vec<u32> {
+    let rows =
+        |n: &u32| [was, is].into_iter().filter_map(|side| side.get(n)).map(|b| b.rows).max().unwrap_or(0);
+    let mut sum = 0u64;
+    let fits = |n: &&u32| {
+        sum = sum.saturating_add(rows(n));
+        sum <= MOST_ROWS as u64
+    };
+    let few: Vec<u32> = differing.iter().take(LOOK_INTO).take_while(fits).copied().collect();
+    if few.is_empty() { differing.iter().min_by_key(|n| rows(n)).copied().into_iter().collect() } else { few }
+}
+
 /// Says what differs between the rows of the buckets that were looked into; `more` others differ as well.
 fn words(was: &[Keyed], is: &[Keyed], more: usize) -> Vec<String> {
-    let count = |rows: &[Keyed]| {
-        let mut counts: BTreeMap<Keyed, i64> = BTreeMap::new();
-        for row in rows {
-            *counts.entry(row.clone()).or_default() += 1;
-        }
-        counts
-    };
-    let mut balance = count(was);
-    for (row, n) in count(is) {
-        *balance.entry(row).or_default() -= n;
+    let mut balance: BTreeMap<&Keyed, i64> = BTreeMap::new();
+    for row in was {
+        *balance.entry(row).or_default() += 1;
+    }
+    for row in is {
+        *balance.entry(row).or_default() -= 1;
     }
     let mut keys: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     for (row, n) in balance.iter().filter(|(_, n)| **n != 0) {
@@ -155,6 +166,18 @@ mod tests {
     fn duplicates_count_in_a_table_without_a_key() {
         let lines = words(&rows(&[("", "a")]), &rows(&[("", "a"), ("", "a")]), 0);
         assert_eq!(lines, ["1 row is only in the target (no key to name it by)"]);
+    }
+
+    #[test]
+    fn no_more_is_picked_than_will_be_fetched() {
+        let side = |sizes: &[u64]| -> BTreeMap<u32, Bucket> {
+            let bucket = |rows: &u64| Bucket { rows: *rows, sum: String::new() };
+            sizes.iter().enumerate().map(|(n, rows)| (n as u32, bucket(rows))).collect()
+        };
+        let all: Vec<u32> = (0..20).collect();
+        assert_eq!(picked(&all, &side(&[2000; 20]), &side(&[])).len(), LOOK_INTO);
+        assert_eq!(picked(&all, &side(&[20_000; 20]), &side(&[1; 20])), [0, 1]);
+        assert_eq!(picked(&[0, 1], &side(&[90_000, 60_000]), &side(&[])), [1], "at least one is tried");
     }
 
     #[test]

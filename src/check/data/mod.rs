@@ -67,6 +67,14 @@ pub fn source(source: Option<&String>, recorded: Option<&String>) -> Result<Proo
     }
 }
 
+/// A table may differ only for a reason that people can read.
+fn excepted(except: &[compare::Except]) -> Result<(), String> {
+    match except.iter().find(|e| e.table.trim().is_empty() || e.reason.trim().is_empty()) {
+        Some(e) => Err(format!("`except` of table `{}` needs a table and a reason", e.table)),
+        None => Ok(()),
+    }
+}
+
 fn proof(of: Result<ProofSource, String>, target: &str) -> Option<DataProof> {
     of.ok().map(|of| DataProof { of, held_by: target.to_owned() })
 }
@@ -112,7 +120,9 @@ mod tests {
                     .contains("tolerance")
             );
         }
-        let except = json!({ "source": "a", "target": "b", "except": [{ "table": "t", "reason": " " }] });
-        assert!(build("data_matches", except).unwrap_err().contains("needs a reason"));
+        for kind in ["data_matches", "rows_match"] {
+            let except = json!({ "source": "a", "target": "b", "except": [{ "table": "t", "reason": " " }] });
+            assert!(build(kind, except).unwrap_err().contains("and a reason"));
+        }
     }
 }

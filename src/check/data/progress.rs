@@ -1,4 +1,7 @@
 //! How far a comparison is: one tally for both sides, in bytes of tables read.
+//!
+//! The total is told only once all sides have said what they expect, so that it never grows afterwards. It may shrink:
+//! the size of a database is known before the sizes of its tables are.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,18 +13,31 @@ use crate::check::context::{Context, Progress};
 pub struct Tally {
     done: Arc<AtomicU64>,
     total: Arc<AtomicU64>,
+    silent: Arc<AtomicU64>,
     tell: Arc<dyn Fn(Progress) + Send + Sync>,
 }
 
 impl Tally {
     /// Starts at zero.
     pub fn new(cx: &Context) -> Self {
-        Tally { done: Arc::default(), total: Arc::default(), tell: Arc::clone(&cx.progress) }
+        Tally {
+            done: Arc::default(),
+            total: Arc::default(),
+            silent: Arc::new(AtomicU64::new(1)),
+            tell: Arc::clone(&cx.progress),
+        }
     }
 
-    /// So many bytes more are to be read.
+    /// So many sides will say what they expect; one unless this is called.
+    pub fn sides(self, sides: u64) -> Self {
+        self.silent.store(sides, Ordering::Relaxed);
+        self
+    }
+
+    /// One side expects to read so many bytes.
     pub fn expect(&self, bytes: u64) {
         self.total.fetch_add(bytes, Ordering::Relaxed);
+        let _ = self.silent.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
     }
 
     /// So many bytes need not be read after all.
@@ -30,16 +46,25 @@ impl Tally {
         let _ = self.total.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 
-    /// Replaces an estimate by what it came to.
+    /// Replaces an estimate by what it comes to, which is not more.
     pub fn settle(&self, estimate: u64, bytes: u64) {
-        self.expect(bytes);
-        self.forget(estimate);
+        self.forget(estimate.saturating_sub(bytes));
+    }
+
+    /// A table is about to be read.
+    pub fn begin(&self, what: &str) {
+        self.say(format!("reading {what}"), self.done.load(Ordering::Relaxed));
     }
 
     /// A table is done.
     pub fn done(&self, what: &str, bytes: u64) {
         let done = self.done.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        let total = self.total.load(Ordering::Relaxed).max(done);
-        (self.tell)(Progress { what: format!("read {what}"), done, total: Some(total), unit: "B" });
+        self.say(format!("read {what}"), done);
+    }
+
+    fn say(&self, what: String, done: u64) {
+        let known = self.silent.load(Ordering::Relaxed) == 0;
+        let total = known.then(|| self.total.load(Ordering::Relaxed).max(done));
+        (self.tell)(Progress { what, done, total, unit: "B" });
     }
 }

@@ -96,6 +96,7 @@ async fn sides(
                 return Err(Stop::Unknown("cannot compare PostgreSQL with SQLite yet".to_owned()));
             }
             let here = cx.target(source)?;
+            let tally = tally.sides(2);
             let measured = futures::future::join(
                 side::of(source, here, &ask, cx, &tally),
                 side::of(target, there, &ask, cx, &tally),

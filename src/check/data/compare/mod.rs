@@ -103,7 +103,24 @@ fn comparable(source: &Manifest, target: &Manifest, rules: &Rules) -> Result<(),
             return Err(format!("the rows of {db}.{name} in `{}` were not counted", side.target));
         }
     }
-    Ok(())
+    match (format(source), format(target)) {
+        (Some(was), Some(is)) if rules.contents && was != is && family(was) == family(is) => Err(format!(
+            "`{}` was recorded by another version of Holdpoint, whose digests ({was}) say nothing about today's ({is}); \
+             record it again, or compare with the source itself",
+            if was < is { &source.target } else { &target.target }
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// How rows were hashed, by the mark of the first digest: `pg2`.
+fn format(manifest: &Manifest) -> Option<&str> {
+    manifest.stored().find_map(|(_, _, r)| r.digest.as_deref()?.split_once(':').map(|(format, _)| format))
+}
+
+/// The mark without its number.
+fn family(format: &str) -> &str {
+    format.trim_end_matches(|c: char| c.is_ascii_digit())
 }
 
 /// Whose names and habits apply.

@@ -38,7 +38,7 @@ pub const FACTS: &str = "select k, v from pg_database d, lateral (values \
     where d.datname = current_database() and v is not null";
 
 /// Relations: oid, name, kind, persistence, populated, bytes, owner, row security, parents, partition key, grants,
-/// bound, text of a view, whether it is an extension's, the condition for an extension's configuration table.
+/// bound, text of a view, the condition for an extension's configuration table, about how many rows.
 pub const RELATIONS: &str = "select c.oid, format('%I.%I', n.nspname, c.relname), c.relkind::text, c.relpersistence::text, \
     c.relispopulated, case when c.relkind in ('r','m') then pg_table_size(c.oid) else 0 end, \
     pg_get_userbyid(c.relowner), \
@@ -50,7 +50,7 @@ pub const RELATIONS: &str = "select c.oid, format('%I.%I', n.nspname, c.relname)
         from aclexplode(c.relacl) a where a.grantee <> c.relowner and a.privilege_type <> 'MAINTAIN') g), \
     pg_get_expr(c.relpartbound, c.oid), \
     case when c.relkind in ('v','m') then pg_get_viewdef(c.oid) end, \
-    x.condition \
+    x.condition, c.reltuples \
     from pg_class c join pg_namespace n on n.oid = c.relnamespace \
     left join lateral (select true as member, (select e.extcondition[p] from generate_subscripts(e.extconfig, 1) p \
         where e.extconfig[p] = c.oid) as condition, c.oid = any(e.extconfig) as config \

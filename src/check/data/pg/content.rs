@@ -18,8 +18,17 @@ const SECOND_SESSION: u64 = 64 << 20;
 
 /// The settings for reading rows: no damaged index can hide one. Set after the catalogue was read, which needs its
 /// indexes.
-const SCANS: &str =
-    "set enable_indexscan = off; set enable_indexonlyscan = off; set enable_bitmapscan = off; set jit = on";
+///
+/// Parallel workers cost some 15 ms of processor time each and give none back, and both sides are read by two sessions
+/// anyway: so only tables whose reading would take long get any. The planner's costs know nothing of how long a hash
+/// takes; whether to compile is decided here, table by table, and then all the way.
+const SCANS: &str = "set enable_indexscan = off; set enable_indexonlyscan = off; set enable_bitmapscan = off; \
+    set min_parallel_table_scan_size = '2GB'; \
+    set jit_above_cost = 0; set jit_inline_above_cost = 0; set jit_optimize_above_cost = 0";
+
+/// From so many values on, compiling the expression gives back more than it costs: some 3 ns a value against some 50 ms,
+/// in each process that takes part.
+const COMPILE: u64 = 50_000_000;
 
 /// What a second session needs.
 pub struct Helpers<'a> {
@@ -45,35 +54,41 @@ struct Job {
     bytes: u64,
 }
 
-fn job(table: &str, relation: &Relation, columns: &[Hashed], level: Level) -> Job {
+fn job(table: &str, relation: &Relation, columns: &[Hashed], rows: u64, level: Level) -> Job {
     let expression = hash::row(columns).filter(|_| level == Level::Contents);
     let sum = expression.as_ref().map(|e| format!(", coalesce(sum({e}), 0)")).unwrap_or_default();
+    let values = if expression.is_some() { rows.saturating_mul(columns.len() as u64) } else { 0 };
+    // The default is the server's: whoever switched it off had a reason.
+    let jit = if values >= COMPILE { "default" } else { "off" };
     Job {
         table: table.to_owned(),
-        sql: format!("select count(*){sum} {}", from(table, relation)),
+        sql: format!("set jit to {jit}; select count(*){sum} {}", from(table, relation)),
         shape: expression.map(|_| hash::shape(columns)),
         bytes: relation.bytes,
     }
 }
 
-/// Fills in rows and digests; bytes read. The database goes back into `described`.
+/// Fills in rows and digests. The database goes back into `described`; `expected` bytes were announced for it.
 pub async fn measure(
     session: &Session,
     helpers: &Helpers<'_>,
     described: &mut Described,
+    expected: u64,
     tally: &Tally,
-) -> Result<u64, String> {
-    let Described { database, hashed } = described;
+) -> Result<(), String> {
+    let Described { database, hashed, estimates } = described;
     let mut jobs: Vec<Job> = database
         .relations
         .iter()
         .filter(|(name, relation)| relation.kind.stores_rows() && helpers.ask.wants(helpers.database, name))
         .map(|(name, relation)| {
-            job(name, relation, hashed.get(name).map_or(&[], Vec::as_slice), helpers.ask.level)
+            let columns = hashed.get(name).map_or(&[][..], Vec::as_slice);
+            job(name, relation, columns, estimates.get(name).copied().unwrap_or(0), helpers.ask.level)
         })
         .collect();
     jobs.sort_by_key(|job| job.bytes);
     let bytes: u64 = jobs.iter().map(|job| job.bytes).sum();
+    tally.settle(expected, bytes);
     let largest = jobs.last().map_or(0, |job| job.bytes);
     let second = match helpers.snapshot {
         Some(snapshot) if bytes >= SECOND_SESSION && bytes - largest >= SECOND_SESSION / 4 => {
@@ -93,7 +108,7 @@ pub async fn measure(
         None => one.await?,
     };
     fill(database, results);
-    Ok(bytes)
+    Ok(())
 }
 
 struct Counted {
@@ -113,15 +128,17 @@ async fn work(
     loop {
         let Some(job) = queue.lock().unwrap_or_else(PoisonError::into_inner).pop() else { return Ok(done) };
         let at = |e: String| format!("table {}: {e}", job.table);
+        let name = format!("{database}.{}", job.table);
+        tally.begin(&name);
         let rows = session.query(&job.sql).await.map_err(|e| at(e.to_string()))?;
         let [row] = rows.as_slice() else { return Err(at("the server gave no count".to_owned())) };
         let count =
             cell(row, 0).map_err(at)?.parse().map_err(|_| at("the count is not a number".to_owned()))?;
         let digest = match &job.shape {
-            Some(shape) => Some(format!("pg1:{shape}:{}", cell(row, 1).map_err(at)?)),
+            Some(shape) => Some(format!("{}:{shape}:{}", hash::FORMAT, cell(row, 1).map_err(at)?)),
             None => None,
         };
-        tally.done(&format!("{database}.{}", job.table), job.bytes);
+        tally.done(&name, job.bytes);
         done.push(Counted { table: job.table, rows: count, digest });
     }
 }

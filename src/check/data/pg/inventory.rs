@@ -16,6 +16,8 @@ pub struct Described {
     pub database: Database,
     /// Columns to hash, by relation.
     pub hashed: BTreeMap<String, Vec<Hashed>>,
+    /// About how many rows the relations have, as far as the server has an idea. For plans only, never for a verdict.
+    pub estimates: BTreeMap<String, u64>,
 }
 
 /// Sequences that are read with one statement.
@@ -47,8 +49,10 @@ fn optional(row: &[Option<String>], column: usize) -> Option<String> {
 pub async fn read(session: &Session, level: Level) -> Result<Described, String> {
     let mut database = Database::default();
     let mut by_oid = HashMap::new();
+    let mut estimates = BTreeMap::new();
     for row in query(session, "relations", catalogue::RELATIONS).await? {
         let name = cell(&row, 1)?.to_owned();
+        estimates.insert(name.clone(), number::<f64>(&row, 14)?.max(0.0) as u64);
         by_oid.insert(number::<u32>(&row, 0)?, name.clone());
         database.relations.insert(name, relation(&row)?);
     }
@@ -80,7 +84,7 @@ pub async fn read(session: &Session, level: Level) -> Result<Described, String> 
         sequences(session, level, &mut database).await?;
         database.large_objects = Some(large_objects(session, level).await?);
     }
-    Ok(Described { database, hashed })
+    Ok(Described { database, hashed, estimates })
 }
 
 fn relation(row: &[Option<String>]) -> Result<Relation, String> {

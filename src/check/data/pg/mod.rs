@@ -73,8 +73,7 @@ pub async fn take(
     tally: &Tally,
 ) -> Result<Taken, String> {
     let main = open(target, ask, None).await?;
-    let probed = value(&main, hash::PROBE).await?;
-    if probed.as_deref() != Some(hash::PROBED) {
+    if ask.level == Level::Contents && value(&main, hash::PROBE).await?.as_deref() != Some(hash::PROBED) {
         return Err(
             "this server's hash functions give other values than expected, so contents cannot be compared"
                 .into(),
@@ -84,7 +83,9 @@ pub async fn take(
     let mut notes = Vec::new();
     let mut databases = BTreeMap::new();
     let mut sessions = BTreeMap::new();
-    let wanted = chosen(&main, ask, &mut notes).await?;
+    let mut wanted = chosen(&main, ask, &mut notes).await?;
+    // Small ones first: it soon shows which of them need not be read, and how much is to be done.
+    wanted.sort_by_key(|(_, bytes)| *bytes);
     tally.expect(wanted.iter().map(|(_, bytes)| bytes).sum());
     for (database, bytes) in wanted {
         let at = |e: String| format!("database {database}: {e}");
@@ -98,11 +99,10 @@ pub async fn take(
         let snapshot = begin(&session, &mut notes).await.map_err(at)?;
         let mut described = inventory::read(&session, ask.level).await.map_err(at)?;
         let helpers = content::Helpers { target, ask, database: &database, snapshot: snapshot.as_deref() };
-        let counted = match ask.level {
-            Level::Catalogue => 0,
-            _ => content::measure(&session, &helpers, &mut described, tally).await.map_err(at)?,
-        };
-        tally.settle(bytes, counted);
+        match ask.level {
+            Level::Catalogue => tally.settle(bytes, 0),
+            _ => content::measure(&session, &helpers, &mut described, bytes, tally).await.map_err(at)?,
+        }
         databases.insert(database.clone(), described.database);
         if sessions.len() < KEPT {
             sessions.insert(database, rows::Kept { session, hashed: described.hashed });

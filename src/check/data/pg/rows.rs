@@ -10,6 +10,9 @@ use crate::check::data::manifest::Relation;
 use crate::world::pg::Session;
 use crate::world::pg::session::identifier;
 
+/// Room for all the buckets at once, so that the server writes no temporary files.
+const BUCKETS: &str = "set work_mem = '64MB'; set jit to off";
+
 /// The sessions that still see what a manifest describes, by database.
 pub struct Reader {
     pub(super) sessions: BTreeMap<String, Kept>,
@@ -55,9 +58,14 @@ impl Reader {
         buckets: u32,
     ) -> Result<BTreeMap<u32, Bucket>, String> {
         let e = self.expressions(db, table, relation)?;
+        // Without a key the row is its own. `offset 0` keeps the planner from hashing it twice then, and always from
+        // expecting as many groups as there are rows, for which it would sort or write files.
+        let (bucket, of) = match e.key == e.row {
+            true => (String::new(), "h"),
+            false => (format!("({}) as k, ", e.key), "k"),
+        };
         let sql = format!(
-            "select b, count(*), sum(h) from (select (({}) & {}::int8) as b, ({}) as h {}) x group by b",
-            e.key,
+            "{BUCKETS}; select {of} & {}::int8, count(*), sum(h) from (select {bucket}({}) as h {} offset 0) x group by 1",
             buckets - 1,
             e.row,
             e.from
