@@ -5,6 +5,7 @@
 //! be read makes the verdict unknown; nothing compared with nothing is unknown; a target is no copy of itself.
 
 pub mod compare;
+pub mod cross;
 mod data_matches;
 mod differ;
 pub mod manifest;

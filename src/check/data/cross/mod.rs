@@ -1,0 +1,6 @@
+//! SQLite beside PostgreSQL.
+mod decimal;
+pub mod form;
+pub mod hash;
+mod json;
+mod moment;
