@@ -35,8 +35,13 @@ const TIMEOUT: Span = Span::secs(86_400);
 
 /// Measures what a target holds, for a `record` step.
 pub async fn record(target_name: &str, target: &Target, cx: &Context) -> Result<Manifest, String> {
-    let ask =
-        side::Ask { purpose: "record", level: Level::Contents, databases: Vec::new(), tables: Vec::new() };
+    let ask = side::Ask {
+        purpose: "record",
+        level: Level::Contents,
+        databases: Vec::new(),
+        tables: Vec::new(),
+        cross: cx.targets.values().any(|other| other.postgres.is_some() != target.postgres.is_some()),
+    };
     let side = side::of(target_name, target, &ask, cx, &progress::Tally::new(cx)).await?;
     Ok(side.manifest)
 }

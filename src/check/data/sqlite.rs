@@ -45,11 +45,12 @@ pub async fn take(
 }
 
 /// One text column of one row.
-fn text(row: &[Option<String>], column: usize) -> String {
+pub(super) fn text(row: &[Option<String>], column: usize) -> String {
     row.get(column).cloned().flatten().unwrap_or_default()
 }
 
-fn describe(reader: &sqlite::Reader, ask: &Ask, tally: &Tally) -> Result<Database, String> {
+/// What is in the file, but for the rows.
+pub fn catalogue(reader: &sqlite::Reader, level: Level) -> Result<Database, String> {
     let mut database = Database::default();
     for row in reader.query("select name, type from pragma_table_list where schema = 'main'")? {
         let (name, kind) = (text(&row, 0), text(&row, 1));
@@ -61,9 +62,26 @@ fn describe(reader: &sqlite::Reader, ask: &Ask, tally: &Tally) -> Result<Databas
             "virtual" => RelationKind::VirtualTable,
             _ => RelationKind::Table,
         };
-        let relation = relation(reader, &name, kind, ask.level)?;
+        let relation = relation(reader, &name, kind, level)?;
         database.relations.insert(name, relation);
     }
+    if level == Level::Contents {
+        objects(reader, &mut database)?;
+        database.facts.insert("encoding".to_owned(), single(reader, "pragma encoding")?);
+        database.facts.insert("user_version".to_owned(), single(reader, "pragma user_version")?);
+        database.facts.insert("application_id".to_owned(), single(reader, "pragma application_id")?);
+    }
+    Ok(database)
+}
+
+/// What the engine's own check of the file says; `ok` when it finds nothing.
+pub fn integrity(reader: &sqlite::Reader) -> Result<Option<String>, String> {
+    let said = reader.query("pragma quick_check(1)")?;
+    Ok(said.first().map(|row| text(row, 0)))
+}
+
+fn describe(reader: &sqlite::Reader, ask: &Ask, tally: &Tally) -> Result<Database, String> {
+    let mut database = catalogue(reader, ask.level)?;
     for (name, relation) in
         database.relations.iter_mut().filter(|(name, r)| r.kind.stores_rows() && ask.wants(MAIN, name))
     {
@@ -77,22 +95,20 @@ fn describe(reader: &sqlite::Reader, ask: &Ask, tally: &Tally) -> Result<Databas
         tally.done(name, rows);
     }
     if ask.level == Level::Contents {
-        objects(reader, &mut database)?;
-        let said = reader.query("pragma quick_check(1)")?;
-        database.integrity = said.first().map(|row| text(row, 0));
-        database.facts.insert("encoding".to_owned(), single(reader, "pragma encoding")?);
-        database.facts.insert("user_version".to_owned(), single(reader, "pragma user_version")?);
-        database.facts.insert("application_id".to_owned(), single(reader, "pragma application_id")?);
+        database.integrity = integrity(reader)?;
+    }
+    if ask.cross {
+        super::cross::lite::record(reader, &mut database)?;
     }
     Ok(database)
 }
 
-fn single(reader: &sqlite::Reader, sql: &str) -> Result<String, String> {
+pub(super) fn single(reader: &sqlite::Reader, sql: &str) -> Result<String, String> {
     let rows = reader.query(sql)?;
     rows.first().map(|row| text(row, 0)).ok_or_else(|| format!("no answer to `{sql}`"))
 }
 
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("'{}'", name.replace('\'', "''"))
 }
 
@@ -221,7 +237,7 @@ fn objects(reader: &sqlite::Reader, database: &mut Database) -> Result<(), Strin
     Ok(())
 }
 
-fn count(reader: &sqlite::Reader, table: &str) -> Result<u64, String> {
+pub(super) fn count(reader: &sqlite::Reader, table: &str) -> Result<u64, String> {
     let answer = single(reader, &format!("select count(*) from {} not indexed", identifier(table)))?;
     answer.parse().map_err(|_| format!("table {table} gave no count"))
 }

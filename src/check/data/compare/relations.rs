@@ -73,6 +73,9 @@ impl Pair<'_> {
             self.seen.tables += 1;
             self.seen.source_rows = self.seen.source_rows.saturating_add(a);
             self.seen.target_rows = self.seen.target_rows.saturating_add(b);
+            if self.rules.contents && self.rules.only_rows(db, name).is_some() {
+                self.seen.counted_only += 1;
+            }
         }
         let fine = if self.rules.at_least { b >= a } else { b == a };
         let finding = if !fine {
@@ -96,7 +99,9 @@ impl Pair<'_> {
         if derived {
             self.note(format!("{} (derived data, refreshed at another time; no failure)", finding.line()));
         } else {
-            self.found(db, Some(name), finding.rows_of(db, name));
+            let contents = (a == b).then(|| self.rules.only_rows(db, name)).flatten();
+            let excepted = self.rules.excepted(db, name).or(contents);
+            self.seen.found(excepted, finding.rows_of(db, name));
         }
     }
 

@@ -222,14 +222,14 @@ impl Form {
         }
     }
 
-    /// The term of a column for the server.
-    pub fn term(self, column: &Hashed) -> String {
+    /// The term of a column for the server; `key` is the name that its seeds come from.
+    pub fn term(self, column: &Hashed, key: &str) -> String {
         let name = identifier(&column.name);
         let value = match &column.below {
             Some(below) => format!("({name}::{below})"),
             None => name,
         };
-        let seeds = Seeds::of(&column.name);
+        let seeds = Seeds::of(key);
         let seed = constant(seeds.value);
         let text = |value: &str| format!("hashtextextended({value} collate \"C\", {seed})");
         let float = |value: &str| {

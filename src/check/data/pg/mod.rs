@@ -4,6 +4,7 @@
 
 mod catalogue;
 mod content;
+pub mod cross;
 pub mod hash;
 mod inventory;
 mod rows;
@@ -99,6 +100,9 @@ pub async fn take(
         let helpers = content::Helpers { target, ask, database: &database, snapshot: snapshot.as_deref() };
         let counted = content::measure(&session, &helpers, &mut described, tally).await.map_err(at)?;
         tally.settle(bytes, counted);
+        if ask.cross {
+            cross::record(&session, &mut described).await.map_err(at)?;
+        }
         databases.insert(database.clone(), described.database);
         if sessions.len() < KEPT {
             sessions.insert(database, rows::Kept { session, hashed: described.hashed });
