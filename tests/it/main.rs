@@ -6,6 +6,7 @@
 mod checks;
 mod crash;
 mod data;
+mod data_cross;
 mod data_faults;
 mod data_sqlite;
 mod docs;
@@ -41,6 +42,7 @@ fn main() -> std::process::ExitCode {
     crash::register(&mut registry);
     checks::register(&mut registry);
     data::register(&mut registry);
+    data_cross::register(&mut registry);
     docs::register(&mut registry);
     journal::register(&mut registry);
     laws::register(&mut registry);

@@ -71,10 +71,10 @@ impl Misfit {
     /// What is wrong with it.
     pub fn word(self) -> &'static str {
         match self {
-            Misfit::Class => "stored as another kind of value",
-            Misfit::Range => "not a value of that type",
-            Misfit::Nul => "text with a NUL byte, which PostgreSQL cannot hold",
-            Misfit::Utf8 => "text that is not UTF-8, which PostgreSQL cannot hold",
+            Misfit::Class => "of another kind",
+            Misfit::Range => "outside its type",
+            Misfit::Nul => "with a NUL byte",
+            Misfit::Utf8 => "not in UTF-8",
         }
     }
 }

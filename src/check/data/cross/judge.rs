@@ -238,8 +238,13 @@ impl<'a> Judge<'a> {
                 let column = &plan.columns[*at];
                 let type_ = self.two.pg.tables.get(&plan.key).and_then(|t| t.columns.get(&column.key)).map(|c| c.type_.clone());
                 let finding = Finding::new(Class::Contents, *n, full)
-                    .saw(format!("in {full}.{} {}, the first at {first}", column.pg, misfit.count(*n)))
-                    .wanted(format!("values that {} holds", type_.unwrap_or_default()));
+                    .saw(format!(
+                        "{} {} in {full}.{} (the first: {first})",
+                        text::count(*n, "value", "values"),
+                        misfit.word(),
+                        column.pg
+                    ))
+                    .wanted(format!("values that PostgreSQL's {} can hold", type_.unwrap_or_default()));
                 self.found(&plan.key, finding);
             }
         }

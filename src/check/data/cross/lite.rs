@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::count::Count;
-use super::form::{self, Fit, Misfit, Seeds};
+use super::form::{self, Fit, Seeds};
 use super::plan::{Half, Plan, folded};
 use crate::check::data::compare::Nul;
 use crate::check::data::differ::{Bucket, Keyed, MOST_ROWS};
@@ -110,6 +110,12 @@ impl Session {
                 let sql = format!("select wr from pragma_table_list where schema = 'main' and name = {name}");
                 table.without_rowid = single(reader, &sql)? == "1";
                 table.unique = Some(unique(reader, &name, &table.key)?);
+                // A row number is never NULL, and neither is a key where there are none.
+                for column in &table.key {
+                    let Some(own) = table.columns.get_mut(column) else { continue };
+                    let number = table.key.len() == 1 && own.type_.eq_ignore_ascii_case("integer");
+                    own.not_null |= table.without_rowid || number;
+                }
             }
             Ok(half)
         })
@@ -241,6 +247,16 @@ fn place(plan: &Plan, cells: &[Cell<'_>]) -> String {
     }
 }
 
+fn class(cell: Option<&Cell<'_>>) -> &'static str {
+    match cell {
+        None | Some(Cell::Null) => "NULL",
+        Some(Cell::Integer(_)) => "an integer",
+        Some(Cell::Real(_)) => "a real",
+        Some(Cell::Text(_)) => "a text",
+        Some(Cell::Blob(_)) => "a blob",
+    }
+}
+
 /// The columns' fits, and the row's hash.
 struct Hasher<'a> {
     plan: &'a Plan,
@@ -333,7 +349,7 @@ fn one(reader: &Reader, plan: &Plan, gone: &AtomicBool, tally: &Tally) -> Result
         counted.rows += 1;
         let Count { misfits, bent, .. } = &mut counted;
         let hash = hasher.row(cells, |at, fit| {
-            let there = || (0, place(plan, cells));
+            let there = || (0, format!("{}, {}", place(plan, cells), class(cells.get(at))));
             match fit {
                 Fit::Not(misfit) => misfits.entry((at, misfit)).or_insert_with(there).0 += 1,
                 _ => bent.entry(at).or_insert_with(there).0 += 1,
@@ -414,11 +430,4 @@ pub fn record(reader: &Reader, database: &mut Database) -> Result<(), String> {
         database.cross.insert(table.clone(), cross);
     }
     Ok(())
-}
-
-impl Misfit {
-    /// The word for how a count of such values reads.
-    pub fn count(self, n: u64) -> String {
-        crate::base::text::count(n, "value is", "values are") + " " + self.word()
-    }
 }
