@@ -40,6 +40,7 @@ pub async fn record(target_name: &str, target: &Target, cx: &Context) -> Result<
         level: Level::Contents,
         databases: Vec::new(),
         tables: Vec::new(),
+        except: Vec::new(),
         cross: cx.targets.values().any(|other| other.postgres.is_some() != target.postgres.is_some()),
     };
     let side = side::of(target_name, target, &ask, cx, &progress::Tally::new(cx)).await?;
@@ -105,5 +106,15 @@ mod tests {
         }
         let except = json!({ "source": "a", "target": "b", "except": [{ "table": "t", "reason": " " }] });
         assert!(build("data_matches", except).unwrap_err().contains("needs a reason"));
+        for (except, words) in [
+            (json!({ "table": "t", "reason": "r", "rows": true, "columns": ["c"] }), "`rows` leaves no contents"),
+            (json!({ "table": "t", "reason": "r", "nul": "remove", "columns": ["c"] }), "about the whole table"),
+            (json!({ "table": "t", "reason": "r", "nul": "ignore" }), "drop_rows"),
+        ] {
+            let wrong = build("data_matches", json!({ "source": "a", "target": "b", "except": [except] }));
+            assert!(wrong.unwrap_err().contains(words), "{words}");
+        }
+        let nothing = json!({ "source": "a", "target": "b", "sequences": { "s": [] } });
+        assert!(build("data_matches", nothing).unwrap_err().contains("names no column"));
     }
 }

@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::compare::Rules;
+use super::compare::{Except, Rules};
 use super::{TIMEOUT, proof, source, targets, verdict};
 use crate::check::registry::CheckKind;
 use crate::check::{Check, Context, DataProof, Outcome};
@@ -42,11 +42,18 @@ pub struct RowsMatch {
     /// The target may have more rows and more tables: a floor, for use after the service has been writing.
     #[serde(default)]
     at_least: bool,
+    /// Tables that may differ, each with the reason. They are counted and shown all the same.
+    #[serde(default)]
+    except: Vec<Except>,
+    /// Between SQLite and PostgreSQL: the schema that SQLite's tables are compared with. `public` when not given.
+    #[serde(default)]
+    schema: Option<String>,
 }
 
 fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
     let it: RowsMatch = serde_json::from_value(Value::Object(params)).map_err(|e| e.to_string())?;
     source(it.source.as_ref(), it.recorded.as_ref())?;
+    it.except.iter().try_for_each(Except::sensible)?;
     Ok(Box::new(it))
 }
 
@@ -65,7 +72,13 @@ impl Check for RowsMatch {
     }
 
     async fn measure(&self, cx: &Context) -> Outcome {
-        let rules = Rules { at_least: self.at_least, databases: self.databases.clone(), ..Rules::default() };
+        let rules = Rules {
+            at_least: self.at_least,
+            databases: self.databases.clone(),
+            except: self.except.clone(),
+            schema: self.schema.clone(),
+            ..Rules::default()
+        };
         match source(self.source.as_ref(), self.recorded.as_ref()) {
             Ok(of) => verdict::reach("rows_match", &of, &self.target, &rules, cx).await,
             Err(why) => Outcome::unknown(why, "a source to compare with"),

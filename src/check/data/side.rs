@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::compare::Except;
 use super::cross::lite::Session;
 use super::cross::plan::Plan;
 use super::differ::{Bucket, Keyed};
@@ -26,6 +27,8 @@ pub struct Ask {
     pub databases: Vec<String>,
     /// Only the rows of these tables are read; all when empty.
     pub tables: Vec<String>,
+    /// What may differ: columns of it are left out of the hashes.
+    pub except: Vec<Except>,
     /// Also hash so that a target of the other engine can be compared with it later.
     pub cross: bool,
 }
@@ -34,6 +37,11 @@ impl Ask {
     /// True when the rows of a table are to be read.
     pub fn wants(&self, db: &str, table: &str) -> bool {
         super::compare::covers(&self.tables, db, table)
+    }
+
+    /// True when a column counts.
+    pub fn hashes(&self, db: &str, table: &str, column: &str) -> bool {
+        !self.except.iter().any(|except| except.leaves_out(db, table, column))
     }
 }
 

@@ -41,7 +41,7 @@ pub async fn take(
         roles: None,
         notes: Vec::new(),
     };
-    Ok((manifest, Reader { file: file.to_owned() }))
+    Ok((manifest, Reader { file: file.to_owned(), ask: ask.clone() }))
 }
 
 /// One text column of one row.
@@ -87,7 +87,9 @@ fn describe(reader: &sqlite::Reader, ask: &Ask, tally: &Tally) -> Result<Databas
     {
         let (rows, digest) = match ask.level {
             Level::Rows => (count(reader, name)?, None),
-            Level::Contents => contents(reader, name, relation).map(|(rows, digest)| (rows, Some(digest)))?,
+            Level::Contents => {
+                contents(reader, name, relation, ask).map(|(rows, digest)| (rows, Some(digest)))?
+            }
         };
         relation.rows = Some(rows);
         relation.digest = digest;
@@ -243,8 +245,9 @@ pub(super) fn count(reader: &sqlite::Reader, table: &str) -> Result<u64, String>
 }
 
 /// The columns whose values count, in the order of their names.
-fn stored(relation: &Relation) -> Vec<&String> {
-    relation.columns.iter().filter(|(_, c)| c.generated.is_empty()).map(|(name, _)| name).collect()
+fn stored<'a>(table: &str, relation: &'a Relation, ask: &Ask) -> Vec<&'a String> {
+    let all = relation.columns.iter().filter(|(_, c)| c.generated.is_empty()).map(|(name, _)| name);
+    all.filter(|name| ask.hashes(MAIN, table, name)).collect()
 }
 
 /// A hash of some cells: every value with its type and its length, so that no two rows run together.
@@ -282,8 +285,13 @@ fn select(table: &str, columns: &[&String]) -> String {
     format!("select {list} from {} not indexed", identifier(table))
 }
 
-fn contents(reader: &sqlite::Reader, table: &str, relation: &Relation) -> Result<(u64, String), String> {
-    let columns = stored(relation);
+fn contents(
+    reader: &sqlite::Reader,
+    table: &str,
+    relation: &Relation,
+    ask: &Ask,
+) -> Result<(u64, String), String> {
+    let columns = stored(table, relation, ask);
     let names = named(&columns);
     let (mut rows, mut sum) = (0u64, 0u128);
     reader
@@ -298,6 +306,7 @@ fn contents(reader: &sqlite::Reader, table: &str, relation: &Relation) -> Result
 /// Looks at the rows of a file.
 pub struct Reader {
     file: String,
+    ask: Ask,
 }
 
 impl Reader {
@@ -310,9 +319,9 @@ impl Reader {
         start: T,
         mut each: impl FnMut(&mut T, u32, &dyn Fn() -> String, u128) + Send + 'static,
     ) -> Result<T, String> {
-        let (table, relation) = (table.to_owned(), relation.clone());
+        let (table, relation, ask) = (table.to_owned(), relation.clone(), self.ask.clone());
         sqlite::read(&self.file, move |reader| {
-            let columns = stored(&relation);
+            let columns = stored(&table, &relation, &ask);
             let names = named(&columns);
             let places: Vec<usize> =
                 relation.key.iter().filter_map(|k| columns.iter().position(|c| *c == k)).collect();

@@ -60,7 +60,14 @@ fn wanted(of: &ProofSource, rules: &Rules) -> String {
 
 fn ask(purpose: &'static str, rules: &Rules) -> Ask {
     let level = if rules.contents { Level::Contents } else { Level::Rows };
-    Ask { purpose, level, databases: rules.databases.clone(), tables: rules.tables.clone(), cross: false }
+    Ask {
+        purpose,
+        level,
+        databases: rules.databases.clone(),
+        tables: rules.tables.clone(),
+        except: rules.except.clone(),
+        cross: false,
+    }
 }
 
 enum Stop {

@@ -62,6 +62,7 @@ impl Pair<'_> {
             self.rows(db, name, (was, a), (is, b));
         }
         if self.rules.contents {
+            self.left_out(db, name, was);
             self.columns(db, name, was, is);
             self.facts(db, name, &full, was, is);
         }
@@ -102,6 +103,18 @@ impl Pair<'_> {
             let contents = (a == b).then(|| self.rules.only_rows(db, name)).flatten();
             let excepted = self.rules.excepted(db, name).or(contents);
             self.seen.found(excepted, finding.rows_of(db, name));
+        }
+    }
+
+    /// Says which columns were not compared because the runbook says so.
+    fn left_out(&mut self, db: &str, name: &str, was: &Relation) {
+        let full = self.engine.full(db, name);
+        for column in was.columns.keys() {
+            if let Some((at, except)) = self.rules.excepted_column(db, name, column) {
+                self.seen.used.insert(at);
+                let line = format!("excepted ({}): column {column} of {full} not compared", except.reason);
+                self.note(line);
+            }
         }
     }
 

@@ -57,6 +57,11 @@ impl Except {
         !self.storage && self.columns.iter().any(|name| name.eq_ignore_ascii_case(column))
     }
 
+    /// This column of this table may differ.
+    pub fn leaves_out(&self, db: &str, table: &str, column: &str) -> bool {
+        self.names_column(column) && is_called(db, table, &self.table)
+    }
+
     /// An error says what makes no sense.
     pub fn sensible(&self) -> Result<(), String> {
         let table = &self.table;

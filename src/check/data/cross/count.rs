@@ -13,7 +13,7 @@ pub struct Count {
     pub digest: Option<i128>,
     /// Why its contents cannot be compared, though both sides have them: a record that does not say enough.
     pub open: Option<String>,
-    /// Lowest and highest value of columns that feed on a sequence, by their place in the plan.
+    /// Lowest and highest value of columns that feed on a sequence, by their place in the plan's `fed`.
     pub bounds: BTreeMap<usize, (i64, i64)>,
     /// Values without a counterpart, by column and reason: how many, and where the first one is.
     pub misfits: BTreeMap<(usize, Misfit), (u64, String)>,

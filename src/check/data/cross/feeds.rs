@@ -78,7 +78,7 @@ impl Read<'_> {
     /// column was not read.
     fn furthest(&self, feed: &Feed) -> Option<(Option<i128>, Option<i128>)> {
         let at = self.plans.iter().position(|plan| plan.key == feed.table)?;
-        let column = *self.plans[at].fed.iter().find(|at_column| self.plans[at].columns[**at_column].key == feed.column)?;
+        let column = self.plans[at].fed.iter().position(|fed| fed.key == feed.column)?;
         let of = |counts: &[Option<Count>]| {
             let (low, high) = *counts.get(at)?.as_ref()?.bounds.get(&column)?;
             Some(if feed.down { -i128::from(low) } else { i128::from(high) })
@@ -169,7 +169,8 @@ fn ahead(two: &Two<'_>, feed: &Feed, sequence: &Sequence, read: &Read<'_>, seen:
     let table = two.lite.tables.get(&feed.table)?;
     let full = two.lite.full(&table.name);
     if sequence.increment < 0 || sequence.cycles || feed.down {
-        seen.notes.push(format!("sequence {} has nothing like it in SQLite; not compared", feed.sequence));
+        let name = two.pg.full(&feed.sequence);
+        seen.notes.push(format!("sequence {name} has nothing like it in SQLite; not compared"));
         return None;
     }
     let (_, lite) = read.furthest(feed)?;

@@ -252,7 +252,11 @@ impl Form {
             Form::Text if column.kind == 'e' => text(&format!("textin(enum_out({value}))")),
             Form::Text | Form::Padded | Form::Date | Form::Timestamp | Form::Jsonb => text(&format!("{value}::text")),
             Form::Timestamptz => text(&format!("timezone('UTC', {value})::text")),
-            Form::Bytes => format!("hash_array_extended(array[{value}], {seed})"),
+            // The hash of an array that holds NULL is not NULL.
+            Form::Bytes if column.not_null => format!("hash_array_extended(array[{value}], {seed})"),
+            Form::Bytes => {
+                format!("case when {value} is not null then hash_array_extended(array[{value}], {seed}) end")
+            }
             Form::Uuid => format!("uuid_hash_extended({value}, {seed})"),
             // A cast to text may be somebody's own function; `format` goes through the type's output function.
             Form::Word => format!("case when {value} is not null then {} end", text(&format!("format('%s', {value})"))),

@@ -148,6 +148,21 @@ impl Session {
         Ok(counts)
     }
 
+    /// The sum of the hashes in each column.
+    pub async fn columns(&self, plan: &Plan) -> Result<Vec<i128>, String> {
+        let plan = plan.clone();
+        self.ask(move |reader, gone| {
+            let mut sums = vec![0; plan.columns.len()];
+            rows(reader, &plan, gone, |row| {
+                for (sum, value) in sums.iter_mut().zip(row.values) {
+                    *sum += i128::from(*value);
+                }
+            })?;
+            Ok(sums)
+        })
+        .await
+    }
+
     /// Count and sum of each of `n` buckets (a power of two).
     pub async fn buckets(&self, plan: &Plan, n: u32) -> Result<BTreeMap<u32, Bucket>, String> {
         let plan = plan.clone();
@@ -213,6 +228,7 @@ fn unique(reader: &Reader, name: &str, key: &[String]) -> Result<Vec<BTreeSet<St
 /// A row as it was read.
 struct Row<'a> {
     cells: &'a [Cell<'a>],
+    values: &'a [i64],
     hash: i64,
     key: i64,
 }
@@ -225,7 +241,9 @@ impl Row<'_> {
 
 fn select(plan: &Plan) -> String {
     let mut columns: Vec<String> = plan.columns.iter().map(|column| identifier(&column.lite)).collect();
+    columns.extend(plan.fed.iter().map(|fed| identifier(&fed.lite)));
     columns.extend(plan.rowid.map(str::to_owned));
+    columns.extend(plan.watched.iter().map(|name| identifier(name)));
     let table = identifier(plan.lite.as_deref().unwrap_or_default());
     format!("select {} from {table} not indexed", columns.join(", "))
 }
@@ -241,7 +259,7 @@ fn name(plan: &Plan, cells: &[Cell<'_>]) -> String {
 
 /// Where a value is: by the number of its row, or by its key.
 fn place(plan: &Plan, cells: &[Cell<'_>]) -> String {
-    match (plan.rowid, cells.get(plan.columns.len())) {
+    match (plan.rowid, cells.get(plan.columns.len() + plan.fed.len())) {
         (Some(_), Some(Cell::Integer(rowid))) => format!("rowid {rowid}"),
         _ => name(plan, cells),
     }
@@ -318,7 +336,7 @@ fn rows(
     reader.scan_while(&select(plan), |cells| {
         if !hasher.left_out(cells) {
             let hash = hasher.row(cells, |_, _| {});
-            each(&Row { cells, hash, key: hasher.key(hash) });
+            each(&Row { cells, values: &hasher.values, hash, key: hasher.key(hash) });
         }
         go_on(gone)
     })
@@ -330,7 +348,7 @@ fn go_on(gone: &AtomicBool) -> ControlFlow<()> {
 
 fn one(reader: &Reader, plan: &Plan, gone: &AtomicBool, tally: &Tally) -> Result<Count, String> {
     let table = plan.lite.as_deref().unwrap_or_default();
-    if plan.columns.is_empty() {
+    if plan.columns.is_empty() && plan.fed.is_empty() {
         let mut counted = Count { rows: count(reader, table)?, ..Count::default() };
         if plan.nul == Some(Nul::DropRows) {
             counted.left_out = with_nul(reader, table)?;
@@ -356,9 +374,9 @@ fn one(reader: &Reader, plan: &Plan, gone: &AtomicBool, tally: &Tally) -> Result
             }
         });
         sum += i128::from(hash);
-        for at in &plan.fed {
-            if let Some(Cell::Integer(n)) = cells.get(*at) {
-                counted.bound(*at, *n);
+        for at in 0..plan.fed.len() {
+            if let Some(Cell::Integer(n)) = cells.get(plan.columns.len() + at) {
+                counted.bound(at, *n);
             }
         }
         for cell in cells {
@@ -374,7 +392,7 @@ fn one(reader: &Reader, plan: &Plan, gone: &AtomicBool, tally: &Tally) -> Result
         go_on(gone)
     })?;
     tally.done(table, bytes);
-    counted.digest = Some(sum);
+    counted.digest = (!plan.columns.is_empty()).then_some(sum);
     Ok(counted)
 }
 

@@ -234,13 +234,32 @@ async fn closer(
             continue;
         }
         let (a, b) = (relation(a), relation(b));
-        let look = differ::look("", key, (&here, &a), (&there, &b));
+        let look = async {
+            let mut lines = differ::look("", key, (&here, &a), (&there, &b)).await?;
+            if a.rows == b.rows {
+                lines.extend(which(was, is, plan).await?);
+            }
+            Ok::<_, String>(lines)
+        };
         finding.more = match tokio::time::timeout(looks.longest, look).await {
             Ok(Ok(lines)) => lines,
             Ok(Err(why)) => vec![format!("which rows differ is not known: {why}")],
             Err(_) => vec!["which rows differ is not known: it took too long".to_owned()],
         };
     }
+}
+
+/// The columns that differ, when rows are as many on both sides. Costs one more scan.
+async fn which(was: &Side, is: &Side, plan: &Plan) -> Result<Option<String>, String> {
+    let sums = async |side: &Side| match side {
+        Side::Pg(live) => live.columns(plan).await.map(Some),
+        Side::Lite(session, _) => session.columns(plan).await.map(Some),
+        Side::Record(_) => Ok(None),
+    };
+    let (Some(a), Some(b)) = futures::try_join!(sums(was), sums(is))? else { return Ok(None) };
+    let names = plan.columns.iter().zip(a.iter().zip(&b)).filter(|(_, (a, b))| a != b);
+    let names: Vec<&str> = names.map(|(column, _)| column.pg.as_str()).collect();
+    Ok((!names.is_empty()).then(|| format!("in the columns: {}", names.join(", "))))
 }
 
 /// As much of a relation as a closer look wants to know.

@@ -90,14 +90,27 @@ pub struct Plan {
     pub rowid: Option<&'static str>,
     /// The columns that are compared; none when only the rows are counted.
     pub columns: Vec<Shared>,
-    /// Rows of SQLite that were left out, as declared.
+    /// What became of texts of SQLite with a NUL byte, as declared.
     pub nul: Option<Nul>,
+    /// Columns of SQLite that are not compared and may hold such a text.
+    pub watched: Vec<String>,
     /// Where among `columns` those are that name a row.
     pub named_by: Vec<usize>,
     /// Those are a key: rows with the same are the same row.
     pub keyed: bool,
-    /// Where among `columns` those are whose bounds are wanted.
-    pub fed: Vec<usize>,
+    /// Columns that feed on a sequence: their bounds are wanted, whether they are compared or not.
+    pub fed: Vec<Fed>,
+}
+
+/// A column that feeds on a sequence.
+#[derive(Debug, Clone)]
+pub struct Fed {
+    /// Its name in lower case.
+    pub key: String,
+    /// Its name in PostgreSQL.
+    pub pg: String,
+    /// Its name in SQLite.
+    pub lite: String,
 }
 
 /// A column that both sides have.
@@ -280,11 +293,17 @@ impl<'a> Two<'a> {
             rowid: lite.and_then(rowid),
             columns: Vec::new(),
             nul: self.names(key).into_iter().find_map(|(db, name)| self.rules.nul(db, name)).map(|(_, _, nul)| nul),
+            watched: Vec::new(),
             named_by: Vec::new(),
             keyed: false,
             fed: Vec::new(),
         };
         let (Some(pg), Some(lite)) = (pg, lite) else { return plan };
+        for (_, column) in declared.iter().filter(|(of, _)| of == key) {
+            if let (Some(own), Some(other)) = (pg.columns.get(column), lite.columns.get(column)) {
+                plan.fed.push(Fed { key: column.clone(), pg: own.name.clone(), lite: other.name.clone() });
+            }
+        }
         let only_rows = self.names(key).into_iter().any(|(db, name)| self.rules.only_rows(db, name).is_some());
         if !contents || only_rows || lite.kind == Kind::Virtual {
             return plan;
@@ -306,11 +325,14 @@ impl<'a> Two<'a> {
                 term: is.hashed.as_ref().map(|hashed| form.term(hashed, column)).unwrap_or_default(),
             });
         }
+        if plan.nul == Some(Nul::DropRows) {
+            let others = lite.columns.iter().filter(|(key, _)| !plan.columns.iter().any(|c| c.key == **key));
+            plan.watched = others.map(|(_, column)| column.name.clone()).collect();
+        }
         let place = |name: &String| plan.columns.iter().position(|shared| shared.key == *name);
         let places = |names: &[String]| names.iter().map(place).collect::<Option<Vec<usize>>>();
         let key_of = [&pg.key, &lite.key].into_iter().filter(|key| !key.is_empty()).find_map(|key| places(key));
         plan.keyed = key_of.is_some();
-        plan.fed = declared.iter().filter(|(of, _)| of == key).filter_map(|(_, column)| place(column)).collect();
         plan.named_by = key_of.unwrap_or_else(|| plan.telling());
         plan
     }

@@ -68,19 +68,19 @@ fn one(database: &Database, plan: &Plan, half: &Half) -> Result<Option<Count>, S
     if plan.nul.is_some() && !half.pg {
         count.open = Some("a record does not say which rows hold a NUL byte".to_owned());
     }
+    if let Some(cross) = database.cross.get(name) {
+        for (at, fed) in plan.fed.iter().enumerate() {
+            if let Some(bounds) = cross.bounds.get(&fed.lite) {
+                count.bounds.insert(at, *bounds);
+            }
+        }
+    }
     if plan.columns.is_empty() {
         return Ok(Some(count));
     }
     match digest(database.cross.get(name), plan, half) {
         Ok(digest) => count.digest = Some(digest),
         Err(why) => count.open = Some(why),
-    }
-    if let Some(cross) = database.cross.get(name) {
-        for at in &plan.fed {
-            if let Some(bounds) = cross.bounds.get(&plan.columns[*at].lite) {
-                count.bounds.insert(*at, *bounds);
-            }
-        }
     }
     Ok(Some(count))
 }

@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use super::content::from;
 use super::inventory::{self, Described};
 use super::{begin, catalogue, cell, open, value};
+use crate::check::data::compare::{last, plain};
 use crate::check::data::cross::count::Count;
 use crate::check::data::cross::form::{Form, SHOWN, row_sql};
 use crate::check::data::cross::hash;
@@ -71,10 +72,10 @@ impl Live {
     /// Its tables.
     pub async fn describe(&self, target: &str, schema: &str) -> Result<Half, String> {
         let database = &self.described.database;
-        let known = database.relations.keys().filter_map(|name| name.rsplit_once('.'));
-        if !database.relations.is_empty()
-            && !known.clone().any(|(of, _)| of == schema || of == identifier(schema))
-        {
+        let tables = database.relations.iter().filter(|(_, relation)| relation.kind.stores_rows());
+        let mut schemas = tables.map(|(name, _)| plain(name.strip_suffix(last(name)).unwrap_or(name)));
+        let here = format!("{schema}.");
+        if schemas.next().is_some_and(|first| first != here && !schemas.any(|other| other == here)) {
             return Err(format!("database {} has no table in schema {schema}", self.database));
         }
         let mut half = Half::postgres(target, &self.database, database, schema);
@@ -136,7 +137,7 @@ impl Live {
         let bounds: String = plan
             .fed
             .iter()
-            .map(|at| identifier(&plan.columns[*at].pg))
+            .map(|fed| identifier(&fed.pg))
             .map(|column| format!(", min({column}::int8), max({column}::int8)"))
             .collect();
         let sql = format!("select count(*){sum}{bounds} {}", self.from(plan));
@@ -148,10 +149,11 @@ impl Live {
             digest: hash.is_some().then(|| number(1)).transpose()?,
             ..Count::default()
         };
-        for (nth, at) in plan.fed.iter().enumerate() {
+        let first = if hash.is_some() { 2 } else { 1 };
+        for nth in 0..plan.fed.len() {
             let bound = |at: usize| row.get(at).and_then(|v| v.as_deref()).and_then(|v| v.parse::<i64>().ok());
-            if let (Some(low), Some(high)) = (bound(2 + 2 * nth), bound(3 + 2 * nth)) {
-                count.bounds.insert(*at, (low, high));
+            if let (Some(low), Some(high)) = (bound(first + 2 * nth), bound(first + 1 + 2 * nth)) {
+                count.bounds.insert(nth, (low, high));
             }
         }
         Ok(count)
@@ -167,6 +169,17 @@ impl Live {
             false => None,
         };
         Ok((row.clone(), key.unwrap_or(row)))
+    }
+
+    /// The sum of the hashes in each column.
+    pub async fn columns(&self, plan: &Plan) -> Result<Vec<i128>, String> {
+        let sums: Vec<String> = plan.columns.iter().map(|c| format!("coalesce(sum({}), 0)", c.term)).collect();
+        let rows = self.session.query(&format!("select {} {}", sums.join(", "), self.from(plan))).await;
+        let rows = rows.map_err(|e| e.to_string())?;
+        let row = rows.first().ok_or("the server gave no sums")?;
+        (0..plan.columns.len())
+            .map(|at| cell(row, at)?.parse().map_err(|_| "the answer is not a number".to_owned()))
+            .collect()
     }
 
     /// Count and sum of each of `n` buckets (a power of two).

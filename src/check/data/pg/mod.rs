@@ -97,6 +97,9 @@ pub async fn take(
         }
         let snapshot = begin(&session, &mut notes).await.map_err(at)?;
         let mut described = inventory::read(&session, ask.level).await.map_err(at)?;
+        for (table, columns) in &mut described.hashed {
+            columns.retain(|column| ask.hashes(&database, table, &column.name));
+        }
         let helpers = content::Helpers { target, ask, database: &database, snapshot: snapshot.as_deref() };
         let counted = content::measure(&session, &helpers, &mut described, tally).await.map_err(at)?;
         tally.settle(bytes, counted);
