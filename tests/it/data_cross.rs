@@ -320,7 +320,7 @@ fn declared(cx: &Context, server: &Cluster, all: &Value) {
     expect(cx, "data_matches", &other, Verdict::Unknown, &["no table in schema public"]);
     other["schema"] = "app".into();
     other["databases"] = json!(["synapse"]);
-    expect(cx, "data_matches", &other, Verdict::Pass, &["11 tables"]);
+    expect(cx, "data_matches", &other, Verdict::Pass, &["10 tables"]);
     other["databases"] = json!(["synapse", "postgres"]);
     expect(cx, "data_matches", &other, Verdict::Unknown, &["one database is compared at a time"]);
     fresh();
@@ -597,9 +597,14 @@ fn types(major: Major) {
     expect(&cx, "data_matches", &json!({ "source": "lite", "target": "pg" }), Verdict::Pass, &["1 table, 3,000 rows"]);
     expect(&cx, "data_matches", &json!({ "source": "pg", "target": "lite" }), Verdict::Pass, &["1 table, 3,000 rows"]);
     // And each of them is looked at.
-    for column in &untyped {
-        server.psql(&format!("create table kept as select * from types; update types set {column} = (select {column} from kept where {column} is not null and {column}::text <> types.{column}::text limit 1) where id = (select min(id) from types where {column} is not null)"));
-        expect(&cx, "data_matches", &json!({ "source": "lite", "target": "pg", "tables": ["types"] }), Verdict::Fail, &["1 row differs: id="]);
-        server.psql("truncate types; insert into types select * from kept; drop table kept");
+    server.psql("create table kept as select * from types");
+    let some = json!({ "source": "lite", "target": "pg", "tables": ["types"] });
+    for column in untyped.iter().filter(|_| major == Major::V15) {
+        let id = server.psql(&format!(
+            "update types t set {column} = (select {column} from kept where {column} is not null and {column}::text <> t.{column}::text limit 1) \
+             where id = (select min(id) from kept where {column} is not null) returning id"
+        ));
+        expect(&cx, "data_matches", &some, Verdict::Fail, &[&format!("1 row differs: id={id}"), &format!("in the columns: {column}")]);
+        server.psql(&format!("update types t set {column} = k.{column} from kept k where k.id = t.id and t.id = {id}"));
     }
 }

@@ -79,7 +79,11 @@ pub struct Database {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Cross {
     /// Digest of its rows: `x1:…`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub digest: String,
+    /// Rows of a virtual table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
     /// How each column was hashed: PostgreSQL's form, or the storage classes that SQLite has in it.
     pub columns: BTreeMap<String, Vec<String>>,
     /// The lowest and the highest whole number in a column.

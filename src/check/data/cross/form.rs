@@ -215,8 +215,10 @@ impl Form {
     pub fn plain_classes(self) -> &'static [&'static str] {
         match self {
             Form::Bool | Form::Int2 | Form::Int4 | Form::Int8 | Form::Oid => &["null", "integer"],
-            Form::Float8 => &["null", "real"],
-            Form::Text | Form::Word => &["null", "text"],
+            Form::Float8 => &["null", "real", "single"],
+            Form::Float4 => &["null", "single"],
+            Form::Text | Form::Word => &["null", "text", "text ending in a blank"],
+            Form::Padded => &["null", "text"],
             Form::Bytes => &["null", "blob"],
             _ => &["null"],
         }
@@ -371,6 +373,20 @@ fn single(n: f64, seeds: Seeds) -> Fit {
     }
 }
 
+/// The class of a value as a record keeps it: as fine as [`Form::plain_classes`] needs it.
+pub fn class(cell: &Cell<'_>) -> &'static str {
+    match cell {
+        Cell::Null => "null",
+        Cell::Integer(_) => "integer",
+        Cell::Real(n) if f64::from(*n as f32).to_bits() == n.to_bits() => "single",
+        Cell::Real(_) => "real",
+        Cell::Text(text) if text.contains(&0) => "text with a NUL byte",
+        Cell::Text(text) if text.ends_with(b" ") => "text ending in a blank",
+        Cell::Text(_) => "text",
+        Cell::Blob(_) => "blob",
+    }
+}
+
 /// A whole number in the only way that a database writes it.
 fn number(text: &[u8]) -> Option<i64> {
     let text = std::str::from_utf8(text).ok()?;
@@ -430,6 +446,28 @@ mod tests {
 
     fn bent(form: Form, cell: Cell<'_>) -> Fit {
         form.fit(cell, Seeds::of("c"), Leave { storage: true, no_nul: true })
+    }
+
+    #[test]
+    fn a_record_keeps_classes_as_fine_as_forms_need_them() {
+        for (form, cell, shows) in [
+            (Form::Float4, Cell::Real(0.5), true),
+            (Form::Float4, Cell::Real(0.1), false),
+            (Form::Float8, Cell::Real(0.5), true),
+            (Form::Float8, Cell::Integer(1), false),
+            (Form::Padded, Cell::Text(b"x"), true),
+            (Form::Padded, Cell::Text(b"x "), false),
+            (Form::Text, Cell::Text(b"x "), true),
+            (Form::Text, Cell::Text(b"\0"), false),
+            (Form::Bool, Cell::Integer(1), true),
+            (Form::Jsonb, Cell::Null, true),
+            (Form::Jsonb, Cell::Text(b"{}"), false),
+        ] {
+            assert_eq!(form.plain_classes().contains(&class(&cell)), shows, "{form:?} {cell:?}");
+            if shows {
+                assert_eq!(fit(form, cell), Fit::Exact(Seeds::of("c").plain(cell)), "{form:?} {cell:?}");
+            }
+        }
     }
 
     #[test]

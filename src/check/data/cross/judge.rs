@@ -142,9 +142,14 @@ impl<'a> Judge<'a> {
                 self.found(&plan.key, finding);
             }
             (Some(_), Some(full)) => {
-                if let (Some(was), Some(is)) = (was, is) {
-                    self.both(&plan, &full, &was, &is);
-                }
+                let (Some(was), Some(is)) = (was, is) else {
+                    let what = format!("the rows of {full} could not be counted on both sides");
+                    return match self.excepted(&plan.key) {
+                        Some((at, except)) => self.left_out(at, &except.reason, &what),
+                        None => self.seen.open.push(what),
+                    };
+                };
+                self.both(&plan, &full, &was, &is);
             }
             (None, None) => {}
         }

@@ -14,7 +14,7 @@ use super::form::{self, Fit, Seeds};
 use super::plan::{Half, Plan, folded};
 use crate::check::data::compare::Nul;
 use crate::check::data::differ::{Bucket, Keyed, MOST_ROWS};
-use crate::check::data::manifest::{Cross, Database, Level};
+use crate::check::data::manifest::{Cross, Database, Level, RelationKind};
 use crate::check::data::progress::Tally;
 use crate::check::data::sqlite::{MAIN, catalogue, count, integrity, quoted, single, text};
 use crate::world::sqlite::{self, Cell, Reader, identifier};
@@ -137,11 +137,16 @@ impl Session {
         for plan in plans {
             let (plan, tally) = (plan.clone(), tally.clone());
             counts.push(match plan.lite.clone() {
-                Some(name) => Some(
-                    self.ask(move |reader, gone| one(reader, &plan, gone, &tally))
-                        .await
-                        .map_err(|e| format!("table {name}: {e}"))?,
-                ),
+                Some(name) => {
+                    let module = plan.module;
+                    let counted = self.ask(move |reader, gone| one(reader, &plan, gone, &tally)).await;
+                    match counted {
+                        Ok(count) => Some(count),
+                        // A module that is unknown here.
+                        Err(_) if module => None,
+                        Err(e) => return Err(format!("table {name}: {e}")),
+                    }
+                }
                 None => None,
             });
         }
@@ -407,7 +412,15 @@ fn with_nul(reader: &Reader, table: &str) -> Result<u64, String> {
 
 /// What a record of a file needs so that PostgreSQL can be compared with it later: each value hashed as it is stored.
 pub fn record(reader: &Reader, database: &mut Database) -> Result<(), String> {
-    for (table, relation) in database.relations.iter().filter(|(_, relation)| relation.kind.stores_rows()) {
+    for (table, relation) in &database.relations {
+        if relation.kind == RelationKind::VirtualTable {
+            // Its module may be unknown here.
+            let rows = count(reader, table).ok();
+            database.cross.insert(table.clone(), Cross { rows, ..Cross::default() });
+        }
+        if !relation.kind.stores_rows() {
+            continue;
+        }
         let names: Vec<&String> =
             relation.columns.iter().filter(|(_, c)| c.generated.is_empty()).map(|(name, _)| name).collect();
         if names.is_empty() {
@@ -424,17 +437,10 @@ pub fn record(reader: &Reader, database: &mut Database) -> Result<(), String> {
             let mut values = 0;
             for (at, cell) in cells.iter().enumerate() {
                 values ^= seeds[at].plain(*cell);
-                classes[at].insert(match cell {
-                    Cell::Null => "null",
-                    Cell::Integer(n) => {
-                        counts.bound(at, *n);
-                        "integer"
-                    }
-                    Cell::Real(_) => "real",
-                    Cell::Text(text) if text.contains(&0) => "text with a NUL byte",
-                    Cell::Text(_) => "text",
-                    Cell::Blob(_) => "blob",
-                });
+                classes[at].insert(form::class(cell));
+                if let Cell::Integer(n) = cell {
+                    counts.bound(at, *n);
+                }
             }
             sum += i128::from(form::row(values));
         })?;

@@ -86,6 +86,8 @@ pub struct Plan {
     pub lite: Option<String>,
     /// PostgreSQL reads its partitions too.
     pub partitioned: bool,
+    /// SQLite has it as a virtual table, whose module counts its rows.
+    pub module: bool,
     /// SQLite has row numbers for it.
     pub rowid: Option<&'static str>,
     /// The columns that are compared; none when only the rows are counted.
@@ -290,6 +292,7 @@ impl<'a> Two<'a> {
             pg: pg.map(|table| table.name.clone()),
             lite: lite.map(|table| table.name.clone()),
             partitioned: pg.is_some_and(|table| table.kind == Kind::Partitioned),
+            module: lite.is_some_and(|table| table.kind == Kind::Virtual),
             rowid: lite.and_then(rowid),
             columns: Vec::new(),
             nul: self.names(key).into_iter().find_map(|(db, name)| self.rules.nul(db, name)).map(|(_, _, nul)| nul),

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use super::count::Count;
 use super::form::Form;
-use super::plan::{Half, Plan};
+use super::plan::{Half, Kind, Plan};
 use crate::check::data::manifest::{Cross, Database, Level, Manifest};
 use crate::check::data::side::Ask;
 use crate::world::Identity;
@@ -60,7 +60,10 @@ fn one(database: &Database, plan: &Plan, half: &Half) -> Result<Option<Count>, S
         true => parts().filter_map(|(_, r)| r.rows).sum(),
         false => match database.relations.get(name).and_then(|relation| relation.rows) {
             Some(rows) => rows,
-            None if table.kind == super::plan::Kind::Virtual => return Ok(None),
+            None if table.kind == Kind::Virtual => match database.cross.get(name).and_then(|cross| cross.rows) {
+                Some(rows) => rows,
+                None => return Ok(None),
+            },
             None => return Err(format!("the rows of {name} were not counted")),
         },
     };
