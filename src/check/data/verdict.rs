@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::cross;
 use super::compare::{Comparison, Finding, Rules, compare};
+use super::cross;
 use super::differ;
 use super::manifest::Level;
 use super::progress::Tally;
@@ -104,7 +104,9 @@ async fn sides(
                 return Err(Stop::OneObject(format!("`{source}` and `{target}` are one: {}", b.describe())));
             }
             if a.word() != b.word() {
-                return Err(Stop::Unknown(format!("`{source}` and `{target}` are not what their targets say")));
+                return Err(Stop::Unknown(format!(
+                    "`{source}` and `{target}` are not what their targets say"
+                )));
             }
             let here = cx.target(source)?;
             let measured = futures::future::join(
@@ -140,13 +142,14 @@ fn across<'a>(of: &'a ProofSource, target: &str, cx: &Context) -> Option<cross::
                 && there.postgres.is_some() != there.sqlite.is_some()
                 && here.ssh.is_none()
                 && there.ssh.is_none();
-            (one_each && here.postgres.is_some() != there.postgres.is_some()).then_some(cross::Source::Target(name))
+            (one_each && here.postgres.is_some() != there.postgres.is_some())
+                .then_some(cross::Source::Target(name))
         }
         ProofSource::Recorded(name) => {
             let manifest = cx.records.manifest(name).ok()?;
             let was_pg = matches!(manifest.identity, Identity::Postgres(_));
-            let other = there.ssh.is_none()
-                && if was_pg { there.sqlite.is_some() } else { there.postgres.is_some() };
+            let other =
+                there.ssh.is_none() && if was_pg { there.sqlite.is_some() } else { there.postgres.is_some() };
             other.then(|| cross::Source::Recorded(Box::new(manifest)))
         }
     }
@@ -166,11 +169,9 @@ async fn judge_across(
         false => wanted(of, rules),
     };
     let recorded = match &source {
-        cross::Source::Recorded(manifest) => Some(format!(
-            "recorded at {} from {}",
-            manifest.at.wall,
-            manifest.identity.describe()
-        )),
+        cross::Source::Recorded(manifest) => {
+            Some(format!("recorded at {} from {}", manifest.at.wall, manifest.identity.describe()))
+        }
         cross::Source::Target(_) => None,
     };
     let ask = ask(purpose, rules);
@@ -178,8 +179,9 @@ async fn judge_across(
     let crossed = match cross::measure(source, target, &ask, rules, cx, looks).await {
         Ok(crossed) => crossed,
         Err(why) => {
-            return Outcome::unknown(why, wanted)
-                .help("make both sides readable and comparable, then measure again; until then nothing is proved");
+            return Outcome::unknown(why, wanted).help(
+                "make both sides readable and comparable, then measure again; until then nothing is proved",
+            );
         }
     };
     let seen = &crossed.seen;
@@ -188,7 +190,11 @@ async fn judge_across(
             let more = if others.is_empty() { String::new() } else { format!(", and {} more", others.len()) };
             let outcome = Outcome::unknown(format!("{first}{more}"), wanted)
                 .help(format!("do not remove {}; compare what is still open, then measure again", label(of)));
-            seen.open.iter().chain(&seen.notes).take(LINES).fold(outcome, |outcome, line| outcome.detail(line))
+            seen.open
+                .iter()
+                .chain(&seen.notes)
+                .take(LINES)
+                .fold(outcome, |outcome, line| outcome.detail(line))
         }
         _ => words(of, seen, rules, &wanted, Between::Engines),
     };
@@ -305,7 +311,9 @@ fn passed(seen: &Comparison, rules: &Rules, between: Between) -> String {
         n => format!("; of {} only the counts", text::count(n, "table", "tables")),
     };
     match (rules.contents, rules.at_least) {
-        (true, _) if between == Between::Engines => format!("{tables}, {rows}: counts and contents are equal{but}"),
+        (true, _) if between == Between::Engines => {
+            format!("{tables}, {rows}: counts and contents are equal{but}")
+        }
         (true, _) => format!("{tables}, {rows}: counts, contents and catalogue are equal{but}"),
         (false, true) => format!("{tables}, {rows}: none has fewer"),
         (false, false) => format!("{tables}, {rows}: counts are equal"),

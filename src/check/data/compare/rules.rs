@@ -69,10 +69,14 @@ impl Except {
             return Err(format!("`except` of table `{table}` needs a reason"));
         }
         if self.rows && (!self.columns.is_empty() || self.storage || self.nul.is_some()) {
-            return Err(format!("`except` of table `{table}`: `rows` leaves no contents for its other words to apply to"));
+            return Err(format!(
+                "`except` of table `{table}`: `rows` leaves no contents for its other words to apply to"
+            ));
         }
         if self.nul.is_some() && !self.columns.is_empty() && !self.storage {
-            return Err(format!("`except` of table `{table}`: `nul` is about the whole table; give `columns` an entry of their own"));
+            return Err(format!(
+                "`except` of table `{table}`: `nul` is about the whole table; give `columns` an entry of their own"
+            ));
         }
         Ok(())
     }
@@ -133,14 +137,20 @@ impl Rules {
     }
 
     /// Whether this column of it may differ.
-    pub(in crate::check::data) fn excepted_column(&self, db: &str, table: &str, column: &str) -> Option<Applies<'_>> {
+    pub(in crate::check::data) fn excepted_column(
+        &self,
+        db: &str,
+        table: &str,
+        column: &str,
+    ) -> Option<Applies<'_>> {
         self.first(db, table, |e| e.names_column(column))
     }
 
     /// Whether another storage class in this column counts as the same.
     pub(in crate::check::data) fn storage(&self, db: &str, table: &str, column: &str) -> Option<Applies<'_>> {
         self.first(db, table, |e| {
-            e.storage && (e.columns.is_empty() || e.columns.iter().any(|name| name.eq_ignore_ascii_case(column)))
+            e.storage
+                && (e.columns.is_empty() || e.columns.iter().any(|name| name.eq_ignore_ascii_case(column)))
         })
     }
 
@@ -157,7 +167,10 @@ impl Rules {
             if !known(name) {
                 seen.notes.push(format!("`except` names `{name}`, which is on neither side"));
             } else if !seen.used.contains(&at) {
-                seen.notes.push(format!("`except` of `{name}` was not needed: nothing differs there ({})", except.reason));
+                seen.notes.push(format!(
+                    "`except` of `{name}` was not needed: nothing differs there ({})",
+                    except.reason
+                ));
             }
         }
     }
@@ -200,7 +213,8 @@ pub fn covers(tables: &[String], db: &str, table: &str) -> bool {
 /// `*` in it stands for any characters.
 pub fn is_called(db: &str, table: &str, wanted: &str) -> bool {
     let full = format!("{db}.{table}");
-    let is = |name: &str| name == wanted || (wanted.contains('*') && like(name.as_bytes(), wanted.as_bytes()));
+    let is =
+        |name: &str| name == wanted || (wanted.contains('*') && like(name.as_bytes(), wanted.as_bytes()));
     [table, full.as_str(), last(table)].into_iter().any(|name| is(name) || is(&plain(name)))
 }
 
@@ -214,7 +228,9 @@ fn like(name: &[u8], pattern: &[u8]) -> bool {
     match pattern.split_first() {
         None => name.is_empty(),
         Some((b'*', rest)) => (0..=name.len()).any(|at| like(&name[at..], rest)),
-        Some((byte, rest)) => name.split_first().is_some_and(|(first, name)| first == byte && like(name, rest)),
+        Some((byte, rest)) => {
+            name.split_first().is_some_and(|(first, name)| first == byte && like(name, rest))
+        }
     }
 }
 

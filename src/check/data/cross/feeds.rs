@@ -107,12 +107,14 @@ pub fn judge(two: &Two<'_>, feeds: &[Feed], read: &Read<'_>, pg_is_target: bool,
         if of.is_empty() {
             match pg_is_target {
                 false => unknown.push(full),
-                true => seen.found(
-                    excepted,
-                    Finding::new(Class::Sequence, 0, &full)
-                        .saw(format!("which columns feed on sequence {full} is not known"))
-                        .wanted("to find them under `sequences`, and the sequence past their values"),
-                ),
+                true => match excepted {
+                    Some((at, except)) => {
+                        seen.used.insert(at);
+                        seen.notes
+                            .push(format!("excepted ({}): sequence {full} not compared", except.reason));
+                    }
+                    None => unknown.push(full),
+                },
             }
             continue;
         }
@@ -126,8 +128,18 @@ pub fn judge(two: &Two<'_>, feeds: &[Feed], read: &Read<'_>, pg_is_target: bool,
             }
         }
     }
-    if !unknown.is_empty() {
-        let names = unknown.join(", ");
+    let names = unknown.join(", ");
+    if pg_is_target && let Some(first) = unknown.first() {
+        let sequences = match unknown.len() {
+            1 => format!("sequence {names}"),
+            n => format!("{n} sequences: {names}"),
+        };
+        seen.findings.push(
+            Finding::new(Class::Sequence, 0, first)
+                .saw(format!("it is not known which columns feed on {sequences}"))
+                .wanted("their columns under `sequences`, and each past their values"),
+        );
+    } else if !unknown.is_empty() {
         seen.notes.push(format!("SQLite has no sequences; not compared: {names}"));
     }
 }
@@ -138,11 +150,18 @@ fn number(n: i128) -> String {
 }
 
 /// PostgreSQL's sequence must be past every value in the column, on both sides.
-fn behind(two: &Two<'_>, feed: &Feed, sequence: &Sequence, read: &Read<'_>, seen: &mut Comparison) -> Option<Finding> {
+fn behind(
+    two: &Two<'_>,
+    feed: &Feed,
+    sequence: &Sequence,
+    read: &Read<'_>,
+    seen: &mut Comparison,
+) -> Option<Finding> {
     let full = two.pg.full(&feed.sequence);
     let column = format!("{}.{}", feed.table, feed.column);
     let Some((pg, lite)) = read.furthest(feed) else {
-        seen.open.push(format!("sequence {full} could not be compared: {column}, which it feeds, was not read"));
+        seen.open
+            .push(format!("sequence {full} could not be compared: {column}, which it feeds, was not read"));
         return None;
     };
     if sequence.cycles {
@@ -165,7 +184,13 @@ fn behind(two: &Two<'_>, feed: &Feed, sequence: &Sequence, read: &Read<'_>, seen
 }
 
 /// SQLite must not give numbers again that PostgreSQL's sequence has given. Only AUTOINCREMENT can remember them.
-fn ahead(two: &Two<'_>, feed: &Feed, sequence: &Sequence, read: &Read<'_>, seen: &mut Comparison) -> Option<Finding> {
+fn ahead(
+    two: &Two<'_>,
+    feed: &Feed,
+    sequence: &Sequence,
+    read: &Read<'_>,
+    seen: &mut Comparison,
+) -> Option<Finding> {
     let table = two.lite.tables.get(&feed.table)?;
     let full = two.lite.full(&table.name);
     if sequence.increment < 0 || sequence.cycles || feed.down {

@@ -235,7 +235,10 @@ impl Form {
         let seed = constant(seeds.value);
         let text = |value: &str| format!("hashtextextended({value} collate \"C\", {seed})");
         let float = |value: &str| {
-            format!("case when {value} = 0 then {} else hashfloat8extended({value}, {seed}) end", text(&format!("{value}::text")))
+            format!(
+                "case when {value} = 0 then {} else hashfloat8extended({value}, {seed}) end",
+                text(&format!("{value}::text"))
+            )
         };
         let long = |value: &str| {
             format!(
@@ -252,7 +255,9 @@ impl Form {
             Form::Float4 => float(&format!("({value}::float8)")),
             Form::Numeric => text(&format!("trim_scale({value})::text")),
             Form::Text if column.kind == 'e' => text(&format!("textin(enum_out({value}))")),
-            Form::Text | Form::Padded | Form::Date | Form::Timestamp | Form::Jsonb => text(&format!("{value}::text")),
+            Form::Text | Form::Padded | Form::Date | Form::Timestamp | Form::Jsonb => {
+                text(&format!("{value}::text"))
+            }
             Form::Timestamptz => text(&format!("timezone('UTC', {value})::text")),
             // The hash of an array that holds NULL is not NULL.
             Form::Bytes if column.not_null => format!("hash_array_extended(array[{value}], {seed})"),
@@ -261,7 +266,9 @@ impl Form {
             }
             Form::Uuid => format!("uuid_hash_extended({value}, {seed})"),
             // A cast to text may be somebody's own function; `format` goes through the type's output function.
-            Form::Word => format!("case when {value} is not null then {} end", text(&format!("format('%s', {value})"))),
+            Form::Word => {
+                format!("case when {value} is not null then {} end", text(&format!("format('%s', {value})")))
+            }
         };
         match column.not_null {
             true => format!("({hash})"),
@@ -335,7 +342,9 @@ impl Form {
                 Ok(text) => Fit::Bent(seeds.text(&text)),
                 Err(misfit) => Fit::Not(misfit),
             },
-            (Form::Text, Cell::Integer(n)) if leave.storage => Fit::Bent(seeds.text(n.to_string().as_bytes())),
+            (Form::Text, Cell::Integer(n)) if leave.storage => {
+                Fit::Bent(seeds.text(n.to_string().as_bytes()))
+            }
             (Form::Date, Cell::Text(text)) => of(moment::date(text).as_deref(), seeds, Misfit::Range),
             (Form::Timestamp, Cell::Text(text)) => of(moment::local(text).as_deref(), seeds, Misfit::Range),
             (Form::Timestamptz, Cell::Text(text)) => of(moment::utc(text).as_deref(), seeds, Misfit::Range),

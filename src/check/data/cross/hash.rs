@@ -63,8 +63,8 @@ pub fn bytes(key: &[u8], seed: i64) -> i64 {
     let mut words = Words::start(key.len() as u32).seeded(seed as u64);
     let (blocks, rest) = key.as_chunks::<12>();
     for block in blocks {
-        let [a, b, c] = [0, 4, 8]
-            .map(|at| u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]]));
+        let [a, b, c] =
+            [0, 4, 8].map(|at| u32::from_le_bytes([block[at], block[at + 1], block[at + 2], block[at + 3]]));
         words = Words(words.0.wrapping_add(a), words.1.wrapping_add(b), words.2.wrapping_add(c));
         words.mix();
     }

@@ -123,7 +123,8 @@ impl Reader<'_> {
 
     fn number(&mut self, out: &mut String) -> Option<()> {
         let rest = self.rest();
-        let end = rest.find(|c: char| !matches!(c, '0'..='9' | '+' | '-' | '.' | 'e' | 'E')).unwrap_or(rest.len());
+        let end =
+            rest.find(|c: char| !matches!(c, '0'..='9' | '+' | '-' | '.' | 'e' | 'E')).unwrap_or(rest.len());
         let word = rest.get(..end)?;
         let digits = word.strip_prefix('-').unwrap_or(word);
         let whole = &digits[..digits.find(['.', 'e', 'E']).unwrap_or(digits.len())];
@@ -170,7 +171,8 @@ impl Reader<'_> {
 
     fn unit(&mut self) -> Option<u32> {
         let digits = self.rest().get(..4)?;
-        let unit = digits.bytes().all(|b| b.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, 16).ok())??;
+        let unit =
+            digits.bytes().all(|b| b.is_ascii_hexdigit()).then(|| u32::from_str_radix(digits, 16).ok())??;
         self.at += 4;
         Some(unit)
     }
@@ -226,7 +228,23 @@ mod tests {
         ] {
             assert_eq!(canonical(text.as_bytes()).as_deref(), Some(jsonb), "{text}");
         }
-        for wrong in ["", "{", "[1,]", "{\"a\"}", "01", "1.", ".5", "+1", "nul", "\"\\u0000\"", "\"\\ud800\"", "\"a\nb\"", "1 2", "[1 2]", "{,}"] {
+        for wrong in [
+            "",
+            "{",
+            "[1,]",
+            "{\"a\"}",
+            "01",
+            "1.",
+            ".5",
+            "+1",
+            "nul",
+            "\"\\u0000\"",
+            "\"\\ud800\"",
+            "\"a\nb\"",
+            "1 2",
+            "[1 2]",
+            "{,}",
+        ] {
             assert_eq!(canonical(wrong.as_bytes()), None, "{wrong}");
         }
         assert_eq!(canonical("[".repeat(500).as_bytes()), None);

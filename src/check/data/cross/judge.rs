@@ -26,6 +26,8 @@ pub struct Judge<'a> {
     pub pg_is_target: bool,
     /// The result.
     pub seen: Comparison,
+    /// Columns that are NOT NULL on one side only.
+    pub null: Vec<String>,
 }
 
 impl<'a> Judge<'a> {
@@ -48,6 +50,14 @@ impl<'a> Judge<'a> {
                 continue;
             }
             self.table(at);
+        }
+        if !self.null.is_empty() {
+            let columns = text::count(self.null.len() as u64, "column", "columns");
+            let listed = self.null.iter().take(LISTED).cloned().collect::<Vec<_>>().join(", ");
+            let more = if self.null.len() > LISTED { " and others" } else { "" };
+            self.seen
+                .notes
+                .push(format!("NOT NULL on one side only (no failure) in {columns}: {listed}{more}"));
         }
         if shadows > 0 {
             let tables = text::count(shadows, "table", "tables");
@@ -82,7 +92,9 @@ impl<'a> Judge<'a> {
         let two = &self.two;
         let known = |wanted: &str| {
             let tables = two.pg.tables.keys().chain(two.lite.tables.keys());
-            tables.into_iter().any(|key| two.names(key).into_iter().any(|(db, name)| is_called(db, name, wanted)))
+            tables
+                .into_iter()
+                .any(|key| two.names(key).into_iter().any(|(db, name)| is_called(db, name, wanted)))
                 || two.pg.sequences.keys().any(|name| is_called(&two.pg.db, name, wanted))
         };
         for table in &two.rules.tables {
@@ -178,7 +190,8 @@ impl<'a> Judge<'a> {
         if rules.contents {
             match only_rows {
                 Some((at, except)) => {
-                    let what = format!("{full}: only its {} counted", text::count(is.rows, "row was", "rows were"));
+                    let what =
+                        format!("{full}: only its {} counted", text::count(is.rows, "row was", "rows were"));
                     self.left_out(at, &except.reason, &what);
                 }
                 None => self.contents(plan, full),
@@ -220,14 +233,19 @@ impl<'a> Judge<'a> {
                 && let Some((at, except, _)) = names.iter().find_map(|(db, name)| rules.nul(db, name))
             {
                 let rows = text::count(count.left_out, "row", "rows");
-                self.left_out(at, &except.reason, &format!("{rows} of {full} with a NUL byte in a text, left out"));
+                self.left_out(
+                    at,
+                    &except.reason,
+                    &format!("{rows} of {full} with a NUL byte in a text, left out"),
+                );
             }
             for (at, (n, first)) in &count.bent {
                 let column = &plan.columns[*at];
                 let values = text::count(*n, "value", "values");
                 let place = format!("{full}.{} (the first: {first})", column.pg);
                 let named = |wanted: bool| {
-                    let nul = names.iter().find_map(|(db, name)| rules.nul(db, name)).map(|(at, e, _)| (at, e));
+                    let nul =
+                        names.iter().find_map(|(db, name)| rules.nul(db, name)).map(|(at, e, _)| (at, e));
                     let storage = names.iter().find_map(|(db, name)| rules.storage(db, name, &column.key));
                     if wanted { storage.or(nul) } else { None }
                 };
@@ -236,12 +254,21 @@ impl<'a> Judge<'a> {
                         let what = format!("{values} in {place} compared by what they mean");
                         self.left_out(at, &except.reason, &what);
                     }
-                    None => self.seen.notes.push(format!("{values} in {place} rounded to single precision, as `real` does")),
+                    None => self
+                        .seen
+                        .notes
+                        .push(format!("{values} in {place} rounded to single precision, as `real` does")),
                 }
             }
             for ((at, misfit), (n, first)) in &count.misfits {
                 let column = &plan.columns[*at];
-                let type_ = self.two.pg.tables.get(&plan.key).and_then(|t| t.columns.get(&column.key)).map(|c| c.type_.clone());
+                let type_ = self
+                    .two
+                    .pg
+                    .tables
+                    .get(&plan.key)
+                    .and_then(|t| t.columns.get(&column.key))
+                    .map(|c| c.type_.clone());
                 let finding = Finding::new(Class::Contents, *n, full)
                     .saw(format!(
                         "{} {} in {full}.{} (the first: {first})",
@@ -258,7 +285,9 @@ impl<'a> Judge<'a> {
     /// Columns and keys.
     fn contents(&mut self, plan: &Plan, full: &str) {
         let key = &plan.key;
-        let (Some(pg), Some(lite)) = (self.two.pg.tables.get(key), self.two.lite.tables.get(key)) else { return };
+        let (Some(pg), Some(lite)) = (self.two.pg.tables.get(key), self.two.lite.tables.get(key)) else {
+            return;
+        };
         if lite.kind == Kind::Virtual {
             let finding = Finding::new(Class::Contents, 0, full)
                 .saw(format!("{} is a virtual table in SQLite: its contents cannot be compared", lite.name))
@@ -267,7 +296,6 @@ impl<'a> Judge<'a> {
         }
         let (source, target) = if self.pg_is_target { (lite, pg) } else { (pg, lite) };
         let names: BTreeSet<&String> = pg.columns.keys().chain(lite.columns.keys()).collect();
-        let mut null = Vec::new();
         let mut findings = Vec::new();
         for name in names {
             let finding = |class, saw: String, wanted: String| {
@@ -287,9 +315,15 @@ impl<'a> Judge<'a> {
                 (Some(a), Some(b)) => {
                     let (own, other) = if self.pg_is_target { (b, a) } else { (a, b) };
                     if own.not_null != other.not_null {
-                        null.push(own.name.clone());
+                        self.null.push(format!("{key}.{name}"));
                     }
-                    unlike(own, other).map(|why| finding(Class::Column, format!("column {} of {full}: {why}", own.name), "a column that can be compared".to_owned()))
+                    unlike(own, other).map(|why| {
+                        finding(
+                            Class::Column,
+                            format!("column {} of {full}: {why}", own.name),
+                            "a column that can be compared".to_owned(),
+                        )
+                    })
                 }
                 (None, None) => None,
             };
@@ -309,19 +343,14 @@ impl<'a> Judge<'a> {
         if let Some(finding) = no_key {
             self.found(key, finding);
         }
-        if !null.is_empty() {
-            let listed = null.iter().take(LISTED).cloned().collect::<Vec<_>>().join(", ");
-            let more = null.len().saturating_sub(LISTED);
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            self.seen.notes.push(format!("{full}: NOT NULL on one side only (no failure): {listed}{more}"));
-        }
     }
 
     /// What tells the source's rows apart must do so in the target.
     fn key(&self, source: &Table, target: &Table, full: &str) -> Option<Finding> {
         let unique = target.unique.as_ref()?;
         let wanted: BTreeSet<String> = source.key.iter().cloned().collect();
-        if wanted.is_empty() || unique.iter().any(|columns| columns.is_subset(&wanted) && !columns.is_empty()) {
+        if wanted.is_empty() || unique.iter().any(|columns| columns.is_subset(&wanted) && !columns.is_empty())
+        {
             return None;
         }
         let columns = source.key.join(", ");

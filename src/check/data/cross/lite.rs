@@ -223,8 +223,10 @@ fn unique(reader: &Reader, name: &str, key: &[String]) -> Result<Vec<BTreeSet<St
     for row in reader.query(&lists)? {
         let of = reader.query(&format!("select name from pragma_index_info({})", quoted(&text(&row, 0))))?;
         // An expression has no name.
-        let columns: Option<BTreeSet<String>> =
-            of.into_iter().map(|row| row.into_iter().next().flatten().map(|name| name.to_lowercase())).collect();
+        let columns: Option<BTreeSet<String>> = of
+            .into_iter()
+            .map(|row| row.into_iter().next().flatten().map(|name| name.to_lowercase()))
+            .collect();
         sets.extend(columns);
     }
     Ok(sets)
@@ -246,7 +248,8 @@ impl Row<'_> {
 
 fn select(plan: &Plan) -> String {
     let mut columns: Vec<String> = plan.columns.iter().map(|column| identifier(&column.lite)).collect();
-    columns.extend(plan.fed.iter().map(|fed| identifier(&fed.lite)));
+    columns
+        .extend(plan.fed.iter().map(|fed| fed.lite.as_deref().map_or_else(|| "null".to_owned(), identifier)));
     columns.extend(plan.rowid.map(str::to_owned));
     columns.extend(plan.watched.iter().map(|name| identifier(name)));
     let table = identifier(plan.lite.as_deref().unwrap_or_default());
@@ -353,7 +356,7 @@ fn go_on(gone: &AtomicBool) -> ControlFlow<()> {
 
 fn one(reader: &Reader, plan: &Plan, gone: &AtomicBool, tally: &Tally) -> Result<Count, String> {
     let table = plan.lite.as_deref().unwrap_or_default();
-    if plan.columns.is_empty() && plan.fed.is_empty() {
+    if plan.columns.is_empty() && (plan.fed.is_empty() || plan.module) {
         let mut counted = Count { rows: count(reader, table)?, ..Count::default() };
         if plan.nul == Some(Nul::DropRows) {
             counted.left_out = with_nul(reader, table)?;
@@ -433,20 +436,25 @@ pub fn record(reader: &Reader, database: &mut Database) -> Result<(), String> {
         let mut cross = Cross::default();
         let mut counts = Count::default();
         let mut sum = 0i128;
-        reader.scan(&format!("select {} from {} not indexed", list.join(", "), identifier(table)), |cells| {
-            let mut values = 0;
-            for (at, cell) in cells.iter().enumerate() {
-                values ^= seeds[at].plain(*cell);
-                classes[at].insert(form::class(cell));
-                if let Cell::Integer(n) = cell {
-                    counts.bound(at, *n);
+        reader.scan(
+            &format!("select {} from {} not indexed", list.join(", "), identifier(table)),
+            |cells| {
+                let mut values = 0;
+                for (at, cell) in cells.iter().enumerate() {
+                    values ^= seeds[at].plain(*cell);
+                    classes[at].insert(form::class(cell));
+                    if let Cell::Integer(n) = cell {
+                        counts.bound(at, *n);
+                    }
                 }
-            }
-            sum += i128::from(form::row(values));
-        })?;
+                sum += i128::from(form::row(values));
+            },
+        )?;
         cross.digest = format!("x1:{sum}");
         for (at, name) in names.iter().enumerate() {
-            cross.columns.insert((*name).clone(), classes[at].iter().map(|class| (*class).to_owned()).collect());
+            cross
+                .columns
+                .insert((*name).clone(), classes[at].iter().map(|class| (*class).to_owned()).collect());
             if let Some(bounds) = counts.bounds.get(&at) {
                 cross.bounds.insert((*name).clone(), *bounds);
             }

@@ -82,7 +82,10 @@ pub async fn measure(
     looks: Looks,
 ) -> Result<Crossed, String> {
     if rules.databases.len() > 1 {
-        return Err("between SQLite and PostgreSQL one database is compared at a time; `databases` names more".to_owned());
+        return Err(
+            "between SQLite and PostgreSQL one database is compared at a time; `databases` names more"
+                .to_owned(),
+        );
     }
     let tally = Tally::new(cx);
     let (was, is) = futures::future::join(
@@ -98,26 +101,23 @@ pub async fn measure(
     let ((source, was), is) = super::verdict::both(was, is)?;
     let pg_is_target = matches!(is, Side::Pg(_));
     let schema = rules.schema.as_deref().unwrap_or("public");
-    let (a, b) = futures::future::join(
-        was.describe(&source, ask, schema),
-        is.describe(target, ask, schema),
-    )
-    .await;
+    let (a, b) =
+        futures::future::join(was.describe(&source, ask, schema), is.describe(target, ask, schema)).await;
     let (a, b) = super::verdict::both(a, b)?;
     let (pg, lite) = if pg_is_target { (&b, &a) } else { (&a, &b) };
     let two = Two { pg, lite, rules };
     let feeds = if rules.contents { feeds::feeds(&two)? } else { Vec::new() };
-    let fed: Vec<(String, String)> = feeds.iter().map(|feed| (feed.table.clone(), feed.column.clone())).collect();
+    let fed: Vec<(String, String)> =
+        feeds.iter().map(|feed| (feed.table.clone(), feed.column.clone())).collect();
     let plans = two.plans(rules.contents, &fed);
-    let (of_source, of_target) = futures::future::join(
-        was.count(&source, &plans, &a, &tally),
-        is.count(target, &plans, &b, &tally),
-    )
-    .await;
+    let (of_source, of_target) =
+        futures::future::join(was.count(&source, &plans, &a, &tally), is.count(target, &plans, &b, &tally))
+            .await;
     let (of_source, of_target) = super::verdict::both(of_source, of_target)?;
     let (of_pg, of_lite) = if pg_is_target { (&of_target, &of_source) } else { (&of_source, &of_target) };
     let read = Read { plans: &plans, pg: of_pg, lite: of_lite };
-    let mut seen = Judge { two, read, pg_is_target, seen: Comparison::default() }.compare(&feeds)?;
+    let mut seen =
+        Judge { two, read, pg_is_target, seen: Comparison::default(), null: Vec::new() }.compare(&feeds)?;
     if rules.contents {
         closer(&mut seen, &was, &is, &plans, (&of_source, &of_target), looks).await;
     }
@@ -227,7 +227,8 @@ async fn closer(
     for finding in worth {
         let Some((_, key)) = &finding.rows_of else { continue };
         let Some(at) = plans.iter().position(|plan| plan.key == *key) else { continue };
-        let (plan, rows) = (&plans[at], |counts: &[Option<Count>]| counts.get(at)?.as_ref().map(|count| count.rows));
+        let (plan, rows) =
+            (&plans[at], |counts: &[Option<Count>]| counts.get(at)?.as_ref().map(|count| count.rows));
         let (Some(a), Some(b)) = (rows(counts.0), rows(counts.1)) else { continue };
         let (Some(here), Some(there)) = (was.reader(plan), is.reader(plan)) else { continue };
         if a == 0 || b == 0 || plan.columns.is_empty() {

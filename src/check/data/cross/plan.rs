@@ -111,8 +111,8 @@ pub struct Fed {
     pub key: String,
     /// Its name in PostgreSQL.
     pub pg: String,
-    /// Its name in SQLite.
-    pub lite: String,
+    /// Its name in SQLite, if it is there.
+    pub lite: Option<String>,
 }
 
 /// A column that both sides have.
@@ -133,8 +133,10 @@ pub struct Shared {
 }
 
 /// Endings of the tables behind SQLite's own virtual tables: full text and R-tree.
-const SHADOWS: [&str; 12] =
-    ["content", "segments", "segdir", "stat", "docsize", "data", "idx", "config", "node", "parent", "rowid", "pos"];
+const SHADOWS: [&str; 12] = [
+    "content", "segments", "segdir", "stat", "docsize", "data", "idx", "config", "node", "parent", "rowid",
+    "pos",
+];
 
 /// A name in lower case.
 pub fn folded<'a>(names: impl Iterator<Item = &'a str> + Clone, name: &str) -> String {
@@ -295,19 +297,25 @@ impl<'a> Two<'a> {
             module: lite.is_some_and(|table| table.kind == Kind::Virtual),
             rowid: lite.and_then(rowid),
             columns: Vec::new(),
-            nul: self.names(key).into_iter().find_map(|(db, name)| self.rules.nul(db, name)).map(|(_, _, nul)| nul),
+            nul: self
+                .names(key)
+                .into_iter()
+                .find_map(|(db, name)| self.rules.nul(db, name))
+                .map(|(_, _, nul)| nul),
             watched: Vec::new(),
             named_by: Vec::new(),
             keyed: false,
             fed: Vec::new(),
         };
-        let (Some(pg), Some(lite)) = (pg, lite) else { return plan };
         for (_, column) in declared.iter().filter(|(of, _)| of == key) {
-            if let (Some(own), Some(other)) = (pg.columns.get(column), lite.columns.get(column)) {
-                plan.fed.push(Fed { key: column.clone(), pg: own.name.clone(), lite: other.name.clone() });
+            let name = |table: Option<&Table>| Some(table?.columns.get(column)?.name.clone());
+            if let Some(own) = name(pg) {
+                plan.fed.push(Fed { key: column.clone(), pg: own, lite: name(lite) });
             }
         }
-        let only_rows = self.names(key).into_iter().any(|(db, name)| self.rules.only_rows(db, name).is_some());
+        let (Some(pg), Some(lite)) = (pg, lite) else { return plan };
+        let only_rows =
+            self.names(key).into_iter().any(|(db, name)| self.rules.only_rows(db, name).is_some());
         if !contents || only_rows || lite.kind == Kind::Virtual {
             return plan;
         }
@@ -334,7 +342,8 @@ impl<'a> Two<'a> {
         }
         let place = |name: &String| plan.columns.iter().position(|shared| shared.key == *name);
         let places = |names: &[String]| names.iter().map(place).collect::<Option<Vec<usize>>>();
-        let key_of = [&pg.key, &lite.key].into_iter().filter(|key| !key.is_empty()).find_map(|key| places(key));
+        let key_of =
+            [&pg.key, &lite.key].into_iter().filter(|key| !key.is_empty()).find_map(|key| places(key));
         plan.keyed = key_of.is_some();
         plan.named_by = key_of.unwrap_or_else(|| plan.telling());
         plan

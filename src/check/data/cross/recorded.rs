@@ -17,7 +17,10 @@ fn database<'a>(manifest: &'a Manifest, wanted: Option<&String>) -> Result<(&'a 
         None if manifest.databases.len() == 1 => manifest.databases.first_key_value(),
         None => {
             let names: Vec<&str> = manifest.databases.keys().map(String::as_str).collect();
-            return Err(format!("the record has several databases ({}); `databases` must name one", names.join(", ")));
+            return Err(format!(
+                "the record has several databases ({}); `databases` must name one",
+                names.join(", ")
+            ));
         }
     };
     let (name, database) = chosen.ok_or("the record has no such database, which `databases` names")?;
@@ -34,7 +37,9 @@ pub fn describe(manifest: &Manifest, ask: &Ask, schema: &str) -> Result<Half, St
         return Err("the record was made where no target of the other engine was known, so that its contents cannot be compared with one; \
             compare with the target itself, or record it again".to_owned());
     }
-    let Identity::Postgres(_) = manifest.identity else { return Ok(Half::lite(&manifest.target, name, database)) };
+    let Identity::Postgres(_) = manifest.identity else {
+        return Ok(Half::lite(&manifest.target, name, database));
+    };
     let mut half = Half::postgres(&manifest.target, name, database, schema);
     for table in half.tables.values_mut() {
         let Some(cross) = database.cross.get(&table.name) else { continue };
@@ -54,16 +59,24 @@ pub fn count(manifest: &Manifest, plans: &[Plan], half: &Half) -> Result<Vec<Opt
 
 fn one(database: &Database, plan: &Plan, half: &Half) -> Result<Option<Count>, String> {
     let name = if half.pg { &plan.pg } else { &plan.lite };
-    let Some((name, table)) = name.as_ref().and_then(|name| Some((name, half.of(name)?.1))) else { return Ok(None) };
-    let parts = || database.relations.iter().filter(|(_, r)| r.core.get("parents").is_some_and(|p| p == name || format!("public.{p}") == *name));
+    let Some((name, table)) = name.as_ref().and_then(|name| Some((name, half.of(name)?.1))) else {
+        return Ok(None);
+    };
+    let parts = || {
+        database.relations.iter().filter(|(_, r)| {
+            r.core.get("parents").is_some_and(|p| p == name || format!("public.{p}") == *name)
+        })
+    };
     let rows = match plan.partitioned && half.pg {
         true => parts().filter_map(|(_, r)| r.rows).sum(),
         false => match database.relations.get(name).and_then(|relation| relation.rows) {
             Some(rows) => rows,
-            None if table.kind == Kind::Virtual => match database.cross.get(name).and_then(|cross| cross.rows) {
-                Some(rows) => rows,
-                None => return Ok(None),
-            },
+            None if table.kind == Kind::Virtual => {
+                match database.cross.get(name).and_then(|cross| cross.rows) {
+                    Some(rows) => rows,
+                    None => return Ok(None),
+                }
+            }
             None => return Err(format!("the rows of {name} were not counted")),
         },
     };
@@ -73,7 +86,7 @@ fn one(database: &Database, plan: &Plan, half: &Half) -> Result<Option<Count>, S
     }
     if let Some(cross) = database.cross.get(name) {
         for (at, fed) in plan.fed.iter().enumerate() {
-            if let Some(bounds) = cross.bounds.get(&fed.lite) {
+            if let Some(bounds) = fed.lite.as_ref().and_then(|name| cross.bounds.get(name)) {
                 count.bounds.insert(at, *bounds);
             }
         }
@@ -94,7 +107,9 @@ fn digest(cross: Option<&Cross>, plan: &Plan, half: &Half) -> Result<i128, Strin
     let own = |at: usize| if half.pg { &plan.columns[at].pg } else { &plan.columns[at].lite };
     let compared: BTreeSet<&String> = (0..plan.columns.len()).map(own).collect();
     if cross.columns.keys().collect::<BTreeSet<_>>() != compared {
-        return Err("the record hashed all of its columns together, and not all of them are compared".to_owned());
+        return Err(
+            "the record hashed all of its columns together, and not all of them are compared".to_owned()
+        );
     }
     for at in 0..plan.columns.len() {
         let column = &plan.columns[at];
@@ -102,7 +117,11 @@ fn digest(cross: Option<&Cross>, plan: &Plan, half: &Half) -> Result<i128, Strin
         let odd = classes.iter().find(|class| !column.form.plain_classes().contains(&class.as_str()));
         if let Some(odd) = odd.filter(|_| !half.pg) {
             let form = column.form;
-            return Err(format!("a record cannot show that {odd} in {} is what {} holds; compare with the file itself", own(at), word(form)));
+            return Err(format!(
+                "a record cannot show that {odd} in {} is what {} holds; compare with the file itself",
+                own(at),
+                word(form)
+            ));
         }
     }
     let sum = cross.digest.strip_prefix("x1:").and_then(|sum| sum.parse().ok());

@@ -143,7 +143,8 @@ impl Live {
         let sql = format!("select count(*){sum}{bounds} {}", self.from(plan));
         let rows = self.session.query(&sql).await.map_err(|e| e.to_string())?;
         let [row] = rows.as_slice() else { return Err("the server gave no count".to_owned()) };
-        let number = |at: usize| cell(row, at)?.parse::<i128>().map_err(|_| "the answer is not a number".to_owned());
+        let number =
+            |at: usize| cell(row, at)?.parse::<i128>().map_err(|_| "the answer is not a number".to_owned());
         let mut count = Count {
             rows: u64::try_from(number(0)?).map_err(|_| "the count is not a number".to_owned())?,
             digest: hash.is_some().then(|| number(1)).transpose()?,
@@ -151,7 +152,8 @@ impl Live {
         };
         let first = if hash.is_some() { 2 } else { 1 };
         for nth in 0..plan.fed.len() {
-            let bound = |at: usize| row.get(at).and_then(|v| v.as_deref()).and_then(|v| v.parse::<i64>().ok());
+            let bound =
+                |at: usize| row.get(at).and_then(|v| v.as_deref()).and_then(|v| v.parse::<i64>().ok());
             if let (Some(low), Some(high)) = (bound(first + 2 * nth), bound(first + 1 + 2 * nth)) {
                 count.bounds.insert(nth, (low, high));
             }
@@ -163,7 +165,8 @@ impl Live {
     fn expressions(plan: &Plan) -> Result<(String, String), String> {
         let term = |at: &usize| plan.columns[*at].term.clone();
         let all: Vec<usize> = (0..plan.columns.len()).collect();
-        let row = row_sql(&all.iter().map(term).collect::<Vec<_>>()).ok_or("it has no columns to tell rows apart")?;
+        let row = row_sql(&all.iter().map(term).collect::<Vec<_>>())
+            .ok_or("it has no columns to tell rows apart")?;
         let key = match plan.keyed {
             true => row_sql(&plan.named_by.iter().map(term).collect::<Vec<_>>()),
             false => None,
@@ -173,7 +176,8 @@ impl Live {
 
     /// The sum of the hashes in each column.
     pub async fn columns(&self, plan: &Plan) -> Result<Vec<i128>, String> {
-        let sums: Vec<String> = plan.columns.iter().map(|c| format!("coalesce(sum({}), 0)", c.term)).collect();
+        let sums: Vec<String> =
+            plan.columns.iter().map(|c| format!("coalesce(sum({}), 0)", c.term)).collect();
         let rows = self.session.query(&format!("select {} {}", sums.join(", "), self.from(plan))).await;
         let rows = rows.map_err(|e| e.to_string())?;
         let row = rows.first().ok_or("the server gave no sums")?;
@@ -256,7 +260,10 @@ async fn ready(session: &Session) -> Result<(), String> {
         return Err(format!("its encoding is {encoding}; only texts in UTF8 can be compared with SQLite's"));
     }
     if value(session, hash::PROBE).await?.as_deref() != Some(hash::probed().as_str()) {
-        return Err("this server's hash functions give other values than expected, so contents cannot be compared".to_owned());
+        return Err(
+            "this server's hash functions give other values than expected, so contents cannot be compared"
+                .to_owned(),
+        );
     }
     Ok(())
 }
@@ -272,17 +279,18 @@ pub async fn record(session: &Session, described: &mut Described) -> Result<(), 
         let columns = hashed.get(table).map_or(&[][..], Vec::as_slice);
         let names = relation.columns.keys().map(String::as_str);
         let forms: Vec<_> = columns.iter().filter_map(|c| Form::of(c).map(|form| (c, form))).collect();
-        let terms: Vec<String> = forms.iter().map(|(c, form)| form.term(c, &folded(names.clone(), &c.name))).collect();
+        let terms: Vec<String> =
+            forms.iter().map(|(c, form)| form.term(c, &folded(names.clone(), &c.name))).collect();
         let Some(hash) = row_sql(&terms) else { continue };
         let sql = format!("select coalesce(sum({hash}), 0) {}", from(table, relation));
         let sum = session.value(&sql).await.map_err(|e| format!("table {table}: {e}"))?;
         let Some(sum) = sum else { return Err(format!("table {table}: the server gave no sum")) };
         let word = |form: Form| serde_json::to_value(form).ok().and_then(|v| v.as_str().map(str::to_owned));
-        let columns = forms.into_iter().filter_map(|(c, form)| Some((c.name.clone(), vec![word(form)?]))).collect();
+        let columns =
+            forms.into_iter().filter_map(|(c, form)| Some((c.name.clone(), vec![word(form)?]))).collect();
         found.push((table.clone(), Cross { digest: format!("x1:{sum}"), columns, ..Cross::default() }));
     }
     let Database { cross, .. } = database;
     cross.extend(found);
     Ok(())
 }
-
