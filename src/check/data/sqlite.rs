@@ -100,7 +100,7 @@ fn describe(reader: &sqlite::Reader, ask: &Ask, tally: &Tally) -> Result<Databas
         database.integrity = integrity(reader)?;
     }
     if ask.cross {
-        super::cross::lite::record(reader, &mut database)?;
+        super::cross::scan::record(reader, &mut database)?;
     }
     Ok(database)
 }

@@ -17,6 +17,8 @@ pub mod lite;
 mod moment;
 pub mod plan;
 mod recorded;
+pub mod scan;
+pub mod seeds;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
