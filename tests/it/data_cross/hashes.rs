@@ -137,7 +137,7 @@ pub fn types(major: Major) {
             format!("@u{}", a % 99).into(),
         ];
         let mut values: Vec<Value> =
-            values.into_iter().map(|value| if dice.next() % 23 == 0 { Value::Null } else { value }).collect();
+            values.into_iter().map(|value| if dice.next().is_multiple_of(23) { Value::Null } else { value }).collect();
         if let Value::Text(late) = &mut values[21] {
             late.push_str("+00");
         }
