@@ -1,6 +1,7 @@
 //! SQLite files, read-only. Nothing here can change a database: no lock file appears beside a file that nobody has
 //! open, and no journal is rolled back. Work runs on a blocking thread and is interrupted when its future is dropped.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -58,6 +59,18 @@ impl Reader {
 
     /// Gives each row of a query to `each`, one at a time.
     pub fn scan(&self, sql: &str, mut each: impl FnMut(&[Cell<'_>])) -> Result<(), String> {
+        self.scan_while(sql, |cells| {
+            each(cells);
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// The same, until `each` breaks it off.
+    pub fn scan_while(
+        &self,
+        sql: &str,
+        mut each: impl FnMut(&[Cell<'_>]) -> ControlFlow<()>,
+    ) -> Result<(), String> {
         let mut statement = self.connection.prepare(sql).map_err(words)?;
         let columns = statement.column_count();
         let mut rows = statement.query([]).map_err(words)?;
@@ -72,7 +85,9 @@ impl Reader {
                     ValueRef::Blob(bytes) => Cell::Blob(bytes),
                 });
             }
-            each(&cells);
+            if each(&cells).is_break() {
+                break;
+            }
         }
         Ok(())
     }

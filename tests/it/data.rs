@@ -268,7 +268,7 @@ fn unknowns() {
         assert_eq!(same.verdict(), Verdict::Fail, "{}", told(&same));
         assert!(told(&same).contains("are one"), "{}", told(&same));
     }
-    unknown("data_matches", &json!({ "source": "old", "target": "file" }), "PostgreSQL with SQLite");
+    unknown("data_matches", &json!({ "source": "old", "target": "file" }), "not an SQLite database");
     unknown(
         "data_matches",
         &json!({ "source": "old", "target": "new", "databases": ["nowhere"] }),

@@ -93,9 +93,38 @@ pub fn faults() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    declared(&base, &new, &cx);
     damaged(&base, &new, &cx, &params);
     recorded(&base, &new, &cx);
     leaves_no_trace(&base, &new, &cx, &params);
+}
+
+/// Columns and contents that may differ, and nothing beside them.
+fn declared(base: &Path, new: &Path, cx: &Context) {
+    std::fs::copy(base, new).unwrap();
+    let except = |except: Value| {
+        told(&check(cx, "data_matches", json!({ "source": "old", "target": "new", "except": [except] })))
+    };
+    let columns = json!({ "table": "ev*", "columns": ["score"], "reason": "computed anew" });
+    let rows = json!({ "table": "events", "rows": true, "reason": "computed anew" });
+    Connection::open(new).unwrap().execute_batch("update events set score = 0 where id = 20").unwrap();
+    for (except, words) in [
+        (except(columns.clone()), "excepted (computed anew): column score of events not compared"),
+        (except(rows.clone()), "of 1 table only the counts"),
+        (except(rows.clone()), "excepted (computed anew): other contents in events"),
+    ] {
+        assert!(except.starts_with("pass") && except.contains(words), "{except}");
+    }
+    Connection::open(new).unwrap().execute_batch("update events set room = 'x' where id = 21").unwrap();
+    let found = except(columns);
+    assert!(found.starts_with("FAIL") && found.contains("1 row differs: id=21"), "{found}");
+    Connection::open(new).unwrap().execute_batch("delete from events where id = 22").unwrap();
+    assert!(except(rows).starts_with("FAIL"));
+    let other = except(json!({ "table": "rooms", "reason": "written to" }));
+    assert!(
+        other.contains("`except` of `rooms` was not needed: nothing differs there (written to)"),
+        "{other}"
+    );
 }
 
 /// A damaged index hides nothing, and is itself found.

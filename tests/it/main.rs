@@ -8,6 +8,7 @@ mod checktool;
 mod crash;
 mod data;
 mod data_cancel;
+mod data_cross;
 mod data_faults;
 mod data_majors;
 mod data_sqlite;
@@ -48,6 +49,7 @@ fn main() -> std::process::ExitCode {
     data::register(&mut registry);
     data_cancel::register(&mut registry);
     data_majors::register(&mut registry);
+    data_cross::register(&mut registry);
     docs::register(&mut registry);
     journal::register(&mut registry);
     laws::register(&mut registry);

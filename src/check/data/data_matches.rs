@@ -1,5 +1,7 @@
 //! `data_matches`: the target holds everything that the source holds: rows, contents, catalogue.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -42,15 +44,25 @@ pub struct DataMatches {
     /// Only these tables with what belongs to them: `name`, `schema.name` or `database.schema.name`. All when not given.
     #[serde(default)]
     tables: Vec<String>,
-    /// Tables that may differ, each with the reason. They are measured and shown all the same.
+    /// What may differ, each with the reason. It is measured and shown all the same.
     #[serde(default)]
     except: Vec<Except>,
+    /// Between SQLite and PostgreSQL: the schema that SQLite's tables are compared with. `public` when not given.
+    #[serde(default)]
+    schema: Option<String>,
+    /// Between SQLite and PostgreSQL: columns that get their values from a sequence, by the sequence's name, where no
+    /// default says so: `table.column`, or `-table.column` when the values count down. It must be past all of them.
+    #[serde(default)]
+    sequences: BTreeMap<String, Vec<String>>,
 }
 
 fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
     let it: DataMatches = serde_json::from_value(Value::Object(params)).map_err(|e| e.to_string())?;
     source(it.source.as_ref(), it.recorded.as_ref())?;
     excepted(&it.except)?;
+    if let Some((name, _)) = it.sequences.iter().find(|(_, columns)| columns.is_empty()) {
+        return Err(format!("`sequences` names no column for `{name}`"));
+    }
     Ok(Box::new(it))
 }
 
@@ -76,6 +88,8 @@ impl Check for DataMatches {
             databases: self.databases.clone(),
             tables: self.tables.clone(),
             except: self.except.clone(),
+            schema: self.schema.clone(),
+            sequences: self.sequences.clone(),
         };
         match source(self.source.as_ref(), self.recorded.as_ref()) {
             Ok(of) => verdict::reach("data_matches", &of, &self.target, &rules, cx).await,

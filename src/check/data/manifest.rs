@@ -72,6 +72,25 @@ pub struct Database {
     /// What the engine's own check of the file said; `ok` when it found nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub integrity: Option<String>,
+    /// Digests in the form that SQLite and PostgreSQL share, by table; recorded where the runbook has targets of both.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub cross: BTreeMap<String, Cross>,
+}
+
+/// What a table is to the other engine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cross {
+    /// Digest of its rows: `x1:…`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub digest: String,
+    /// Rows of a virtual table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rows: Option<u64>,
+    /// How each column was hashed: PostgreSQL's form, or the storage classes that SQLite has in it.
+    pub columns: BTreeMap<String, Vec<String>>,
+    /// The lowest and the highest whole number in a column.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub bounds: BTreeMap<String, (i64, i64)>,
 }
 
 /// A table or something like it.

@@ -5,6 +5,7 @@
 //! be read makes the verdict unknown; nothing compared with nothing is unknown; a target is no copy of itself.
 
 pub mod compare;
+pub mod cross;
 mod data_matches;
 mod differ;
 pub mod manifest;
@@ -34,8 +35,14 @@ const TIMEOUT: Span = Span::secs(86_400);
 
 /// Measures what a target holds, for a `record` step.
 pub async fn record(target_name: &str, target: &Target, cx: &Context) -> Result<Manifest, String> {
-    let ask =
-        side::Ask { purpose: "record", level: Level::Contents, databases: Vec::new(), tables: Vec::new() };
+    let ask = side::Ask {
+        purpose: "record",
+        level: Level::Contents,
+        databases: Vec::new(),
+        tables: Vec::new(),
+        except: Vec::new(),
+        cross: cx.targets.values().any(|other| other.postgres.is_some() != target.postgres.is_some()),
+    };
     let side = side::of(target_name, target, &ask, cx, &progress::Tally::new(cx)).await?;
     Ok(side.manifest)
 }
@@ -49,7 +56,7 @@ pub async fn counts(
     cx: &Context,
 ) -> Result<Manifest, String> {
     let (databases, tables) = (databases.to_vec(), tables.to_vec());
-    let ask = side::Ask { purpose, level: Level::Rows, databases, tables };
+    let ask = side::Ask { purpose, level: Level::Rows, databases, tables, except: Vec::new(), cross: false };
     let side = side::of(target_name, cx.target(target_name)?, &ask, cx, &progress::Tally::new(cx)).await?;
     Ok(side.manifest)
 }
@@ -69,10 +76,10 @@ pub fn source(source: Option<&String>, recorded: Option<&String>) -> Result<Proo
 
 /// A table may differ only for a reason that people can read.
 fn excepted(except: &[compare::Except]) -> Result<(), String> {
-    match except.iter().find(|e| e.table.trim().is_empty() || e.reason.trim().is_empty()) {
-        Some(e) => Err(format!("`except` of table `{}` needs a table and a reason", e.table)),
-        None => Ok(()),
+    if let Some(e) = except.iter().find(|e| e.table.trim().is_empty() || e.reason.trim().is_empty()) {
+        return Err(format!("`except` of table `{}` needs a table and a reason", e.table));
     }
+    except.iter().try_for_each(compare::Except::sensible)
 }
 
 fn proof(of: Result<ProofSource, String>, target: &str) -> Option<DataProof> {
@@ -124,5 +131,21 @@ mod tests {
             let except = json!({ "source": "a", "target": "b", "except": [{ "table": "t", "reason": " " }] });
             assert!(build(kind, except).unwrap_err().contains("and a reason"));
         }
+        for (except, words) in [
+            (
+                json!({ "table": "t", "reason": "r", "rows": true, "columns": ["c"] }),
+                "`rows` leaves no contents",
+            ),
+            (
+                json!({ "table": "t", "reason": "r", "nul": "remove", "columns": ["c"] }),
+                "about the whole table",
+            ),
+            (json!({ "table": "t", "reason": "r", "nul": "ignore" }), "drop_rows"),
+        ] {
+            let wrong = build("data_matches", json!({ "source": "a", "target": "b", "except": [except] }));
+            assert!(wrong.unwrap_err().contains(words), "{words}");
+        }
+        let nothing = json!({ "source": "a", "target": "b", "sequences": { "s": [] } });
+        assert!(build("data_matches", nothing).unwrap_err().contains("names no column"));
     }
 }

@@ -46,6 +46,9 @@ pub struct RowsMatch {
     /// and shown all the same.
     #[serde(default)]
     except: Vec<Except>,
+    /// Between SQLite and PostgreSQL: the schema that SQLite's tables are compared with. `public` when not given.
+    #[serde(default)]
+    schema: Option<String>,
 }
 
 fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
@@ -74,6 +77,7 @@ impl Check for RowsMatch {
             at_least: self.at_least,
             databases: self.databases.clone(),
             except: self.except.clone(),
+            schema: self.schema.clone(),
             ..Rules::default()
         };
         match source(self.source.as_ref(), self.recorded.as_ref()) {

@@ -2,9 +2,14 @@
 //! the same time.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use super::compare::Except;
+use super::cross::lite::Session;
+use super::cross::plan::Plan;
 use super::differ::{Bucket, Keyed};
 use super::manifest::{Level, Manifest, Relation};
+use super::pg::cross::Live;
 use super::progress::Tally;
 use super::{pg, sqlite};
 use crate::check::Context;
@@ -22,12 +27,21 @@ pub struct Ask {
     pub databases: Vec<String>,
     /// Only the rows of these tables are read; all when empty.
     pub tables: Vec<String>,
+    /// What may differ: columns of it are left out of the hashes.
+    pub except: Vec<Except>,
+    /// Also hash so that a target of the other engine can be compared with it later.
+    pub cross: bool,
 }
 
 impl Ask {
     /// True when the rows of a table are to be read.
     pub fn wants(&self, db: &str, table: &str) -> bool {
         super::compare::covers(&self.tables, db, table)
+    }
+
+    /// True when a column counts.
+    pub fn hashes(&self, db: &str, table: &str, column: &str) -> bool {
+        !self.except.iter().any(|except| except.leaves_out(db, table, column))
     }
 }
 
@@ -37,6 +51,10 @@ pub enum Reader {
     Postgres(pg::Reader),
     /// An SQLite file.
     Sqlite(sqlite::Reader),
+    /// A table of a PostgreSQL database beside one of an SQLite file.
+    CrossPostgres(Arc<Live>, Box<Plan>),
+    /// A table of an SQLite file beside one of a PostgreSQL database.
+    CrossSqlite(Arc<Session>, Box<Plan>),
 }
 
 impl Reader {
@@ -51,6 +69,8 @@ impl Reader {
         match self {
             Reader::Postgres(reader) => reader.buckets(db, table, relation, n).await,
             Reader::Sqlite(reader) => reader.buckets(table, relation, n).await,
+            Reader::CrossPostgres(live, plan) => live.buckets(plan, n).await,
+            Reader::CrossSqlite(session, plan) => session.buckets(plan, n).await,
         }
     }
 
@@ -66,6 +86,8 @@ impl Reader {
         match self {
             Reader::Postgres(reader) => reader.rows(db, table, relation, n, these).await,
             Reader::Sqlite(reader) => reader.rows(table, relation, n, these).await,
+            Reader::CrossPostgres(live, plan) => live.rows(plan, n, these).await,
+            Reader::CrossSqlite(session, plan) => session.rows(plan, n, these).await,
         }
     }
 }

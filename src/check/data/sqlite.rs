@@ -41,15 +41,16 @@ pub async fn take(
         roles: None,
         notes: Vec::new(),
     };
-    Ok((manifest, Reader { file: file.to_owned() }))
+    Ok((manifest, Reader { file: file.to_owned(), ask: ask.clone() }))
 }
 
 /// One text column of one row.
-fn text(row: &[Option<String>], column: usize) -> String {
+pub(super) fn text(row: &[Option<String>], column: usize) -> String {
     row.get(column).cloned().flatten().unwrap_or_default()
 }
 
-fn describe(reader: &sqlite::Reader, ask: &Ask, tally: &Tally) -> Result<Database, String> {
+/// What is in the file, but for the rows.
+pub fn catalogue(reader: &sqlite::Reader, level: Level) -> Result<Database, String> {
     let mut database = Database::default();
     for row in reader.query("select name, type from pragma_table_list where schema = 'main'")? {
         let (name, kind) = (text(&row, 0), text(&row, 1));
@@ -61,30 +62,11 @@ fn describe(reader: &sqlite::Reader, ask: &Ask, tally: &Tally) -> Result<Databas
             "virtual" => RelationKind::VirtualTable,
             _ => RelationKind::Table,
         };
-        let relation = relation(reader, &name, kind, ask.level)?;
+        let relation = relation(reader, &name, kind, level)?;
         database.relations.insert(name, relation);
     }
-    let rows_count = ask.level != Level::Catalogue;
-    for (name, relation) in database
-        .relations
-        .iter_mut()
-        .filter(|(name, r)| rows_count && r.kind.stores_rows() && ask.wants(MAIN, name))
-    {
-        let (rows, digest) = match ask.level {
-            Level::Rows | Level::Catalogue => (count(reader, name)?, None),
-            Level::Contents => contents(reader, name, relation).map(|(rows, digest)| (rows, Some(digest)))?,
-        };
-        relation.rows = Some(rows);
-        relation.digest = digest;
-        tally.expect(rows);
-        tally.done(name, rows);
-    }
-    if ask.level >= Level::Catalogue {
+    if level >= Level::Catalogue {
         objects(reader, &mut database)?;
-        if ask.level == Level::Contents {
-            let said = reader.query("pragma quick_check(1)")?;
-            database.integrity = said.first().map(|row| text(row, 0));
-        }
         database.facts.insert("encoding".to_owned(), single(reader, "pragma encoding")?);
         database.facts.insert("user_version".to_owned(), single(reader, "pragma user_version")?);
         database.facts.insert("application_id".to_owned(), single(reader, "pragma application_id")?);
@@ -92,12 +74,46 @@ fn describe(reader: &sqlite::Reader, ask: &Ask, tally: &Tally) -> Result<Databas
     Ok(database)
 }
 
-fn single(reader: &sqlite::Reader, sql: &str) -> Result<String, String> {
+/// What the engine's own check of the file says; `ok` when it finds nothing.
+pub fn integrity(reader: &sqlite::Reader) -> Result<Option<String>, String> {
+    let said = reader.query("pragma quick_check(1)")?;
+    Ok(said.first().map(|row| text(row, 0)))
+}
+
+fn describe(reader: &sqlite::Reader, ask: &Ask, tally: &Tally) -> Result<Database, String> {
+    let mut database = catalogue(reader, ask.level)?;
+    let counts = ask.level != Level::Catalogue;
+    for (name, relation) in database
+        .relations
+        .iter_mut()
+        .filter(|(name, r)| counts && r.kind.stores_rows() && ask.wants(MAIN, name))
+    {
+        let (rows, digest) = match ask.level {
+            Level::Rows | Level::Catalogue => (count(reader, name)?, None),
+            Level::Contents => {
+                contents(reader, name, relation, ask).map(|(rows, digest)| (rows, Some(digest)))?
+            }
+        };
+        relation.rows = Some(rows);
+        relation.digest = digest;
+        tally.expect(rows);
+        tally.done(name, rows);
+    }
+    if ask.level == Level::Contents {
+        database.integrity = integrity(reader)?;
+    }
+    if ask.cross {
+        super::cross::scan::record(reader, &mut database)?;
+    }
+    Ok(database)
+}
+
+pub(super) fn single(reader: &sqlite::Reader, sql: &str) -> Result<String, String> {
     let rows = reader.query(sql)?;
     rows.first().map(|row| text(row, 0)).ok_or_else(|| format!("no answer to `{sql}`"))
 }
 
-fn quoted(name: &str) -> String {
+pub(super) fn quoted(name: &str) -> String {
     format!("'{}'", name.replace('\'', "''"))
 }
 
@@ -226,14 +242,15 @@ fn objects(reader: &sqlite::Reader, database: &mut Database) -> Result<(), Strin
     Ok(())
 }
 
-fn count(reader: &sqlite::Reader, table: &str) -> Result<u64, String> {
+pub(super) fn count(reader: &sqlite::Reader, table: &str) -> Result<u64, String> {
     let answer = single(reader, &format!("select count(*) from {} not indexed", identifier(table)))?;
     answer.parse().map_err(|_| format!("table {table} gave no count"))
 }
 
 /// The columns whose values count, in the order of their names.
-fn stored(relation: &Relation) -> Vec<&String> {
-    relation.columns.iter().filter(|(_, c)| c.generated.is_empty()).map(|(name, _)| name).collect()
+fn stored<'a>(table: &str, relation: &'a Relation, ask: &Ask) -> Vec<&'a String> {
+    let all = relation.columns.iter().filter(|(_, c)| c.generated.is_empty()).map(|(name, _)| name);
+    all.filter(|name| ask.hashes(MAIN, table, name)).collect()
 }
 
 /// A hash of some cells: every value with its type and its length, so that no two rows run together.
@@ -271,8 +288,13 @@ fn select(table: &str, columns: &[&String]) -> String {
     format!("select {list} from {} not indexed", identifier(table))
 }
 
-fn contents(reader: &sqlite::Reader, table: &str, relation: &Relation) -> Result<(u64, String), String> {
-    let columns = stored(relation);
+fn contents(
+    reader: &sqlite::Reader,
+    table: &str,
+    relation: &Relation,
+    ask: &Ask,
+) -> Result<(u64, String), String> {
+    let columns = stored(table, relation, ask);
     let names = named(&columns);
     let (mut rows, mut sum) = (0u64, 0u128);
     reader
@@ -287,6 +309,7 @@ fn contents(reader: &sqlite::Reader, table: &str, relation: &Relation) -> Result
 /// Looks at the rows of a file.
 pub struct Reader {
     file: String,
+    ask: Ask,
 }
 
 impl Reader {
@@ -299,9 +322,9 @@ impl Reader {
         start: T,
         mut each: impl FnMut(&mut T, u32, &dyn Fn() -> String, u128) + Send + 'static,
     ) -> Result<T, String> {
-        let (table, relation) = (table.to_owned(), relation.clone());
+        let (table, relation, ask) = (table.to_owned(), relation.clone(), self.ask.clone());
         sqlite::read(&self.file, move |reader| {
-            let columns = stored(&relation);
+            let columns = stored(&table, &relation, &ask);
             let names = named(&columns);
             let places: Vec<usize> =
                 relation.key.iter().filter_map(|k| columns.iter().position(|c| *c == k)).collect();

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use super::compare::{Comparison, Finding, Rules, compare};
+use super::cross;
 use super::differ;
 use super::manifest::Level;
 use super::progress::Tally;
 use super::side::{self, Ask, Side};
 use crate::base::text;
 use crate::check::{Context, Outcome, ProofSource};
+use crate::world::Identity;
 
 /// Lines of differences that are kept.
 const LINES: usize = 50;
@@ -27,6 +29,13 @@ pub async fn reach(
     rules: &Rules,
     cx: &Context,
 ) -> Outcome {
+    if let Some(source) = across(of, target, cx) {
+        if rules.catalogue_only {
+            let why = "the catalogues of SQLite and PostgreSQL are not compared with each other";
+            return Outcome::unknown(why, wanted(of, rules)).help("compare the contents with `data_matches`");
+        }
+        return judge_across(purpose, source, of, target, rules, cx).await;
+    }
     let wanted = wanted(of, rules);
     match sides(purpose, of, target, rules, cx).await {
         Err(Stop::Unknown(why)) => Outcome::unknown(why, wanted)
@@ -54,6 +63,22 @@ fn wanted(of: &ProofSource, rules: &Rules) -> String {
     }
 }
 
+fn ask(purpose: &'static str, rules: &Rules) -> Ask {
+    let level = match (rules.contents, rules.catalogue_only) {
+        (true, true) => Level::Catalogue,
+        (true, false) => Level::Contents,
+        (false, _) => Level::Rows,
+    };
+    Ask {
+        purpose,
+        level,
+        databases: rules.databases.clone(),
+        tables: rules.tables.clone(),
+        except: rules.except.clone(),
+        cross: false,
+    }
+}
+
 enum Stop {
     Unknown(String),
     OneObject(String),
@@ -72,12 +97,7 @@ async fn sides(
     rules: &Rules,
     cx: &Context,
 ) -> Result<(Side, Side), Stop> {
-    let level = match (rules.contents, rules.catalogue_only) {
-        (true, true) => Level::Catalogue,
-        (true, false) => Level::Contents,
-        (false, _) => Level::Rows,
-    };
-    let ask = Ask { purpose, level, databases: rules.databases.clone(), tables: rules.tables.clone() };
+    let ask = ask(purpose, rules);
     let tally = Tally::new(cx);
     let there = cx.target(target)?;
     match of {
@@ -93,7 +113,9 @@ async fn sides(
                 return Err(Stop::OneObject(format!("`{source}` and `{target}` are one: {}", b.describe())));
             }
             if a.word() != b.word() {
-                return Err(Stop::Unknown("cannot compare PostgreSQL with SQLite yet".to_owned()));
+                return Err(Stop::Unknown(format!(
+                    "`{source}` and `{target}` are not what their targets say"
+                )));
             }
             let here = cx.target(source)?;
             let tally = tally.sides(2);
@@ -112,12 +134,102 @@ async fn sides(
 }
 
 /// Both, or all that stood in the way.
-fn both<T>(a: Result<T, String>, b: Result<T, String>) -> Result<(T, T), String> {
+pub fn both<T, U>(a: Result<T, String>, b: Result<U, String>) -> Result<(T, U), String> {
     match (a, b) {
         (Ok(a), Ok(b)) => Ok((a, b)),
         (Err(a), Err(b)) => Err(format!("{a}; {b}")),
         (Err(e), _) | (_, Err(e)) => Err(e),
     }
+}
+
+/// The source, when it and the target are of different engines.
+fn across<'a>(of: &'a ProofSource, target: &str, cx: &Context) -> Option<cross::Source<'a>> {
+    let there = cx.target(target).ok()?;
+    match of {
+        ProofSource::Target(name) => {
+            let here = cx.target(name).ok()?;
+            let one_each = here.postgres.is_some() != here.sqlite.is_some()
+                && there.postgres.is_some() != there.sqlite.is_some()
+                && here.ssh.is_none()
+                && there.ssh.is_none();
+            (one_each && here.postgres.is_some() != there.postgres.is_some())
+                .then_some(cross::Source::Target(name))
+        }
+        ProofSource::Recorded(name) => {
+            let manifest = cx.records.manifest(name).ok()?;
+            let was_pg = matches!(manifest.identity, Identity::Postgres(_));
+            let other =
+                there.ssh.is_none() && if was_pg { there.sqlite.is_some() } else { there.postgres.is_some() };
+            other.then(|| cross::Source::Recorded(Box::new(manifest)))
+        }
+    }
+}
+
+/// SQLite beside PostgreSQL.
+async fn judge_across(
+    purpose: &'static str,
+    source: cross::Source<'_>,
+    of: &ProofSource,
+    target: &str,
+    rules: &Rules,
+    cx: &Context,
+) -> Outcome {
+    let wanted = match rules.contents {
+        true => format!("the same rows and contents as in {}", label(of)),
+        false => wanted(of, rules),
+    };
+    let recorded = match &source {
+        cross::Source::Recorded(manifest) => {
+            Some(format!("recorded at {} from {}", manifest.at.wall, manifest.identity.describe()))
+        }
+        cross::Source::Target(_) => None,
+    };
+    let ask = ask(purpose, rules);
+    let looks = cross::Looks { tables: LOOKS, longest: LOOK };
+    let crossed = match cross::measure(source, target, &ask, rules, cx, looks).await {
+        Ok(crossed) => crossed,
+        Err(why) => {
+            return Outcome::unknown(why, wanted).help(
+                "make both sides readable and comparable, then measure again; until then nothing is proved",
+            );
+        }
+    };
+    let seen = &crossed.seen;
+    let outcome = match seen.open.split_first() {
+        Some((first, others)) if seen.findings.is_empty() => {
+            let more = if others.is_empty() { String::new() } else { format!(", and {} more", others.len()) };
+            let outcome = Outcome::unknown(format!("{first}{more}"), wanted)
+                .help(format!("do not remove {}; compare what is still open, then measure again", label(of)));
+            seen.open
+                .iter()
+                .chain(&seen.notes)
+                .take(LINES)
+                .fold(outcome, |outcome, line| outcome.detail(line))
+        }
+        _ => words(of, seen, rules, &wanted, Between::Engines),
+    };
+    let mut outcome = figures(outcome, seen).on(target, crossed.target.clone());
+    if let ProofSource::Target(name) = of {
+        outcome = outcome.on(name, crossed.source.clone());
+    }
+    recorded.iter().chain(&crossed.notes).fold(outcome, |outcome, note| outcome.detail(note))
+}
+
+/// What is compared with what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Between {
+    /// Two of one engine, with their catalogues.
+    Alike,
+    /// SQLite and PostgreSQL.
+    Engines,
+}
+
+fn figures(outcome: Outcome, seen: &Comparison) -> Outcome {
+    outcome
+        .fact("tables", seen.tables)
+        .fact("rows_source", seen.source_rows)
+        .fact("rows_target", seen.target_rows)
+        .fact("differences", seen.findings.len() as u64)
 }
 
 async fn judge(
@@ -134,12 +246,10 @@ async fn judge(
             if rules.contents && !rules.catalogue_only {
                 closer(&mut seen, was, is).await;
             }
-            let outcome = words(of, &seen, rules, wanted)
-                .fact("tables", seen.tables)
-                .fact("differences", seen.findings.len() as u64);
+            let outcome = words(of, &seen, rules, wanted, Between::Alike);
             match rules.catalogue_only {
-                true => outcome,
-                false => outcome.fact("rows_source", seen.source_rows).fact("rows_target", seen.target_rows),
+                true => outcome.fact("tables", seen.tables).fact("differences", seen.findings.len() as u64),
+                false => figures(outcome, &seen),
             }
         }
     };
@@ -177,9 +287,9 @@ async fn closer(seen: &mut Comparison, was: &Side, is: &Side) {
     }
 }
 
-fn words(of: &ProofSource, seen: &Comparison, rules: &Rules, wanted: &str) -> Outcome {
+fn words(of: &ProofSource, seen: &Comparison, rules: &Rules, wanted: &str, between: Between) -> Outcome {
     let outcome = match seen.findings.split_first() {
-        None => Outcome::pass(passed(seen, rules), wanted),
+        None => Outcome::pass(passed(seen, rules, between), wanted),
         Some((worst, others)) => {
             let more = match others.len() {
                 0 => String::new(),
@@ -207,14 +317,21 @@ fn words(of: &ProofSource, seen: &Comparison, rules: &Rules, wanted: &str) -> Ou
     seen.notes.iter().take(LINES).fold(outcome, |outcome, note| outcome.detail(note))
 }
 
-fn passed(seen: &Comparison, rules: &Rules) -> String {
+fn passed(seen: &Comparison, rules: &Rules, between: Between) -> String {
     let tables = text::count(seen.tables, "table", "tables");
     let rows = text::count(seen.target_rows, "row", "rows");
+    let but = match seen.counted_only {
+        0 => String::new(),
+        n => format!("; of {} only the counts", text::count(n, "table", "tables")),
+    };
     match (rules.contents, rules.at_least) {
         (true, _) if rules.catalogue_only => {
             format!("{tables}: all that belongs to them and everything else in the catalogue is equal")
         }
-        (true, _) => format!("{tables}, {rows}: counts, contents and catalogue are equal"),
+        (true, _) if between == Between::Engines => {
+            format!("{tables}, {rows}: counts and contents are equal{but}")
+        }
+        (true, _) => format!("{tables}, {rows}: counts, contents and catalogue are equal{but}"),
         (false, true) => format!("{tables}, {rows}: none has fewer"),
         (false, false) => format!("{tables}, {rows}: counts are equal"),
     }

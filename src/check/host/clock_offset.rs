@@ -217,7 +217,7 @@ mod tests {
         assert!((good.seconds, good.uncertain) == (0.000_012, 0.002), "{good:?}");
         assert!(chrony(&line(3, 60, "Not synchronised")).is_err());
         assert!(chrony(&line(0, 60, "Normal")).is_err());
-        assert!(chrony(&line(3, 7200, "Normal")).unwrap_err().contains("no answer for 2h"));
+        assert!(chrony(&line(3, 7200, "Normal")).unwrap_err().contains("no answer for"));
         assert!(chrony("506 Cannot talk to daemon\n").is_err());
     }
 }

@@ -32,7 +32,12 @@ impl Pair<'_> {
                 },
                 (None, None) => continue,
             };
-            self.found(db, Some(name), found);
+            let rules = self.rules;
+            let excepted = rules
+                .excepted(db, name)
+                .or_else(|| rules.excepted_column(db, name, column))
+                .or_else(|| rules.only_rows(db, name));
+            self.seen.found(excepted, found);
         }
     }
 

@@ -39,7 +39,7 @@ pub struct Finding {
 }
 
 impl Finding {
-    pub(super) fn new(class: Class, weight: u64, subject: impl Into<String>) -> Self {
+    pub(in crate::check::data) fn new(class: Class, weight: u64, subject: impl Into<String>) -> Self {
         Finding {
             class,
             weight,
@@ -51,17 +51,17 @@ impl Finding {
         }
     }
 
-    pub(super) fn saw(mut self, observed: impl Into<String>) -> Self {
+    pub(in crate::check::data) fn saw(mut self, observed: impl Into<String>) -> Self {
         self.observed = observed.into();
         self
     }
 
-    pub(super) fn wanted(mut self, expected: impl Into<String>) -> Self {
+    pub(in crate::check::data) fn wanted(mut self, expected: impl Into<String>) -> Self {
         self.expected = expected.into();
         self
     }
 
-    pub(super) fn rows_of(mut self, db: &str, table: &str) -> Self {
+    pub(in crate::check::data) fn rows_of(mut self, db: &str, table: &str) -> Self {
         self.rows_of = Some((db.to_owned(), table.to_owned()));
         self
     }

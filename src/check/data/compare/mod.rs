@@ -11,7 +11,7 @@ mod tests;
 
 pub use catalogue::older;
 pub use finding::{Class, Finding};
-pub use rules::{Except, Rules, covers};
+pub use rules::{Applies, Except, Nul, Rules, covers, is_called, last, plain};
 
 use std::collections::BTreeSet;
 
@@ -32,6 +32,34 @@ pub struct Comparison {
     pub source_rows: u64,
     /// Rows in them on the target side.
     pub target_rows: u64,
+    /// Tables of which the rows were counted and the contents may differ, as the runbook says.
+    pub counted_only: u64,
+    /// What could not be compared, so that nothing passes; a difference found elsewhere is one all the same.
+    pub open: Vec<String>,
+    /// The exceptions that were needed, by their number.
+    pub used: BTreeSet<usize>,
+}
+
+impl Comparison {
+    /// Puts a difference on the list, or among the notes when it is excepted.
+    pub(in crate::check::data) fn found(&mut self, excepted: Option<Applies<'_>>, finding: Finding) {
+        match excepted {
+            None => self.findings.push(finding),
+            Some((at, except)) => {
+                self.used.insert(at);
+                self.notes.push(format!("excepted ({}): {}", except.reason, finding.line()));
+            }
+        }
+    }
+
+    /// Worst first. Nothing compared with nothing is no match.
+    pub(in crate::check::data) fn ordered(mut self, rules: &Rules) -> Result<Comparison, String> {
+        self.findings.sort_by(|a, b| {
+            a.class.cmp(&b.class).then(b.weight.cmp(&a.weight)).then(a.subject.cmp(&b.subject))
+        });
+        something(&self, rules)?;
+        Ok(self)
+    }
 }
 
 /// Compares; an error says why the two cannot be compared at all, or that there was nothing to compare.
@@ -61,11 +89,7 @@ pub fn compare(source: &Manifest, target: &Manifest, rules: &Rules) -> Result<Co
         }
     }
     rules.check_used(source, target, &mut it.seen)?;
-    let Pair { mut seen, .. } = it;
-    seen.findings
-        .sort_by(|a, b| a.class.cmp(&b.class).then(b.weight.cmp(&a.weight)).then(a.subject.cmp(&b.subject)));
-    something(&seen, rules)?;
-    Ok(seen)
+    it.seen.ordered(rules)
 }
 
 /// Nothing compared with nothing is no match.
@@ -89,7 +113,7 @@ fn something(seen: &Comparison, rules: &Rules) -> Result<(), String> {
 fn comparable(source: &Manifest, target: &Manifest, rules: &Rules) -> Result<(), String> {
     match (&source.identity, &target.identity) {
         (Identity::Postgres(_), Identity::Postgres(_)) | (Identity::Sqlite(_), Identity::Sqlite(_)) => {}
-        _ => return Err("cannot compare PostgreSQL with SQLite yet".to_owned()),
+        _ => return Err("PostgreSQL and SQLite were not measured for each other".to_owned()),
     }
     for side in [source, target] {
         let needed = if rules.catalogue_only { Level::Catalogue } else { Level::Contents };
@@ -162,10 +186,7 @@ impl Pair<'_> {
 
     /// Puts a difference on the list, or among the notes when the runbook excepts the table that it belongs to.
     fn found(&mut self, db: &str, table: Option<&str>, finding: Finding) {
-        match table.and_then(|name| self.rules.excepted(db, name)) {
-            Some(reason) => self.note(format!("excepted ({reason}): {}", finding.line())),
-            None => self.seen.findings.push(finding),
-        }
+        self.seen.found(table.and_then(|name| self.rules.excepted(db, name)), finding);
     }
 
     fn database(&mut self, db: &str, was: &Database, is: &Database) {

@@ -4,6 +4,7 @@
 
 mod catalogue;
 mod content;
+pub mod cross;
 pub mod hash;
 mod inventory;
 mod rows;
@@ -98,10 +99,16 @@ pub async fn take(
         }
         let snapshot = begin(&session, &mut notes).await.map_err(at)?;
         let mut described = inventory::read(&session, ask.level).await.map_err(at)?;
+        for (table, columns) in &mut described.hashed {
+            columns.retain(|column| ask.hashes(&database, table, &column.name));
+        }
         let helpers = content::Helpers { target, ask, database: &database, snapshot: snapshot.as_deref() };
         match ask.level {
             Level::Catalogue => tally.settle(bytes, 0),
             _ => content::measure(&session, &helpers, &mut described, bytes, tally).await.map_err(at)?,
+        }
+        if ask.cross {
+            cross::record(&session, &mut described).await.map_err(at)?;
         }
         databases.insert(database.clone(), described.database);
         if sessions.len() < KEPT {

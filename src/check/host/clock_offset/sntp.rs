@@ -124,14 +124,14 @@ mod tests {
     #[test]
     fn reads_an_answer_and_refuses_all_that_is_none() {
         let mut question = [0; 48];
-        question[40..48].copy_from_slice(&stamp(1e9));
-        let good = answer(&question, 1e9 + 540.05, 1e9 + 540.06);
-        let (offset, uncertain) = read(&good, &question, 1e9, 1e9 + 0.11).unwrap();
+        question[40..48].copy_from_slice(&stamp(1.8e9));
+        let good = answer(&question, 1.8e9 + 540.05, 1.8e9 + 540.06);
+        let (offset, uncertain) = read(&good, &question, 1.8e9, 1.8e9 + 0.11).unwrap();
         assert!((offset - 540.0).abs() < 1e-3 && (uncertain - 0.05).abs() < 1e-3, "{offset} {uncertain}");
         let wrong = |change: &dyn Fn(&mut [u8; 48])| {
             let mut bad = good;
             change(&mut bad);
-            read(&bad, &question, 1e9, 1e9 + 0.1).unwrap_err()
+            read(&bad, &question, 1.8e9, 1.8e9 + 0.1).unwrap_err()
         };
         assert_eq!(wrong(&|a| a[0] = 0xE4), "it is not synchronised itself");
         assert_eq!(wrong(&|a| a[1] = 16), "it is not synchronised itself");
