@@ -16,35 +16,35 @@ enum Danger {
 
 /// Adds destruction that is not declared.
 pub(super) fn judge(at: usize, step: &Step, places: &Places<'_>, problems: &mut Vec<Problem>) {
-    undoing(at, step, places, problems);
-    if step.destroys.is_some() {
-        return;
+    if let Some(found) = step.work().filter(|_| step.destroys.is_none()) {
+        let help = "say what goes with `destroys`, so that it is guarded";
+        judge_work(found, &format!("`{}`", step.id), help, || places.key(at, found.word()), problems);
     }
-    let help = "say what goes with `destroys`, so that it is guarded";
-    let range = || places.key(at, step.work().map_or("run", |work| work.word()));
-    match step.work().and_then(work) {
-        Some(Danger::Certain(what)) => {
-            let message = format!("`{what}` destroys, and `{}` does not say so", step.id);
-            problems.push(Problem::error("HP053", message, range()).help(help));
-        }
-        Some(Danger::Possible(what)) => {
-            let message = format!("`{what}` may destroy, and `{}` does not say so", step.id);
-            problems.push(Problem::warning("HP053", message, range()).help(help));
-        }
-        None => {}
+    let rollback = step.rollback.as_ref().filter(|rollback| rollback.destroys.is_none());
+    if let Some(found) = rollback.and_then(|rollback| rollback.work()) {
+        let help = "say what goes with `destroys` in the rollback, so that it is guarded";
+        let range = || places.key(at, &format!("rollback.{}", found.word()));
+        judge_work(found, &format!("the rollback of `{}`", step.id), help, range, problems);
     }
 }
 
-/// No hold point stands in front of a rollback: it is for what the step itself has made. Whoever writes it is told.
-fn undoing(at: usize, step: &Step, places: &Places<'_>, problems: &mut Vec<Problem>) {
-    let Some(found) = step.rollback.as_ref().and_then(|rollback| rollback.work()) else { return };
-    if let Some(Danger::Certain(what)) = work(found) {
-        let message =
-            format!("`{what}` in the rollback of `{}` destroys, and nothing guards a rollback", step.id);
-        let help =
-            "let it remove only what the step itself has made, and prove in the same script that it is that";
-        let range = places.key(at, &format!("rollback.{}", found.word()));
-        problems.push(Problem::warning("HP053", message, range).help(help));
+fn judge_work(
+    found: Work<'_>,
+    whose: &str,
+    help: &str,
+    range: impl Fn() -> std::ops::Range<usize>,
+    problems: &mut Vec<Problem>,
+) {
+    match work(found) {
+        Some(Danger::Certain(what)) => {
+            let message = format!("`{what}` destroys, and {whose} does not say so");
+            problems.push(Problem::error("HP053", message, range()).help(help));
+        }
+        Some(Danger::Possible(what)) => {
+            let message = format!("`{what}` may destroy, and {whose} does not say so");
+            problems.push(Problem::warning("HP053", message, range()).help(help));
+        }
+        None => {}
     }
 }
 

@@ -143,7 +143,7 @@ pub fn blast() -> Blast {
             host: "m".into(),
         })),
         serving: vec![],
-        unmeasured: vec![],
+        unmeasured: vec![], gone: Vec::new(),
         at: at(596),
     }
 }

@@ -56,7 +56,7 @@ mod tests {
     fn held() -> Words {
         event(
             &Event::Held {
-                step: "drop-old".into(),
+                step: "drop-old".into(), undo: false,
                 blockers: vec![Blocker {
                     subject: "copy.post.rows_match".into(),
                     title: "Every table of new holds the rows of old".into(),

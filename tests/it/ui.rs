@@ -101,7 +101,7 @@ fn child(what: &str) {
                 }],
                 identity: None,
                 serving: vec![],
-                unmeasured: vec![],
+                unmeasured: vec![], gone: Vec::new(),
                 at: now,
             },
             horizon: "There is no way back.".into(),

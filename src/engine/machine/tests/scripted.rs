@@ -80,8 +80,8 @@ impl Play {
     fn measured(&mut self, judge: impl Fn(&str) -> Verdict) {
         let (request, purpose, step, checks, prove, blast) =
             self.last("measurement", |effect| match effect {
-                Effect::Measure { request, purpose, step, checks, prove, blast } => {
-                    Some((*request, *purpose, step.clone(), checks.clone(), prove.clone(), *blast))
+                Effect::Measure { request, purpose, step, checks, prove, goes } => {
+                    Some((*request, *purpose, step.clone(), checks.clone(), prove.clone(), goes.is_some()))
                 }
                 _ => None,
             });
@@ -94,7 +94,7 @@ impl Play {
             items: vec![item],
             identity: Some(identity("old", 0)),
             serving: Vec::new(),
-            unmeasured: Vec::new(),
+            unmeasured: Vec::new(), gone: Vec::new(),
             at: now,
         });
         let runbook_now = "digest".into();
@@ -460,7 +460,7 @@ fn undoing_that_nobody_saw_the_end_of_is_not_repeated_unasked() {
         step["id"] = "one".into();
         step["rollback"] = json!({ "run": ["true"] });
         let mut events = well("one");
-        events.push(Event::RollbackBegan { step: "one".into(), attempt: 1 });
+        events.push(Event::RollbackBegan { step: "one".into(), attempt: 1, permit: None });
         let mut play = Play::with(
             json!([step.clone()]),
             after(events.clone()),
