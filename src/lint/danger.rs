@@ -55,26 +55,33 @@ fn work(work: Work<'_>) -> Option<Danger> {
             command(&words)
         }
         Work::Run(Run::Script(script)) => self::script(script),
-        Work::Sql(sql) => sql.statements.iter().find_map(|statement| self::sql(statement)),
+        Work::Sql(sql) => worst(sql.statements.iter().filter_map(|statement| self::sql(statement))),
         _ => None,
     }
 }
 
-/// The first dangerous command of a script. Comments and quoted heredocs are not understood in full; ends of commands
+/// The first that is certain, else the first.
+fn worst(mut all: impl Iterator<Item = Danger>) -> Option<Danger> {
+    let first = all.next()?;
+    if matches!(first, Danger::Certain(_)) {
+        return Some(first);
+    }
+    all.find(|danger| matches!(danger, Danger::Certain(_))).or(Some(first))
+}
+
+/// The most dangerous command of a script. Comments and quoted heredocs are not understood in full; ends of commands
 /// are.
 fn script(text: &str) -> Option<Danger> {
-    text.lines().find_map(|line| {
-        let line = line.trim_start();
-        if line.starts_with('#') {
-            return None;
-        }
+    let lines = text.lines().map(str::trim_start).filter(|line| !line.starts_with('#'));
+    let parts = lines.flat_map(|line| {
         let line = line.split(" #").next().unwrap_or_default();
-        line.split([';', '|', '&', '(', ')', '`']).find_map(|part| {
-            let words: Vec<&str> =
-                part.split_whitespace().map(|word| word.trim_matches(['"', '\''])).collect();
-            command(&words)
-        })
-    })
+        line.split([';', '|', '&', '(', ')', '`'])
+    });
+    worst(parts.filter_map(|part| {
+        let words: Vec<&str> =
+            part.split_whitespace().map(|word| word.trim_matches(['"', '\''])).collect();
+        command(&words)
+    }))
 }
 
 fn command(words: &[&str]) -> Option<Danger> {
@@ -164,6 +171,7 @@ mod tests {
             ("echo pg_dropcluster", ""),
             ("set -x; if true; then rm -fr /srv/x; fi", "? rm -r"),
             ("rm -f one", ""),
+            ("rm -r /srv/x\npg_dropcluster 13 main", "! pg_dropcluster"),
             ("docker volume rm pg", "! docker volume"),
             ("docker compose down -v", "! docker down -v"),
             ("docker compose down", ""),

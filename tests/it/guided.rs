@@ -29,13 +29,13 @@ pub fn register(r: &mut Registry) {
 const LIMIT: Duration = Duration::from_secs(15);
 
 /// Somebody at a terminal of 80 columns.
-struct Person {
+pub struct Person {
     session: OsSession,
     screen: String,
 }
 
 impl Person {
-    fn at(sandbox: &Sandbox, name: &str, arguments: &[&str], env: &[(&str, &str)]) -> Person {
+    pub fn at(sandbox: &Sandbox, name: &str, arguments: &[&str], env: &[(&str, &str)]) -> Person {
         let mut command = Command::new(env!("CARGO_BIN_EXE_holdpoint"));
         command
             .args(arguments)
@@ -58,7 +58,7 @@ impl Person {
 
     /// Reads until the text comes; gives what came before it.
     #[track_caller]
-    fn sees(&mut self, text: &str) -> String {
+    pub fn sees(&mut self, text: &str) -> String {
         match self.session.expect(text) {
             Ok(found) => {
                 let before = String::from_utf8_lossy(found.before()).into_owned();
@@ -76,14 +76,14 @@ impl Person {
 
     /// Waits for the mark of a question, then answers it.
     #[track_caller]
-    fn answers(&mut self, text: &str) {
+    pub fn answers(&mut self, text: &str) {
         self.sees("\r\n> ");
         self.types(&format!("{text}\r"));
     }
 
     /// Until the program ends; its exit status.
     #[track_caller]
-    fn leaves(&mut self) -> i32 {
+    pub fn leaves(&mut self) -> i32 {
         if let Ok(found) = self.session.expect(expectrl::Eof) {
             self.screen.push_str(&String::from_utf8_lossy(found.as_bytes()));
         }

@@ -89,7 +89,7 @@ fn child(what: &str) {
     let reporter = Arc::new(TerminalReporter::new(live.clone(), view.clone()));
     let operator = TerminalOperator::new(live, view, clock);
     let question = match what.split(' ').next().unwrap() {
-        "confirm" => Question::Confirm {
+        "confirm" => Question::Confirm { undo: None,
             step: "drop-old".into(),
             text: "cluster 13/main".into(),
             blast: Blast {

@@ -438,9 +438,13 @@ fn play(turns: &[Turn], present: bool, way: Way) -> (World, RunState) {
         world.typed = None;
         let plan = Plan::new(runbook());
         let mut machine = Machine::new(plan, state.clone(), mode, present, given, "a@h", world.now);
+        // What is on record, kept apart from the machine: all that a killed engine leaves.
+        let mut record = state.clone();
+        let mut killed = false;
         let mut inputs = vec![Input::Start { resumed: sessions > 1 }];
         while let Some(input) = (!inputs.is_empty()).then(|| inputs.remove(0)) {
-            let effects = machine.step(input, world.now);
+            let now = world.now;
+            let effects = machine.step(input, now);
             let mut recorded = false;
             for effect in effects {
                 let Some(turn) = turns.next() else {
@@ -455,7 +459,10 @@ fn play(turns: &[Turn], present: bool, way: Way) -> (World, RunState) {
                 }
                 let turn = &turn;
                 match &effect {
-                    Effect::Append(_) => recorded = true,
+                    Effect::Append(events) => {
+                        recorded = true;
+                        events.iter().for_each(|event| record.event(event, &now, "a@h", sessions));
+                    }
                     Effect::Work { .. } => assert!(recorded, "work began before it was on record"),
                     _ => {}
                 }
@@ -479,13 +486,15 @@ fn play(turns: &[Turn], present: bool, way: Way) -> (World, RunState) {
                     }
                     4 if turn.answer == 0 => {
                         // The engine is killed here; the next session folds what was on record.
+                        killed = true;
+                        inputs.clear();
                         break;
                     }
                     _ => {}
                 }
             }
         }
-        state = machine.state().clone();
+        state = if killed { record } else { machine.state().clone() };
         if state.end.is_some() || sessions > 30 {
             break;
         }
