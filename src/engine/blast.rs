@@ -16,7 +16,8 @@ pub async fn measure(destroys: &Destroys, cx: &Context, folder: &Path) -> Blast 
         items: Vec::new(),
         identity: None,
         serving: Vec::new(),
-        unmeasured: Vec::new(), gone: Vec::new(),
+        unmeasured: Vec::new(),
+        gone: Vec::new(),
         at: cx.world.clock.now(),
     };
     if let Some(name) = &destroys.target {

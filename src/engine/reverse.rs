@@ -63,10 +63,12 @@ fn horizon(runbook: &Runbook, touched: impl Fn(usize, &Step) -> bool) -> Horizon
                 }
                 None if step.rollback.is_some() => {
                     answer.undoable.push(step.id.clone());
-                    answer.destroying.extend(step.destroying(true).map(|destroys| Destroying {
-                        step: step.id.clone(),
-                        what: destroys.what.clone(),
-                    }));
+                    answer.destroying.extend(
+                        step.destroying(true).map(|destroys| Destroying {
+                            step: step.id.clone(),
+                            what: destroys.what.clone(),
+                        }),
+                    );
                 }
                 None => {}
             }
@@ -155,8 +157,7 @@ fn sentence<'a>(
 
 /// What undoing destroys, in sentences of their own.
 fn warning<'a>(destroying: impl Iterator<Item = (&'a str, &'a str)>) -> String {
-    let one =
-        |(step, what)| format!(" Undoing `{step}` destroys `{what}`, and wants that text typed.");
+    let one = |(step, what)| format!(" Undoing `{step}` destroys `{what}`, and wants that text typed.");
     destroying.take(NAMED).map(one).collect()
 }
 

@@ -100,7 +100,8 @@ fn facts_of(undo: bool) -> Facts {
         items: vec![item("data directory", "/srv/old", None), item("database", "synapse", Some(10))],
         identity: Some(pg("old")),
         serving: Vec::new(),
-        unmeasured: Vec::new(), gone: Vec::new(),
+        unmeasured: Vec::new(),
+        gone: Vec::new(),
         at,
     };
     Facts {

@@ -78,8 +78,7 @@ fn script(text: &str) -> Option<Danger> {
         line.split([';', '|', '&', '(', ')', '`'])
     });
     worst(parts.filter_map(|part| {
-        let words: Vec<&str> =
-            part.split_whitespace().map(|word| word.trim_matches(['"', '\''])).collect();
+        let words: Vec<&str> = part.split_whitespace().map(|word| word.trim_matches(['"', '\''])).collect();
         command(&words)
     }))
 }

@@ -114,7 +114,8 @@ fn undoing(
     if known.of.values().flatten().any(|one| counts(&one)) || known.open.iter().any(maybe) {
         return;
     }
-    let message = format!("nothing proves that `{survivor}` still holds its data when `{}` is undone", step.id);
+    let message =
+        format!("nothing proves that `{survivor}` still holds its data when `{}` is undone", step.id);
     problems.push(
         Problem::error("HP043", message, places.key(at, "rollback.destroys.survives_in")).help(
             "add a data check of it (`data_matches` with `recorded`) to the rollback's preconditions; of a target that \
@@ -177,10 +178,7 @@ fn declared(
         && (&one.postgres, &one.sqlite, &one.cluster) == (&other.postgres, &other.sqlite, &other.cluster)
     {
         let message = format!("`{survivor}` and `{target}` have one and the same address");
-        problems.push(
-            Problem::error("HP055", message, survivor_place())
-                .help("correct one of the targets"),
-        );
+        problems.push(Problem::error("HP055", message, survivor_place()).help("correct one of the targets"));
     }
 }
 

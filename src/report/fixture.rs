@@ -143,7 +143,8 @@ pub fn blast() -> Blast {
             host: "m".into(),
         })),
         serving: vec![],
-        unmeasured: vec![], gone: Vec::new(),
+        unmeasured: vec![],
+        gone: Vec::new(),
         at: at(596),
     }
 }

@@ -28,7 +28,8 @@ fn questions() -> Vec<(&'static str, Question)> {
         (
             "confirm",
             Question::Confirm {
-                step: step("drop-old"), undo: None,
+                step: step("drop-old"),
+                undo: None,
                 text: "cluster 13/main".into(),
                 blast: blast(),
                 horizon: "There is no way back past `drop-old`: it destroys.".into(),
@@ -37,7 +38,8 @@ fn questions() -> Vec<(&'static str, Question)> {
         (
             "held",
             Question::Held {
-                step: step("drop-old"), undo: false,
+                step: step("drop-old"),
+                undo: false,
                 blockers: vec![
                     blocker("0 rows in events"),
                     crate::journal::record::Blocker {
@@ -111,7 +113,12 @@ fn eventful() -> Vec<Line> {
             why: "db1 was restarted while the command ran".into(),
         },
         Event::Held { step: "drop-old".into(), undo: false, blockers: vec![blocker("0 rows in events")] },
-        Event::Confirmed { step: "drop-old".into(), undo: false, text: "cluster 13/main".into(), blast: blast() },
+        Event::Confirmed {
+            step: "drop-old".into(),
+            undo: false,
+            text: "cluster 13/main".into(),
+            blast: blast(),
+        },
         Event::Offered {
             to: None,
             note: "copy is in doubt; do not run it again before the DBA has looked".into(),

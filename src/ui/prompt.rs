@@ -337,7 +337,8 @@ mod tests {
                 Ok(())
             }
         }
-        let confirm = Question::Confirm { undo: None,
+        let confirm = Question::Confirm {
+            undo: None,
             step: "drop-old".into(),
             text: "cluster 13/main".into(),
             blast: blast(),

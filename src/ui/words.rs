@@ -56,7 +56,8 @@ mod tests {
     fn held() -> Words {
         event(
             &Event::Held {
-                step: "drop-old".into(), undo: false,
+                step: "drop-old".into(),
+                undo: false,
                 blockers: vec![Blocker {
                     subject: "copy.post.rows_match".into(),
                     title: "Every table of new holds the rows of old".into(),

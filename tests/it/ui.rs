@@ -89,7 +89,8 @@ fn child(what: &str) {
     let reporter = Arc::new(TerminalReporter::new(live.clone(), view.clone()));
     let operator = TerminalOperator::new(live, view, clock);
     let question = match what.split(' ').next().unwrap() {
-        "confirm" => Question::Confirm { undo: None,
+        "confirm" => Question::Confirm {
+            undo: None,
             step: "drop-old".into(),
             text: "cluster 13/main".into(),
             blast: Blast {
@@ -101,7 +102,8 @@ fn child(what: &str) {
                 }],
                 identity: None,
                 serving: vec![],
-                unmeasured: vec![], gone: Vec::new(),
+                unmeasured: vec![],
+                gone: Vec::new(),
                 at: now,
             },
             horizon: "There is no way back.".into(),

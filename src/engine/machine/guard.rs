@@ -46,7 +46,11 @@ impl Machine {
         }
         let Some((text, blast)) = self.wanted_text(step, undo).zip(self.blast.clone()) else { return };
         let at = self.plan.position(step);
-        let horizon = if undo { reverse::before(&self.plan.runbook, at) } else { reverse::after(&self.plan.runbook, at) };
+        let horizon = if undo {
+            reverse::before(&self.plan.runbook, at)
+        } else {
+            reverse::after(&self.plan.runbook, at)
+        };
         let question = Question::Confirm {
             step: step.clone(),
             text,

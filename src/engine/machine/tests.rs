@@ -147,7 +147,8 @@ impl World {
             items: vec![item],
             identity: Some(identity(target, 0)),
             serving: if turn.serving { vec!["a session".to_owned()] } else { Vec::new() },
-            unmeasured: Vec::new(), gone: Vec::new(),
+            unmeasured: Vec::new(),
+            gone: Vec::new(),
             at: self.now,
         }
     }
@@ -545,7 +546,11 @@ fn a_calm_world_completes() {
 fn a_calm_world_goes_back_to_the_start() {
     let (world, state) = play(&vec![calm(8); 300], false, Way::ThereAndBack(|_| {}));
     assert_eq!((world.destroyed, world.removed), (0, 1), "{:?}", state.held);
-    assert!(["stop", "copy", "tell"].iter().all(|step| !state.touched(&StepId::from(*step))), "{:?}", state.steps);
+    assert!(
+        ["stop", "copy", "tell"].iter().all(|step| !state.touched(&StepId::from(*step))),
+        "{:?}",
+        state.steps
+    );
 }
 
 type Spoil = fn(&mut Turn);

@@ -86,7 +86,8 @@ pub fn events() -> Vec<(&'static str, u64, Event)> {
             "alice@db1",
             1,
             Event::Held {
-                step: "drop".into(), undo: false,
+                step: "drop".into(),
+                undo: false,
                 blockers: vec![Blocker {
                     subject: "copy".into(),
                     title: "t".into(),
@@ -102,7 +103,8 @@ pub fn events() -> Vec<(&'static str, u64, Event)> {
             "bob@db1",
             2,
             Event::Confirmed {
-                step: "drop".into(), undo: false,
+                step: "drop".into(),
+                undo: false,
                 text: "cluster 13/main".into(),
                 blast: Blast {
                     items: vec![BlastItem {
@@ -113,7 +115,8 @@ pub fn events() -> Vec<(&'static str, u64, Event)> {
                     }],
                     identity: None,
                     serving: vec![],
-                    unmeasured: vec![], gone: Vec::new(),
+                    unmeasured: vec![],
+                    gone: Vec::new(),
                     at: at(10),
                 },
             },

@@ -78,13 +78,12 @@ impl Play {
     /// Answers the last measurement: every check gets the verdict that `judge` says.
     #[track_caller]
     fn measured(&mut self, judge: impl Fn(&str) -> Verdict) {
-        let (request, purpose, step, checks, prove, goes) =
-            self.last("measurement", |effect| match effect {
-                Effect::Measure { request, purpose, step, checks, prove, goes } => {
-                    Some((*request, *purpose, step.clone(), checks.clone(), prove.clone(), goes.clone()))
-                }
-                _ => None,
-            });
+        let (request, purpose, step, checks, prove, goes) = self.last("measurement", |effect| match effect {
+            Effect::Measure { request, purpose, step, checks, prove, goes } => {
+                Some((*request, *purpose, step.clone(), checks.clone(), prove.clone(), goes.clone()))
+            }
+            _ => None,
+        });
         let now = self.now;
         let evidence = checks.into_iter().map(|(id, spec)| evidence(id, &spec.kind, &judge, now)).collect();
         let proved = prove.into_iter().map(|name| (name.clone(), Ok((identity(&name, 0), now)))).collect();
@@ -94,7 +93,8 @@ impl Play {
             items: vec![item],
             identity: goes.target.map(|target| identity(&target, 0)),
             serving: Vec::new(),
-            unmeasured: Vec::new(), gone: Vec::new(),
+            unmeasured: Vec::new(),
+            gone: Vec::new(),
             at: now,
         });
         let runbook_now = "digest".into();
