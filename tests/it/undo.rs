@@ -9,6 +9,7 @@ pub fn register(r: &mut Registry) {
     r.add("undo::it_is_held_then_asked_for_then_done_under_a_permit", &[], held_asked_done);
     r.add("undo::what_goes_is_not_in_use_and_not_the_run_itself", &[], in_use);
     r.add("undo::what_is_gone_already_is_seen_to_be_gone", &[], gone);
+    r.add("undo::what_survives_is_proved_and_what_goes_is_the_right_one", &[], proved);
     r.add("undo::a_killed_engine_finds_the_permitted_undoing_again", &[], engine_killed);
     r.add("undo::after_a_crash_a_person_decides_and_a_new_permit_is_made", &[], all_killed);
     r.add("undo::plan_and_status_say_what_undoing_destroys", &[], told);
@@ -134,6 +135,67 @@ fn gone() {
     play.with("alice", &back(&play), &CONFIRM).exits(0);
     assert_eq!(play.times("undo-copy"), 1);
     assert!(play.events("confirmed")[0]["blast"]["gone"][0]["name"].as_str().unwrap().ends_with("/copy"));
+}
+
+/// The original's data is proved by data, and what goes by its identity.
+fn proved() {
+    let play = Play::new();
+    play.book(
+        r#"
+holdpoint: 1
+name: proved
+vars: { place: { default: "@" } }
+targets: { old: { sqlite: "@/old.db" }, new: { sqlite: "@/new.db" } }
+steps:
+  - id: before
+    record: { target: old, as: before }
+  - id: copy
+    run: [cp, "@/old.db", "@/new.db"]
+    creates: [new]
+    timeout: 1min
+    postconditions: [ data_matches: { recorded: before, target: new } ]
+    rollback:
+      destroys: { what: the copy, target: new, survives_in: old }
+      preconditions: [ data_matches: { recorded: before, target: old } ]
+      run: [rm, -f, "@/new.db"]
+      timeout: 1min
+  - id: door
+    run: [touch, "@/done"]
+    timeout: 1min
+    preconditions: [ file: { path: "@/door" } ]
+    postconditions: [ file: { path: "@/done" } ]
+"#,
+    );
+    let old =
+        |sql: &str| rusqlite::Connection::open(play.path("old.db")).unwrap().execute_batch(sql).unwrap();
+    old("create table t (a integer primary key); insert into t values (1), (2), (3)");
+    play.ran("alice", "run book.yaml").exits(3);
+    let back = back(&play);
+    // A row that only the copy still has.
+    old("delete from t where a = 2");
+    let held = play.with("alice", &back, &CONFIRM).exits(3);
+    held.says("2 rows").says("copy.undo-pre.data_matches").says("the proof that another copy is");
+    old("insert into t values (2)");
+    // Another file stands where the copy was.
+    std::fs::rename(play.path("new.db"), play.path("aside.db")).unwrap();
+    std::fs::copy(play.path("aside.db"), play.path("new.db")).unwrap();
+    play.with("alice", &back, &CONFIRM).exits(3).says("is the one this run began with");
+    // The copy is the original by another name.
+    std::fs::remove_file(play.path("new.db")).unwrap();
+    std::os::unix::fs::symlink(play.path("old.db"), play.path("new.db")).unwrap();
+    play.with("alice", &back, &CONFIRM).exits(3).says("two objects");
+    assert!(play.events("permitted").is_empty() && play.path("old.db").exists());
+    std::fs::remove_file(play.path("new.db")).unwrap();
+    std::fs::rename(play.path("aside.db"), play.path("new.db")).unwrap();
+    play.ran("alice", &back).exits(4).says("database file");
+    play.with("alice", &back, &CONFIRM).exits(0).says("under permit 1");
+    assert!(play.path("old.db").exists() && !play.path("new.db").exists());
+    // Copied anew, and gone before it is undone: seen to be gone, and asked for all the same.
+    play.ran("alice", "resume").exits(3);
+    std::fs::remove_file(play.path("new.db")).unwrap();
+    play.ran("alice", &back).exits(4).says("not there");
+    play.with("alice", &back, &CONFIRM).exits(0).says("under permit 2");
+    play.verified();
 }
 
 fn engine_killed() {
