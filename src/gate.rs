@@ -1,5 +1,5 @@
 //! The one choke point. [`clear`] is a pure function and the only maker of a [`Permit`]; the executor cannot be asked to
-//! do a step's work without a [`Cleared`] token, and for a step that destroys only a permit makes one.
+//! do a step's work, or to undo it, without a [`Cleared`] token, and where that destroys only a permit makes one.
 //!
 //! ```
 //! // A permit is used up by the step that it clears.
@@ -28,6 +28,18 @@
 //! }
 //! ```
 //!
+//! ```compile_fail
+//! // No token is made by hand, for an undoing neither.
+//! let cleared = holdpoint::gate::Cleared { step: "copy".into(), what: holdpoint::gate::Clearance::Undo };
+//! ```
+//!
+//! ```compile_fail
+//! // A token is not copied, so that one permit cannot clear both the work and its undoing.
+//! fn both(cleared: &holdpoint::gate::Cleared) -> holdpoint::gate::Cleared {
+//!     cleared.clone()
+//! }
+//! ```
+//!
 //! No flag, variable, environment or mode reaches this module: it sees evidence, identities, the list of what goes, and
 //! the text that was typed.
 
@@ -44,6 +56,7 @@ use crate::base::{CheckId, Digest, Moment, RunId, StepId};
 use crate::check::Evidence;
 use crate::journal::record::{Blast, Blocker};
 use crate::runbook::Step;
+use crate::runbook::model::Destroys;
 use crate::world::Identity;
 
 pub use rules::{COPY, NOT_SHOWN_BY};
@@ -63,6 +76,8 @@ pub struct Request<'a> {
     pub runbook_now: &'a Digest,
     /// The step that wants to destroy.
     pub step: &'a Step,
+    /// Its undoing wants to, rather than its work.
+    pub undo: bool,
     /// Every check that must pass: own preconditions, and earlier postconditions that still have to hold.
     pub guards: &'a [Guard],
     /// Measurements of this epoch.
@@ -91,6 +106,20 @@ pub struct Request<'a> {
     pub number: u64,
 }
 
+impl Request<'_> {
+    /// What the step, or its undoing, declares to destroy.
+    fn destroys(&self) -> Option<&Destroys> {
+        self.step.destroying(self.undo)
+    }
+
+    /// True when the target that would go was looked for and is not there. Only an undoing may find that: one that was
+    /// broken off goes on so, and one of work that failed early has nothing to remove.
+    fn target_gone(&self) -> bool {
+        let target = self.destroys().and_then(|destroys| destroys.target.as_ref());
+        self.undo && target.is_some_and(|target| self.blast.gone.iter().any(|gone| gone.name == *target))
+    }
+}
+
 /// A check that guards a destructive step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Guard {
@@ -116,6 +145,8 @@ pub enum Proof<'a> {
 pub struct Confirmation {
     /// The step that it is about.
     pub step: StepId,
+    /// About undoing the step, rather than about its work.
+    pub undo: bool,
     /// The text.
     pub text: String,
     /// The list that was on screen.
@@ -124,11 +155,13 @@ pub struct Confirmation {
     pub at: Moment,
 }
 
-/// Clearance to do one destructive step once. Cannot be copied, kept in a file, or made outside this module.
+/// Clearance to do one destructive step, or one destructive undoing, once. Cannot be copied, kept in a file, or made
+/// outside this module.
 #[derive(Debug)]
 pub struct Permit {
     run: RunId,
     step: StepId,
+    undo: bool,
     number: u64,
     runbook: Digest,
     guards: Vec<CheckId>,
@@ -154,6 +187,11 @@ impl Permit {
         &self.step
     }
 
+    /// True when it is for undoing the step, rather than for its work.
+    pub fn undo(&self) -> bool {
+        self.undo
+    }
+
     /// The run it is for.
     pub fn run(&self) -> &RunId {
         &self.run
@@ -175,8 +213,9 @@ impl Permit {
     }
 }
 
-/// A token without which the executor does no step's work. There are three ways to one: a step that destroys nothing, a
-/// permit, and undoing a step. It says which of them it is, so that one cannot stand in for another.
+/// A token without which the executor does no step's work, and undoes none. There are three ways to one: work that
+/// destroys nothing, an undoing that destroys nothing, and a permit for either where it destroys. It says which of them
+/// it is, so that one cannot stand in for another.
 #[derive(Debug)]
 pub struct Cleared {
     step: StepId,
@@ -196,16 +235,18 @@ impl Cleared {
         step.destroys.is_none().then(|| Cleared { step: step.key(), what: Clearance::Harmless })
     }
 
-    /// For undoing a step: a rollback restores. It clears the step's `rollback`, and never its work. `None` for a step
-    /// that destroys, which nothing undoes, and for one without a rollback.
+    /// For undoing a step where that destroys nothing. It clears the step's `rollback`, and never its work. `None` for a
+    /// step that destroys, which nothing undoes, for one without a rollback, and for a rollback that destroys.
     pub fn rollback(step: &Step) -> Option<Cleared> {
-        let can = step.rollback.is_some() && step.destroys.is_none();
+        let can = step.rollback.is_some() && step.destroys.is_none() && step.destroying(true).is_none();
         can.then(|| Cleared { step: step.key(), what: Clearance::Undo })
     }
 
-    /// For a destructive step: uses the permit up. `None` when it is another step's, or no longer valid.
+    /// For a destructive step, or a destructive undoing: uses the permit up. `None` when it is another step's, for
+    /// something that destroys nothing, or no longer valid.
     pub fn by(permit: Permit, step: &Step, now: &Moment) -> Option<Cleared> {
-        let valid = permit.step == step.key() && permit.in_time(now);
+        let destroys = step.destroying(permit.undo).is_some();
+        let valid = destroys && permit.step == step.key() && permit.in_time(now);
         valid.then(|| Cleared { step: step.key(), what: Clearance::Destroy(permit) })
     }
 
@@ -215,8 +256,10 @@ impl Cleared {
         self.step == step.key()
             && match &self.what {
                 Clearance::Harmless => !undo && step.destroys.is_none(),
-                Clearance::Destroy(permit) => !undo && step.destroys.is_some() && permit.run == *run,
-                Clearance::Undo => undo && step.rollback.is_some() && step.destroys.is_none(),
+                Clearance::Destroy(permit) => {
+                    undo == permit.undo && step.destroying(undo).is_some() && permit.run == *run
+                }
+                Clearance::Undo => undo && Cleared::rollback(step).is_some(),
             }
     }
 
@@ -233,10 +276,14 @@ impl Cleared {
 
     /// True when it clears the undoing of the step, rather than its work.
     pub fn undo(&self) -> bool {
-        matches!(self.what, Clearance::Undo)
+        match &self.what {
+            Clearance::Harmless => false,
+            Clearance::Destroy(permit) => permit.undo,
+            Clearance::Undo => true,
+        }
     }
 
-    /// The permit, for a destructive step.
+    /// The permit, where it destroys.
     pub fn permit(&self) -> Option<&Permit> {
         match &self.what {
             Clearance::Destroy(permit) => Some(permit),
@@ -245,7 +292,7 @@ impl Cleared {
     }
 }
 
-/// Decides about a destructive step: a permit, or all the reasons against one at once.
+/// Decides about a destructive step, or a destructive undoing: a permit, or all the reasons against one at once.
 pub fn clear(request: &Request<'_>) -> Result<Permit, Vec<Blocker>> {
     let blockers = rules::blockers(request);
     if !blockers.is_empty() {
@@ -254,6 +301,7 @@ pub fn clear(request: &Request<'_>) -> Result<Permit, Vec<Blocker>> {
     Ok(Permit {
         run: request.run.clone(),
         step: request.step.key(),
+        undo: request.undo,
         number: request.number,
         runbook: request.runbook.clone(),
         guards: request.guards.iter().map(|guard| guard.id.clone()).collect(),

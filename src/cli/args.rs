@@ -174,6 +174,9 @@ pub enum Command {
         /// The last step to be undone [default: all].
         #[arg(long, value_name = "STEP")]
         to: Option<String>,
+        /// Answers the typed confirmation of an undoing that destroys without a terminal: confirms, never waives.
+        #[arg(long, value_name = "STEP=TEXT", value_parser = pair)]
+        confirm: Vec<(String, String)>,
         /// Values of secret variables; they are never stored.
         #[arg(long = "var", value_name = "NAME=VALUE", value_parser = pair)]
         vars: Vec<(String, String)>,

@@ -83,7 +83,9 @@ fn dispatch(cmd: &Cmd, command: Command) -> Result<Exit, CliError> {
         Command::Ack { code } => ack::ack(cmd, &code),
         Command::Plan { book } => author::plan(cmd, &book),
         Command::Lint { files, format } => author::lint(cmd, &files, format),
-        Command::Rollback { run, to, vars } => resume::rollback(cmd, &run, to.as_deref(), &vars),
+        Command::Rollback { run, to, confirm, vars } => {
+            resume::rollback(cmd, &run, to.as_deref(), &vars, confirm)
+        }
         Command::Abandon { run, reason } => change::abandon(cmd, &run, &reason),
         Command::Log { run, format } => show::log(cmd, run.as_deref(), format),
         Command::Verify { what, head } => show::verify(cmd, &what, head.as_deref()),

@@ -25,13 +25,19 @@ pub fn resume(
     let dir = cmd.find(run)?;
     let (journal, state) = open_unfinished(&dir)?;
     let bound = book::of_run(cmd, &dir.path, &state, Some(vars))?;
-    let given = session::given(&bound, answers)?;
+    let given = session::given(&bound, answers, &Mode::Forward)?;
     let taking = Taking { how: LeaseHow::Resume, reason: None, acknowledged: Vec::new() };
     take_and_drive(cmd, dir, journal, state, bound, Mode::Forward, given, taking)
 }
 
 /// Undoes steps, newest first.
-pub fn rollback(cmd: &Cmd, run: &str, to: Option<&str>, vars: &[(String, String)]) -> Result<Exit, CliError> {
+pub fn rollback(
+    cmd: &Cmd,
+    run: &str,
+    to: Option<&str>,
+    vars: &[(String, String)],
+    confirm: Vec<(String, String)>,
+) -> Result<Exit, CliError> {
     let dir = cmd.find(Some(run))?;
     let (journal, state) = open_unfinished(&dir)?;
     let bound = book::of_run(cmd, &dir.path, &state, Some(vars))?;
@@ -41,8 +47,10 @@ pub fn rollback(cmd: &Cmd, run: &str, to: Option<&str>, vars: &[(String, String)
         return Err(CliError::usage(format!("the runbook has no step `{step}`")));
     }
     let mode = Mode::Back { to: to.map(StepId::from) };
+    let answers = Answers { confirm, ..Answers::default() };
+    let given = session::given(&bound, &answers, &mode)?;
     let taking = Taking { how: LeaseHow::Resume, reason: None, acknowledged: Vec::new() };
-    take_and_drive(cmd, dir, journal, state, bound, mode, Given::default(), taking)
+    take_and_drive(cmd, dir, journal, state, bound, mode, given, taking)
 }
 
 /// Offers the run to the next operator.
@@ -89,7 +97,7 @@ pub fn accept(
     let (journal, state) = open_unfinished(&dir)?;
     may_accept(cmd, &state, take_over)?;
     let bound = book::of_run(cmd, &dir.path, &state, Some(vars))?;
-    let given = session::given(&bound, answers)?;
+    let given = session::given(&bound, answers, &Mode::Forward)?;
     let alive = walk::holder_alive(&state);
     if take_over && alive == Some(true) {
         let holder = state.holder.as_ref().map(|h| h.by.clone()).unwrap_or_default();

@@ -18,7 +18,7 @@ use crate::world::host;
 /// Starts a run and drives it.
 pub fn run(cmd: &Cmd, book: &Book, answers: &Answers) -> Result<Exit, CliError> {
     let bound = book::work(cmd, &book.file, book.env.as_deref(), &book.vars)?;
-    let given = session::given(&bound, answers)?;
+    let given = session::given(&bound, answers, &Mode::Forward)?;
     let store = cmd.store()?;
     let seat = Seat::here().map_err(CliError::journal)?;
     if let Some(warning) = store.durability_warning() {

@@ -10,6 +10,8 @@ use super::global::Cmd;
 use crate::base::StepId;
 use crate::check::Context;
 use crate::engine::machine::{Given, Mode};
+use crate::engine::reverse;
+use crate::engine::state::Status;
 use crate::engine::work::Tools;
 use crate::engine::{Exit, Machine, Notice, Operator, Plan, Reporter, RunState, drive};
 use crate::journal::read::{self, Entry};
@@ -25,7 +27,8 @@ use crate::ui::{handover, overview};
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Confirmations and decisions from the command line. An unknown step or word is an error.
-pub fn given(bound: &Bound, answers: &super::args::Answers) -> Result<Given, CliError> {
+pub fn given(bound: &Bound, answers: &super::args::Answers, mode: &Mode) -> Result<Given, CliError> {
+    let back = matches!(mode, Mode::Back { .. });
     let mut given = Given::default();
     let known = |step: &str| bound.runbook.steps.iter().any(|s| s.id == step);
     let unknown = |step: &str| {
@@ -37,12 +40,14 @@ pub fn given(bound: &Bound, answers: &super::args::Answers) -> Result<Given, Cli
         }
     };
     for (step, text) in &answers.confirm {
-        if !known(step) && step != "environment" {
+        let environment = !back && step == "environment";
+        if !known(step) && !environment {
             return Err(unknown(step));
         }
-        if bound.runbook.steps.iter().any(|s| s.id == *step && s.destroys.is_none()) && step != "environment"
-        {
-            return Err(CliError::usage(format!("`{step}` destroys nothing: there is nothing to confirm")));
+        let destroys = |s: &crate::runbook::Step| s.id == *step && s.destroying(back).is_some();
+        if !environment && !bound.runbook.steps.iter().any(destroys) {
+            let what = if back { format!("undoing `{step}`") } else { format!("`{step}`") };
+            return Err(CliError::usage(format!("{what} destroys nothing: there is nothing to confirm")));
         }
         given.confirm.insert(StepId(step.clone()), text.clone());
     }
@@ -137,6 +142,7 @@ impl Session<'_> {
         let now = self.state.holder.as_ref().map_or_else(|| cmd.now(), |holder| holder.since);
         let by = cmd.by();
         let plan = Plan::new(self.bound.runbook.clone());
+        let mode = self.mode.clone();
         let machine = Machine::new(plan, self.state.clone(), self.mode, present, self.given, &by, now);
         let desk = drive::Desk {
             folder: self.dir.path.clone(),
@@ -159,22 +165,35 @@ impl Session<'_> {
             cmd.err(&overview::overview(&view.snapshot(), &cmd.by(), &cmd.err_style));
         }
         let exit = drive::drive(desk, machine, self.resumed).await;
-        cmd.err(&next(cmd, &view, exit));
+        cmd.err(&next(cmd, &view, exit, &mode));
         Ok(exit)
     }
 }
 
 /// The exact next command, in one line: whoever leaves may be too tired to remember it.
-fn next(cmd: &Cmd, view: &View, exit: Exit) -> String {
+fn next(cmd: &Cmd, view: &View, exit: Exit, mode: &Mode) -> String {
     let state = view.snapshot().state;
     let run = &state.run;
     let (command, who) = match exit {
         _ if state.end.is_some() => (cmd.again(&commands::log(run), false), "; it shows what happened"),
         Exit::Busy | Exit::Journal => (cmd.again(&commands::status(run), false), ""),
         _ if state.offer.is_some() => (cmd.again(&commands::accept(run), false), ", by the next operator"),
-        _ => (cmd.again(&commands::resume(run), true), ""),
+        // Whoever was going back is not sent forward.
+        _ => match mode {
+            Mode::Back { to } if exit != Exit::Done && may_go_back(&view.snapshot()) => {
+                (cmd.again(&commands::rollback(run, to.as_ref()), true), "")
+            }
+            _ => (cmd.again(&commands::resume(run), true), ""),
+        },
     };
     handover::next(&command, who, &cmd.err_style)
+}
+
+/// False when what is held cannot be undone at all, or not before it is known how it ended.
+fn may_go_back(snapshot: &Snapshot) -> bool {
+    let Some((step, _)) = &snapshot.state.held else { return true };
+    let known = snapshot.state.status(step) != Status::Running;
+    known && snapshot.step(step).is_some_and(|(_, step)| reverse::irreversible(step).is_none())
 }
 
 /// Whom to ask and where to show: the terminal, or nobody and plain lines.

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use crate::check::Context;
-use crate::journal::record::{Blast, BlastItem};
+use crate::journal::record::{Blast, BlastItem, Gone};
 use crate::runbook::Target;
 use crate::runbook::model::Destroys;
 use crate::world::{identify, pg, sqlite, users};
@@ -17,6 +17,7 @@ pub async fn measure(destroys: &Destroys, cx: &Context, folder: &Path) -> Blast 
         identity: None,
         serving: Vec::new(),
         unmeasured: Vec::new(),
+        gone: Vec::new(),
         at: cx.world.clock.now(),
     };
     if let Some(name) = &destroys.target {
@@ -49,7 +50,10 @@ async fn target(name: &str, cx: &Context, blast: &mut Blast) {
     };
     match identify::identity(target).await {
         Ok(identity) => blast.identity = Some(identity),
-        Err(why) => blast.unmeasured.push(format!("the identity of `{name}`: {why}")),
+        Err(why) => match identify::gone(target).await {
+            Some(why) => return blast.gone.push(Gone { name: name.to_owned(), why }),
+            None => blast.unmeasured.push(format!("the identity of `{name}`: {why}")),
+        },
     }
     match &target.sqlite {
         Some(file) => sqlite_extent(name, file, blast).await,
@@ -106,7 +110,10 @@ async fn serving(path: &Path, blast: &mut Blast) {
 async fn path(path: &Path, cx: &Context, blast: &mut Blast) {
     let shown = path.display().to_string();
     match cx.world.files.stat(path).await {
-        Ok(None) => {}
+        Ok(None) => {
+            let why = format!("there is no {shown}");
+            blast.gone.push(Gone { name: shown, why });
+        }
         Ok(Some(stat)) => {
             if stat.path != path {
                 blast

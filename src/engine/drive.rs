@@ -166,9 +166,7 @@ impl Driver {
                 }
                 return self.append(batches);
             }
-            Effect::Measure { request, purpose, step, checks, prove, blast } => {
-                let destroys =
-                    self.machine.plan().step(&step).and_then(|s| s.destroys.clone()).filter(|_| blast);
+            Effect::Measure { request, purpose, step, checks, prove, goes: destroys } => {
                 let folder = self.desk.folder.clone();
                 self.measure(Survey { request, purpose, step, checks, prove, destroys, folder });
             }

@@ -102,6 +102,8 @@ pub enum Question {
     Undo {
         /// The step.
         step: StepId,
+        /// The last step that is to be undone; all when none is named.
+        to: Option<StepId>,
     },
     /// A manual step: was it carried out?
     Manual {
@@ -120,11 +122,15 @@ pub enum Question {
         blast: Blast,
         /// Up to where one can still go back once it is gone, in a sentence.
         horizon: String,
+        /// It goes by undoing the step, rather than by its work.
+        undo: Option<Undoing>,
     },
     /// The hold point refuses, for all these reasons.
     Held {
         /// The step.
         step: StepId,
+        /// It refuses to undo the step, rather than to do it.
+        undo: bool,
         /// All of them.
         blockers: Vec<Blocker>,
     },
@@ -164,6 +170,13 @@ pub enum Question {
         /// The step whose command runs, if any.
         running: Option<StepId>,
     },
+}
+
+/// The way back that somebody is asked about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Undoing {
+    /// The last step that is to be undone; all when none is named.
+    pub to: Option<StepId>,
 }
 
 /// What the operator says.

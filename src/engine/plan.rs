@@ -8,7 +8,7 @@ use crate::base::{CheckId, StepId};
 use crate::check::{DataProof, ProofSource, registry};
 use crate::gate::Guard;
 use crate::runbook::graph::{self, Section};
-use crate::runbook::model::Work;
+use crate::runbook::model::{Destroys, Work};
 use crate::runbook::{CheckSpec, Runbook, Step};
 
 /// A check with its place.
@@ -51,9 +51,16 @@ impl Plan {
         self.step(id).map(|step| owned(graph::check_ids(step, section))).unwrap_or_default()
     }
 
-    /// What must pass for a destructive step: own preconditions and everything that still has to hold.
-    pub fn guards(&self, id: &StepId) -> Vec<Placed> {
-        owned(graph::guards(&self.runbook, self.position(id)))
+    /// What must pass for a destructive step, or for undoing it where that destroys: own preconditions and everything
+    /// that still has to hold.
+    pub fn guards(&self, id: &StepId, undo: bool) -> Vec<Placed> {
+        let at = self.position(id);
+        owned(if undo { graph::undo_guards(&self.runbook, at) } else { graph::guards(&self.runbook, at) })
+    }
+
+    /// What the step's work destroys, or its undoing.
+    pub fn destroys(&self, id: &StepId, undo: bool) -> Option<&Destroys> {
+        self.step(id).and_then(|step| step.destroying(undo))
     }
 
     /// Postconditions that still have to hold when the step at `position` begins, without those that gate nothing.
@@ -75,33 +82,31 @@ impl Plan {
         standing
     }
 
-    /// Targets whose identity is proved before the step's work: those it works on and, for a destructive step, those
-    /// of its guards.
-    pub fn needs(&self, id: &StepId) -> Vec<String> {
-        let Some(step) = self.step(id) else { return Vec::new() };
+    /// The step's work, or that of its undoing.
+    pub fn work(&self, id: &StepId, undo: bool) -> Option<Work<'_>> {
+        let step = self.step(id)?;
+        if undo { step.rollback.as_ref()?.work() } else { step.work() }
+    }
+
+    /// Targets whose identity is proved before the step's work, or before its undoing: those it works on and, where it
+    /// destroys, what goes, what stays, and those of its guards.
+    pub fn needs(&self, id: &StepId, undo: bool) -> Vec<String> {
         let mut names = Vec::new();
-        match step.work() {
+        match self.work(id, undo) {
             Some(Work::Sql(sql)) => names.push(sql.target.clone()),
             Some(Work::Record(record)) => names.push(record.target.clone()),
             _ => {}
         }
-        if let Some(destroys) = &step.destroys {
+        if let Some(destroys) = self.destroys(id, undo) {
             names.extend(destroys.target.clone());
             names.extend(destroys.survives_in.clone());
-            for (_, spec) in self.guards(id) {
+            for (_, spec) in self.guards(id, undo) {
                 names.extend(registry::build(&spec).map(|check| check.targets()).unwrap_or_default());
             }
         }
         names.sort();
         names.dedup();
         names
-    }
-
-    /// Targets whose identity is proved before the step is undone.
-    pub fn needs_undo(&self, id: &StepId) -> Vec<String> {
-        let sql =
-            self.step(id).and_then(|step| step.rollback.as_ref()).and_then(|rollback| rollback.sql.as_ref());
-        sql.map(|sql| sql.target.clone()).into_iter().collect()
     }
 
     /// A check as the gate needs it.
@@ -112,9 +117,15 @@ impl Plan {
         Guard { id, targets, keeps }
     }
 
-    /// The guards that prove the copy a destructive step relies on; `None` when no target goes.
-    pub fn proofs(&self, id: &StepId) -> Option<Vec<CheckId>> {
-        let destroys = self.step(id)?.destroys.as_ref()?;
+    /// The guards that prove the copy that stays; `None` when there is none to prove. A step that destroys a target
+    /// relies on a copy of its data. An undoing removes a copy: where it names what the data survives in, that has to
+    /// be proved to hold what was recorded, or what another target holds; else its other guards have to do.
+    pub fn proofs(&self, id: &StepId, undo: bool) -> Option<Vec<CheckId>> {
+        let destroys = self.destroys(id, undo)?;
+        if undo {
+            let survivor = destroys.survives_in.as_ref()?;
+            return Some(self.proving(id, undo, |proof| proof.held_by == *survivor));
+        }
         let doomed = destroys.target.as_ref()?;
         let serves = |proof: &DataProof| {
             let of = match &proof.of {
@@ -126,10 +137,15 @@ impl Plan {
                 && held != doomed
                 && destroys.survives_in.as_ref().is_none_or(|name| name == held)
         };
-        let proving = self.guards(id).into_iter().filter(|(_, spec)| {
+        Some(self.proving(id, undo, serves))
+    }
+
+    /// The guards that prove something about data that serves.
+    fn proving(&self, id: &StepId, undo: bool, serves: impl Fn(&DataProof) -> bool) -> Vec<CheckId> {
+        let proving = self.guards(id, undo).into_iter().filter(|(_, spec)| {
             registry::build(spec).ok().and_then(|check| check.proves()).is_some_and(|proof| serves(&proof))
         });
-        Some(proving.map(|(id, _)| id).collect())
+        proving.map(|(id, _)| id).collect()
     }
 }
 

@@ -10,12 +10,23 @@ use crate::runbook::{Runbook, Step};
 pub struct Horizon {
     /// Steps that can be undone, newest first.
     pub undoable: Vec<String>,
+    /// What undoing them destroys, each after a typed confirmation.
+    pub destroying: Vec<Destroying>,
     /// The step that cannot be undone, beyond which there is no way back; `None` when one can go back to the start.
     pub stops_at: Option<String>,
     /// Why it cannot be undone.
     pub because: Option<String>,
     /// The next step from which on there is no way back, if one is still to come.
     pub last_exit_before: Option<String>,
+}
+
+/// An undoing that destroys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Destroying {
+    /// The step.
+    pub step: String,
+    /// What goes: the text to type.
+    pub what: String,
 }
 
 /// Why a step cannot be undone once it was begun; `None` when it can, or changes nothing.
@@ -31,7 +42,13 @@ pub fn irreversible(step: &Step) -> Option<&'static str> {
 
 /// How far one can go back after the steps that `touched` accepts, by position, in the order of the runbook.
 fn horizon(runbook: &Runbook, touched: impl Fn(usize, &Step) -> bool) -> Horizon {
-    let mut answer = Horizon { undoable: Vec::new(), stops_at: None, because: None, last_exit_before: None };
+    let mut answer = Horizon {
+        undoable: Vec::new(),
+        destroying: Vec::new(),
+        stops_at: None,
+        because: None,
+        last_exit_before: None,
+    };
     let mut blocked = false;
     for (at, step) in runbook.steps.iter().enumerate().rev() {
         if touched(at, step) {
@@ -44,7 +61,15 @@ fn horizon(runbook: &Runbook, touched: impl Fn(usize, &Step) -> bool) -> Horizon
                     answer.because = Some(why.to_owned());
                     blocked = true;
                 }
-                None if step.rollback.is_some() => answer.undoable.push(step.id.clone()),
+                None if step.rollback.is_some() => {
+                    answer.undoable.push(step.id.clone());
+                    answer.destroying.extend(
+                        step.destroying(true).map(|destroys| Destroying {
+                            step: step.id.clone(),
+                            what: destroys.what.clone(),
+                        }),
+                    );
+                }
                 None => {}
             }
         } else if irreversible(step).is_some() {
@@ -64,6 +89,11 @@ pub fn after(runbook: &Runbook, index: usize) -> Horizon {
     horizon(runbook, |at, _| at <= index)
 }
 
+/// How far one could go back before this step was begun, and after it was undone.
+pub fn before(runbook: &Runbook, index: usize) -> Horizon {
+    horizon(runbook, |at, _| at < index)
+}
+
 /// The sentences of [`after`] for every step, in one pass: for `plan`.
 pub fn sentences(runbook: &Runbook) -> Vec<String> {
     let mut exits: Vec<Option<&str>> = Vec::with_capacity(runbook.steps.len());
@@ -72,17 +102,22 @@ pub fn sentences(runbook: &Runbook) -> Vec<String> {
         exits.push(exit);
         exit = irreversible(step).map(|_| step.id.as_str()).or(exit);
     }
-    let (mut undoable, mut stop): (Vec<&str>, _) = (Vec::new(), None);
+    let (mut undoable, mut destroying, mut stop): (Vec<&str>, Vec<_>, _) = (Vec::new(), Vec::new(), None);
     let each = runbook.steps.iter().zip(exits.into_iter().rev()).map(|(step, exit)| {
         match irreversible(step) {
             Some(why) => {
                 undoable.clear();
+                destroying.clear();
                 stop = Some((step.id.as_str(), why));
             }
-            None if step.rollback.is_some() => undoable.push(&step.id),
+            None if step.rollback.is_some() => {
+                undoable.push(&step.id);
+                destroying.extend(step.destroying(true).map(|goes| (step.id.as_str(), goes.what.as_str())));
+            }
             None => {}
         }
-        sentence(stop, undoable.len(), undoable.iter().rev().copied(), exit)
+        let text = sentence(stop, undoable.len(), undoable.iter().rev().copied(), exit);
+        text + &warning(destroying.iter().rev().copied())
     });
     each.collect()
 }
@@ -93,7 +128,9 @@ impl Horizon {
         let because = self.because.as_deref().unwrap_or_default();
         let stop = self.stops_at.as_deref().map(|stop| (stop, because));
         let steps = self.undoable.iter().map(String::as_str);
-        sentence(stop, self.undoable.len(), steps, self.last_exit_before.as_deref())
+        let goes = self.destroying.iter().map(|goes| (goes.step.as_str(), goes.what.as_str()));
+        let text = sentence(stop, self.undoable.len(), steps, self.last_exit_before.as_deref());
+        text + &warning(goes)
     }
 }
 
@@ -116,6 +153,12 @@ fn sentence<'a>(
         text.push_str(&format!(" The way back ends when `{next}` begins."));
     }
     text
+}
+
+/// What undoing destroys, in sentences of their own.
+fn warning<'a>(destroying: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let one = |(step, what)| format!(" Undoing `{step}` destroys `{what}`, and wants that text typed.");
+    destroying.take(NAMED).map(one).collect()
 }
 
 /// More names than this are only counted.
@@ -145,6 +188,10 @@ mod tests {
             0 => json!({ "id": format!("s{nth}"), "run": ["x"], "changes": false }),
             37 => json!({ "id": format!("s{nth}"), "run": ["x"], "destroys": "x" }),
             39 => json!({ "id": format!("s{nth}"), "run": ["x"] }),
+            7 => {
+                let destroys = format!("copy {nth}");
+                json!({ "id": format!("s{nth}"), "run": ["x"], "rollback": { "run": ["y"], "destroys": destroys } })
+            }
             _ => json!({ "id": format!("s{nth}"), "run": ["x"], "rollback": { "run": ["y"] } }),
         };
         for count in [0, 1, 2, 30, 37, 38, 100] {
@@ -154,6 +201,17 @@ mod tests {
             let each: Vec<String> = (0..count).map(|at| after(&runbook, at).sentence()).collect();
             assert_eq!(sentences(&runbook), each);
         }
+    }
+
+    #[test]
+    fn an_undoing_that_destroys_is_said() {
+        let runbook: Runbook = serde_json::from_value(json!({ "holdpoint": 1, "name": "r", "steps": [
+            { "id": "copy", "run": ["x"], "rollback": { "run": ["y"], "destroys": "the copy" } },
+        ] }))
+        .unwrap();
+        let wanted = "You can still go back to the start, by undoing `copy`. Undoing `copy` destroys `the copy`, and wants that text typed.";
+        assert_eq!(after(&runbook, 0).sentence(), wanted);
+        assert_eq!(before(&runbook, 0).sentence(), "Nothing has been changed yet; there is nothing to undo.");
     }
 
     #[test]

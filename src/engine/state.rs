@@ -216,6 +216,8 @@ pub struct RunState {
     pub decisions: Vec<Remark>,
     /// The blockers of the last refusal, until something moves on.
     pub held: Option<(StepId, Vec<Blocker>)>,
+    /// That refusal was about undoing the step, rather than about its work.
+    pub held_undo: bool,
     /// The last permit's number.
     pub permits: u64,
     /// How it ended.
@@ -281,6 +283,7 @@ impl RunState {
             remarks: Vec::new(),
             decisions: Vec::new(),
             held: None,
+            held_undo: false,
             permits: 0,
             end: None,
             seq: line.seq,
@@ -338,7 +341,10 @@ impl RunState {
                 }
                 self.last.insert(evidence.check.clone(), evidence.clone());
             }
-            Event::Held { step, blockers } => self.held = Some((step.clone(), blockers.clone())),
+            Event::Held { step, undo, blockers } => {
+                self.held = Some((step.clone(), blockers.clone()));
+                self.held_undo = *undo;
+            }
             Event::Violated { step, check, action } => {
                 if action == action_word(OnViolation::Pause) {
                     self.step_mut(step).paused = Some(check.clone());
@@ -406,7 +412,8 @@ impl RunState {
             Event::Offered { to, note } => {
                 self.offer = Some(Offer { by: by.to_owned(), to: to.clone(), note: note.clone(), at: *at });
             }
-            Event::RollbackBegan { step, attempt } => {
+            Event::RollbackBegan { step, attempt, .. } => {
+                self.held = None;
                 let state = self.step_mut(step);
                 state.status = Status::RollingBack;
                 state.rollbacks = *attempt;

@@ -125,5 +125,12 @@ async fn extent(destroys: &Destroys, cx: &Context, folder: &std::path::Path) -> 
         Err(_) => format!("measuring it took longer than {}", Span(EXTENT)),
     };
     let (items, serving) = (Vec::new(), Vec::new());
-    Blast { items, identity: None, serving, unmeasured: vec![why], at: cx.world.clock.now() }
+    Blast {
+        items,
+        identity: None,
+        serving,
+        unmeasured: vec![why],
+        gone: Vec::new(),
+        at: cx.world.clock.now(),
+    }
 }

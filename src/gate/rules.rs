@@ -67,7 +67,7 @@ fn guards(request: &Request<'_>, blockers: &mut Vec<Blocker>) {
             "Something was measured",
             "no check guards this step",
             "at least one passing check",
-            "add preconditions to the step; the run cannot destroy on trust",
+            "add preconditions; the run cannot destroy on trust",
         ));
     }
     for super::Guard { id, targets, .. } in request.guards {
@@ -150,13 +150,25 @@ fn copy(request: &Request<'_>, blockers: &mut Vec<Blocker>) {
 
 fn blast(request: &Request<'_>, blockers: &mut Vec<Blocker>) {
     let blast = request.blast;
-    if blast.items.is_empty() {
+    // What an undoing would remove may be gone already; then that was seen, and is not merely nothing found.
+    let all_gone = request.undo && !blast.gone.is_empty();
+    if blast.items.is_empty() && !all_gone {
         blockers.push(blocker(
             "blast radius",
             "What would go is known",
             "nothing was found that would go",
             "a measured list",
             "check what the step's `destroys` names; perhaps it is gone already",
+        ));
+    }
+    let doomed = request.destroys().and_then(|destroys| destroys.target.as_ref());
+    if let Some(name) = doomed.filter(|name| request.target_gone() && request.proved.contains_key(*name)) {
+        blockers.push(blocker(
+            "blast radius",
+            "What would go is known",
+            format!("`{name}` was not there, and a moment later it was"),
+            "there, and measured, or not there",
+            "measure again",
         ));
     }
     for why in &blast.unmeasured {
@@ -189,8 +201,16 @@ fn blast(request: &Request<'_>, blockers: &mut Vec<Blocker>) {
 }
 
 fn confirmation(request: &Request<'_>, blockers: &mut Vec<Blocker>) {
-    let wanted = request.step.destroys.as_ref().map(|d| d.what.as_str()).unwrap_or_default();
     let title = "The operator saw what goes and typed its name";
+    let Some(wanted) = request.destroys().map(|destroys| destroys.what.as_str()) else {
+        return blockers.push(blocker(
+            "blast radius",
+            "What would go is known",
+            "nothing is declared to go",
+            "`destroys`, with what goes",
+            "say in the runbook what goes",
+        ));
+    };
     match request.confirmed {
         None => blockers.push(blocker(
             CONFIRMATION,
@@ -204,6 +224,13 @@ fn confirmation(request: &Request<'_>, blockers: &mut Vec<Blocker>) {
             title,
             format!("step `{}` was confirmed", given.step),
             format!("the text `{wanted}`, for this step"),
+            "read the list, then type the text",
+        )),
+        Some(given) if given.undo != request.undo => blockers.push(blocker(
+            CONFIRMATION,
+            title,
+            if given.undo { "undoing the step was confirmed" } else { "the step's own work was confirmed" },
+            format!("the text `{wanted}`, for {}", if request.undo { "undoing it" } else { "its work" }),
             "read the list, then type the text",
         )),
         Some(given) if given.text != wanted => blockers.push(blocker(

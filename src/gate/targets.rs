@@ -75,6 +75,10 @@ pub(super) fn identities(request: &Request<'_>, blockers: &mut Vec<Blocker>) {
     for name in request.needs {
         let title = format!("Target `{name}` is the one this run began with");
         let (proved, pin) = (request.proved.get(name), request.pins.get(name));
+        let doomed = request.destroys().and_then(|destroys| destroys.target.as_ref());
+        if proved.is_none() && doomed == Some(name) && request.target_gone() {
+            continue;
+        }
         match (proved, pin) {
             (Some((identity, at)), Some(pin)) => {
                 for change in pin.differs(identity) {
@@ -112,7 +116,7 @@ pub(super) fn identities(request: &Request<'_>, blockers: &mut Vec<Blocker>) {
             )),
         }
     }
-    if let Some(destroys) = &request.step.destroys
+    if let Some(destroys) = request.destroys()
         && let Some(doomed) = destroys.target.as_ref()
         && let Some((goes, _)) = request.proved.get(doomed)
     {
@@ -132,7 +136,7 @@ pub(super) fn identities(request: &Request<'_>, blockers: &mut Vec<Blocker>) {
 
 /// What is relied on must not go with what goes: another target below a folder that is removed, or the backups in it.
 pub(super) fn survivors(request: &Request<'_>, blockers: &mut Vec<Blocker>) {
-    let Some(destroys) = &request.step.destroys else { return };
+    let Some(destroys) = request.destroys() else { return };
     let title = "What stays does not lie in what goes";
     let mut refuse = |what: String, item: &BlastItem, next: &str| {
         let observed = format!("{what} lies in {} {}, which goes", item.kind, item.name);

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::check::{Outcome, Verdict};
-use crate::journal::record::BlastItem;
+use crate::journal::record::{BlastItem, Gone};
 use crate::world::identity::{FileIdentity, PostgresIdentity};
 
 /// Everything that a request borrows.
@@ -16,6 +16,7 @@ struct Facts {
     runbook: Digest,
     runbook_now: Digest,
     step: Step,
+    undo: bool,
     guards: Vec<Guard>,
     evidence: BTreeMap<CheckId, Evidence>,
     epoch_began: Moment,
@@ -53,15 +54,25 @@ fn pg(name: &str) -> Identity {
     Identity::Postgres(server(name))
 }
 
-fn step(destroys: serde_json::Value) -> Step {
-    serde_json::from_value(serde_json::json!({ "id": "drop", "run": ["true"], "destroys": destroys }))
-        .unwrap()
+/// A step that destroys, or one whose undoing does.
+fn step(destroys: serde_json::Value, undo: bool) -> Step {
+    let mut step = serde_json::json!({ "id": "drop", "run": ["true"] });
+    if undo {
+        step["rollback"] = serde_json::json!({ "run": ["true"], "destroys": destroys });
+    } else {
+        step["destroys"] = destroys;
+    }
+    serde_json::from_value(step).unwrap()
 }
 
 const NOW: u64 = 200_000;
 
 /// All is well, and a permit is due.
 fn facts() -> Facts {
+    facts_of(false)
+}
+
+fn facts_of(undo: bool) -> Facts {
     let at = moment(NOW - 1_000);
     let evidence = |id: &str, outcome: Outcome| Evidence {
         check: id.into(),
@@ -90,12 +101,17 @@ fn facts() -> Facts {
         identity: Some(pg("old")),
         serving: Vec::new(),
         unmeasured: Vec::new(),
+        gone: Vec::new(),
         at,
     };
     Facts {
         runbook: "digest".into(),
         runbook_now: "digest".into(),
-        step: step(serde_json::json!({ "what": "cluster 13/main", "target": "old", "survives_in": "new" })),
+        step: step(
+            serde_json::json!({ "what": "cluster 13/main", "target": "old", "survives_in": "new" }),
+            undo,
+        ),
+        undo,
         guards: vec![
             guard("copy.post.same", &["old", "new"], &[]),
             guard("drop.pre.backup", &[], &["/srv/dumps"]),
@@ -108,6 +124,7 @@ fn facts() -> Facts {
         unfinished: Vec::new(),
         confirmed: Some(Confirmation {
             step: "drop".into(),
+            undo,
             text: "cluster 13/main".to_owned(),
             blast: blast.clone(),
             at: moment(NOW - 5_000),
@@ -126,6 +143,7 @@ impl Facts {
             runbook: &self.runbook,
             runbook_now: &self.runbook_now,
             step: &self.step,
+            undo: self.undo,
             guards: &self.guards,
             evidence: &self.evidence,
             epoch_began: &self.epoch_began,
@@ -220,7 +238,7 @@ const WRONG: &[(&str, &str, Spoil)] = &[
     }),
     ("survivors", "the backups lie in what goes", |f| f.guards[1].keeps = vec!["/srv/old/dumps".to_owned()]),
     ("survivors", "it is a target, and not declared as one", |f| {
-        f.step = step(serde_json::json!({ "what": "cluster 13/main", "paths": ["/srv/old"] }));
+        f.step = step(serde_json::json!({ "what": "cluster 13/main", "paths": ["/srv/old"] }), f.undo);
         f.proofs = None;
     }),
     ("blast radius", "nothing would go", |f| f.blast.items.clear()),
@@ -230,6 +248,20 @@ const WRONG: &[(&str, &str, Spoil)] = &[
     ("confirmation", "nobody confirmed", |f| f.confirmed = None),
     ("confirmation", "another text", |f| f.confirmed.as_mut().unwrap().text = "cluster 15/main".to_owned()),
     ("confirmation", "another step", |f| f.confirmed.as_mut().unwrap().step = "other".into()),
+    ("confirmation", "the other way", |f| {
+        let confirmed = f.confirmed.as_mut().unwrap();
+        confirmed.undo = !confirmed.undo;
+    }),
+    ("blast radius", "the other way destroys nothing", |f| f.undo = !f.undo),
+    ("blast radius", "it was not there, and then it was", |f| {
+        f.blast.items.clear();
+        f.blast.identity = None;
+        f.blast.gone = vec![gone("old")];
+    }),
+    ("identity", "what goes is there, and nobody knows what it is", |f| {
+        f.blast.gone = vec![gone("/srv/else")];
+        f.proved.remove("old");
+    }),
     ("confirmation", "more rows", |f| f.blast.items[1].rows = Some(11)),
     ("confirmation", "rows that were not counted before", |f| {
         f.confirmed.as_mut().unwrap().blast.items[1].rows = None
@@ -258,8 +290,9 @@ fn all_well_gives_a_permit_that_is_used_once() {
 
 #[test]
 fn each_single_wrong_thing_refuses_and_says_so() {
-    for (subject, what, spoil) in WRONG {
-        let mut facts = facts();
+    let both = WRONG.iter().flat_map(|row| [(row, false), (row, true)]);
+    for ((subject, what, spoil), undo) in both {
+        let mut facts = facts_of(undo);
         spoil(&mut facts);
         let blockers = facts.ask(clear).expect_err(what);
         let subjects: Vec<&str> = blockers.iter().map(|b| b.subject.as_str()).collect();
@@ -267,6 +300,65 @@ fn each_single_wrong_thing_refuses_and_says_so() {
         let shown = facts.ask(survey);
         assert_eq!(shown.iter().any(|b| b.subject == *subject), *subject != rules::CONFIRMATION, "{what}");
     }
+}
+
+fn gone(name: &str) -> Gone {
+    Gone { name: name.to_owned(), why: "there is no such thing".to_owned() }
+}
+
+#[test]
+fn a_permit_for_the_work_and_one_for_the_undoing_are_two() {
+    let run = RunId::from("run");
+    let now = moment(NOW);
+    let (work, undo) = (facts_of(false), facts_of(true));
+    let permit = undo.ask(clear).expect("a permit");
+    assert!(permit.undo());
+    let cleared = Cleared::by(permit, &undo.step, &now).expect("cleared");
+    assert!(cleared.undo() && cleared.permit().is_some());
+    assert!(cleared.covers(&run, &undo.step, true));
+    assert!(!cleared.covers(&run, &undo.step, false), "not the work");
+    assert!(!cleared.covers(&"another".into(), &undo.step, true), "another run");
+    assert!(!cleared.covers(&run, &work.step, true) && !cleared.covers(&run, &work.step, false));
+    assert!(cleared.in_time(&moment(NOW + 58_999)) && !cleared.in_time(&moment(NOW + 59_001)));
+    // Where both would destroy, nothing is undone: a permit clears one way, or none.
+    let mut both = work.step.clone();
+    both.rollback = undo.step.rollback.clone();
+    assert!(Cleared::by(undo.ask(clear).unwrap(), &both, &now).is_none(), "nothing undoes a destruction");
+    assert!(Cleared::by(work.ask(clear).unwrap(), &undo.step, &now).is_none(), "its work destroys nothing");
+    let cleared = Cleared::by(work.ask(clear).unwrap(), &both, &now).unwrap();
+    assert!(cleared.covers(&run, &both, false) && !cleared.covers(&run, &both, true));
+    // Without a permit the undoing is not cleared, and the work is.
+    assert!(Cleared::rollback(&undo.step).is_none() && Cleared::harmless(&undo.step).is_some());
+    // A token for an undoing that destroyed nothing is none once it does.
+    let mut plain = undo.step.clone();
+    plain.rollback.as_mut().unwrap().destroys = None;
+    let harmless = Cleared::rollback(&plain).unwrap();
+    assert!(harmless.covers(&run, &plain, true) && !harmless.covers(&run, &undo.step, true));
+}
+
+#[test]
+fn what_an_undoing_would_remove_may_be_gone_and_has_to_be_seen_gone() {
+    let vanish = |undo: bool| {
+        let mut facts = facts_of(undo);
+        facts.blast = Blast { items: Vec::new(), identity: None, gone: vec![gone("old")], ..facts.blast };
+        facts.confirmed.as_mut().unwrap().blast = facts.blast.clone();
+        facts.proved.remove("old");
+        facts.guards.remove(0);
+        facts.proofs = None;
+        facts
+    };
+    assert!(vanish(true).ask(clear).is_ok(), "an undoing that was broken off goes on");
+    assert!(vanish(false).ask(clear).is_err(), "a step destroys what is there");
+    let mut unseen = vanish(true);
+    unseen.blast.gone.clear();
+    assert!(unseen.ask(clear).is_err(), "nothing found is not nothing there");
+    let mut doubtful = vanish(true);
+    doubtful.blast.unmeasured.push("?".to_owned());
+    assert!(doubtful.ask(clear).is_err());
+    let mut back = vanish(true);
+    back.blast = facts_of(true).blast;
+    back.proved.insert("old".to_owned(), (pg("old"), moment(NOW - 1_000)));
+    assert!(back.ask(clear).is_err(), "it was shown as gone, and is there again");
 }
 
 #[test]
@@ -297,7 +389,12 @@ proptest! {
     fn a_permit_is_made_exactly_when_nothing_is_wrong(picked in prop::collection::btree_set(0..WRONG.len(), 0..5)) {
         let mut facts = facts();
         // Two that undo each other's ground say nothing about either.
-        let removes = ["not measured", "nothing would go"];
+        let removes = [
+            "not measured",
+            "nothing would go",
+            "it was not there, and then it was",
+            "the other way destroys nothing",
+        ];
         let structural = |n: &usize| matches!(WRONG[*n].0, "survivors" | "guards" | "copy") || removes.contains(&WRONG[*n].1);
         let picked: Vec<usize> = picked.into_iter().filter(|n| !structural(n)).collect();
         let mut done = Vec::new();

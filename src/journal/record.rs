@@ -166,6 +166,15 @@ pub struct BlastItem {
     pub rows: Option<u64>,
 }
 
+/// Something named as what would go that is not there: measured, too.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gone {
+    /// The target's name, or the path.
+    pub name: String,
+    /// What was seen: `there is no /srv/new.db`.
+    pub why: String,
+}
+
 /// What a destructive step would destroy: measured, not claimed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Blast {
@@ -177,6 +186,9 @@ pub struct Blast {
     pub serving: Vec<String>,
     /// What could not be measured; each blocks.
     pub unmeasured: Vec<String>,
+    /// What was named and is not there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gone: Vec<Gone>,
     /// When.
     pub at: Moment,
 }
@@ -265,6 +277,9 @@ pub enum Event {
     Held {
         /// The step.
         step: StepId,
+        /// About undoing the step, rather than about its work.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        undo: bool,
         /// All reasons.
         blockers: Vec<Blocker>,
     },
@@ -272,15 +287,21 @@ pub enum Event {
     Confirmed {
         /// The step.
         step: StepId,
+        /// About undoing the step, rather than about its work.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        undo: bool,
         /// The text.
         text: String,
         /// What was shown.
         blast: Blast,
     },
-    /// A permit was made. It is used by the `began` that carries its number.
+    /// A permit was made. It is used by the `began` (or `rollback_began`) that carries its number.
     Permitted {
         /// The step.
         step: StepId,
+        /// About undoing the step, rather than about its work.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        undo: bool,
         /// The permit's number: unique in the run.
         permit: u64,
         /// Digest of the runbook.
@@ -419,6 +440,9 @@ pub enum Event {
         step: StepId,
         /// 1, 2, …
         attempt: u32,
+        /// The permit, for an undoing that destroys.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        permit: Option<u64>,
     },
     /// Undoing it ended.
     RollbackEnded {

@@ -16,35 +16,35 @@ enum Danger {
 
 /// Adds destruction that is not declared.
 pub(super) fn judge(at: usize, step: &Step, places: &Places<'_>, problems: &mut Vec<Problem>) {
-    undoing(at, step, places, problems);
-    if step.destroys.is_some() {
-        return;
+    if let Some(found) = step.work().filter(|_| step.destroys.is_none()) {
+        let help = "say what goes with `destroys`, so that it is guarded";
+        judge_work(found, &format!("`{}`", step.id), help, || places.key(at, found.word()), problems);
     }
-    let help = "say what goes with `destroys`, so that it is guarded";
-    let range = || places.key(at, step.work().map_or("run", |work| work.word()));
-    match step.work().and_then(work) {
-        Some(Danger::Certain(what)) => {
-            let message = format!("`{what}` destroys, and `{}` does not say so", step.id);
-            problems.push(Problem::error("HP053", message, range()).help(help));
-        }
-        Some(Danger::Possible(what)) => {
-            let message = format!("`{what}` may destroy, and `{}` does not say so", step.id);
-            problems.push(Problem::warning("HP053", message, range()).help(help));
-        }
-        None => {}
+    let rollback = step.rollback.as_ref().filter(|rollback| rollback.destroys.is_none());
+    if let Some(found) = rollback.and_then(|rollback| rollback.work()) {
+        let help = "say what goes with `destroys` in the rollback, so that it is guarded";
+        let range = || places.key(at, &format!("rollback.{}", found.word()));
+        judge_work(found, &format!("the rollback of `{}`", step.id), help, range, problems);
     }
 }
 
-/// No hold point stands in front of a rollback: it is for what the step itself has made. Whoever writes it is told.
-fn undoing(at: usize, step: &Step, places: &Places<'_>, problems: &mut Vec<Problem>) {
-    let Some(found) = step.rollback.as_ref().and_then(|rollback| rollback.work()) else { return };
-    if let Some(Danger::Certain(what)) = work(found) {
-        let message =
-            format!("`{what}` in the rollback of `{}` destroys, and nothing guards a rollback", step.id);
-        let help =
-            "let it remove only what the step itself has made, and prove in the same script that it is that";
-        let range = places.key(at, &format!("rollback.{}", found.word()));
-        problems.push(Problem::warning("HP053", message, range).help(help));
+fn judge_work(
+    found: Work<'_>,
+    whose: &str,
+    help: &str,
+    range: impl Fn() -> std::ops::Range<usize>,
+    problems: &mut Vec<Problem>,
+) {
+    match work(found) {
+        Some(Danger::Certain(what)) => {
+            let message = format!("`{what}` destroys, and {whose} does not say so");
+            problems.push(Problem::error("HP053", message, range()).help(help));
+        }
+        Some(Danger::Possible(what)) => {
+            let message = format!("`{what}` may destroy, and {whose} does not say so");
+            problems.push(Problem::warning("HP053", message, range()).help(help));
+        }
+        None => {}
     }
 }
 
@@ -55,26 +55,32 @@ fn work(work: Work<'_>) -> Option<Danger> {
             command(&words)
         }
         Work::Run(Run::Script(script)) => self::script(script),
-        Work::Sql(sql) => sql.statements.iter().find_map(|statement| self::sql(statement)),
+        Work::Sql(sql) => worst(sql.statements.iter().filter_map(|statement| self::sql(statement))),
         _ => None,
     }
 }
 
-/// The first dangerous command of a script. Comments and quoted heredocs are not understood in full; ends of commands
+/// The first that is certain, else the first.
+fn worst(mut all: impl Iterator<Item = Danger>) -> Option<Danger> {
+    let first = all.next()?;
+    if matches!(first, Danger::Certain(_)) {
+        return Some(first);
+    }
+    all.find(|danger| matches!(danger, Danger::Certain(_))).or(Some(first))
+}
+
+/// The most dangerous command of a script. Comments and quoted heredocs are not understood in full; ends of commands
 /// are.
 fn script(text: &str) -> Option<Danger> {
-    text.lines().find_map(|line| {
-        let line = line.trim_start();
-        if line.starts_with('#') {
-            return None;
-        }
+    let lines = text.lines().map(str::trim_start).filter(|line| !line.starts_with('#'));
+    let parts = lines.flat_map(|line| {
         let line = line.split(" #").next().unwrap_or_default();
-        line.split([';', '|', '&', '(', ')', '`']).find_map(|part| {
-            let words: Vec<&str> =
-                part.split_whitespace().map(|word| word.trim_matches(['"', '\''])).collect();
-            command(&words)
-        })
-    })
+        line.split([';', '|', '&', '(', ')', '`'])
+    });
+    worst(parts.filter_map(|part| {
+        let words: Vec<&str> = part.split_whitespace().map(|word| word.trim_matches(['"', '\''])).collect();
+        command(&words)
+    }))
 }
 
 fn command(words: &[&str]) -> Option<Danger> {
@@ -164,6 +170,7 @@ mod tests {
             ("echo pg_dropcluster", ""),
             ("set -x; if true; then rm -fr /srv/x; fi", "? rm -r"),
             ("rm -f one", ""),
+            ("rm -r /srv/x\npg_dropcluster 13 main", "! pg_dropcluster"),
             ("docker volume rm pg", "! docker volume"),
             ("docker compose down -v", "! docker down -v"),
             ("docker compose down", ""),

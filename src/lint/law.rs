@@ -5,7 +5,7 @@ use super::proof::{Known, Proofs, holds};
 use crate::problem::Problem;
 use crate::runbook::graph::{self, Section};
 use crate::runbook::model::{Destroys, Rerun};
-use crate::runbook::{Runbook, Step, Work};
+use crate::runbook::{CheckSpec, Runbook, Step, Work};
 
 /// Adds what breaks the rules.
 pub(super) fn judge(runbook: &Runbook, known: &Proofs<'_>, places: &Places<'_>, problems: &mut Vec<Problem>) {
@@ -27,9 +27,15 @@ pub(super) fn judge(runbook: &Runbook, known: &Proofs<'_>, places: &Places<'_>, 
                 let message = format!("nothing guards `{}`, and it destroys", step.id);
                 problems.push(Problem::error("HP042", message, places.key(at, "destroys")).help(help));
             }
-            destruction(at, step, destroys, runbook, places, problems);
+            work(at, step, destroys, places, problems);
+            declared(at, "destroys", destroys, runbook, places, problems);
+            advisory(at, step, Section::Pre, places, problems);
             let is_released = |one: &Known<'_>| graph::released(one.spec, one.at, at, &index);
             copy(at, destroys, known, &is_released, places, problems);
+        } else if let Some(destroys) = step.destroying(true) {
+            undoing(at, step, destroys, known, &index, places, problems);
+            declared(at, "rollback.destroys", destroys, runbook, places, problems);
+            advisory(at, step, Section::UndoPre, places, problems);
         }
         let verified = step.postconditions.iter().any(|check| !check.common.advisory);
         // A person's word may say that nothing changed; of a command or a statement it is measured.
@@ -70,21 +76,65 @@ fn unverified(
     );
 }
 
-fn destruction(
+/// An undoing that destroys. What it removes is usually the copy: the original has to be shown to be there, by data where
+/// the runbook names it in `survives_in`, by other checks where it may stand still.
+fn undoing(
     at: usize,
     step: &Step,
     destroys: &Destroys,
-    runbook: &Runbook,
+    known: &Proofs<'_>,
+    index: &graph::Positions<'_>,
     places: &Places<'_>,
     problems: &mut Vec<Problem>,
 ) {
-    let here = || places.key(at, "destroys");
-    if destroys.target.is_none() && destroys.paths.is_empty() {
-        problems.push(
-            Problem::error("HP044", "what goes cannot be measured", here())
-                .help("write `destroys: { what: …, target: … }`, or `paths` for files and directories"),
-        );
+    let rollback = step.rollback.as_ref();
+    let own = rollback.is_some_and(|r| r.preconditions.iter().any(|check| !check.common.advisory));
+    if !own {
+        let message = format!("nothing guards the undoing of `{}`, and it destroys", step.id);
+        let help = "add preconditions to its `rollback` that prove that what stays is whole";
+        problems.push(Problem::error("HP042", message, places.key(at, "rollback.destroys")).help(help));
     }
+    let Some(survivor) = destroys.survives_in.as_deref() else { return };
+    if destroys.target.as_deref() == Some(survivor) {
+        return;
+    }
+    let over = |spec: &CheckSpec, left_at: usize| {
+        spec.common.until.as_deref() == Some(step.id.as_str()) || graph::released(spec, left_at, at, index)
+    };
+    let in_front = |one: &&Known<'_>| match one.section {
+        Section::UndoPre => one.at == at,
+        Section::Post => one.at < at && !over(one.spec, one.at),
+        Section::Pre | Section::Inv | Section::Undo => false,
+    };
+    let counts =
+        |one: &&Known<'_>| in_front(one) && one.proof.held_by == survivor && !one.spec.common.advisory;
+    let maybe = |(open_at, section): &(usize, Section)| {
+        (*section == Section::UndoPre && *open_at == at) || (*section == Section::Post && *open_at < at)
+    };
+    if known.of.values().flatten().any(|one| counts(&one)) || known.open.iter().any(maybe) {
+        return;
+    }
+    let message =
+        format!("nothing proves that `{survivor}` still holds its data when `{}` is undone", step.id);
+    problems.push(
+        Problem::error("HP043", message, places.key(at, "rollback.destroys.survives_in")).help(
+            "add a data check of it (`data_matches` with `recorded`) to the rollback's preconditions; of a target that \
+             stands still by then, leave `survives_in` out and add other checks",
+        ),
+    );
+}
+
+fn advisory(at: usize, step: &Step, section: Section, places: &Places<'_>, problems: &mut Vec<Problem>) {
+    for (nth, check) in section.of(step).iter().enumerate().filter(|(_, check)| check.common.advisory) {
+        let what = if section == Section::Pre { "a destructive step" } else { "a destructive undoing" };
+        let message = format!("`{}` guards {what}, so it cannot be advisory", check.kind);
+        let range = places.check(at, section, nth, Some("advisory"));
+        problems.push(Problem::error("HP041", message, range).help("leave `advisory` out"));
+    }
+}
+
+/// What the work itself must not be beside destroying.
+fn work(at: usize, step: &Step, destroys: &Destroys, places: &Places<'_>, problems: &mut Vec<Problem>) {
     if step.rerun == Rerun::Safe {
         let message = format!("`{}` destroys, so it cannot be repeated without asking", step.id);
         problems.push(
@@ -92,23 +142,35 @@ fn destruction(
                 .help("leave `rerun` out, or write `never`"),
         );
     }
-    for (nth, check) in step.preconditions.iter().enumerate().filter(|(_, check)| check.common.advisory) {
-        let message = format!("`{}` guards a destructive step, so it cannot be advisory", check.kind);
-        let range = places.check(at, Section::Pre, nth, Some("advisory"));
-        problems.push(Problem::error("HP041", message, range).help("leave `advisory` out"));
-    }
     if let Some(doomed) = destroys.target.as_ref().filter(|doomed| step.creates.contains(doomed)) {
         let message = format!("`{}` creates and destroys `{doomed}`", step.id);
         problems.push(
             Problem::error("HP050", message, places.key(at, "creates"))
-                .also(here(), "destroyed here")
+                .also(places.key(at, "destroys"), "destroyed here")
                 .help("make two steps of it, with a check between them"),
         );
     }
+}
+
+/// What a `destroys` says, of a step or of its rollback.
+fn declared(
+    at: usize,
+    key: &str,
+    destroys: &Destroys,
+    runbook: &Runbook,
+    places: &Places<'_>,
+    problems: &mut Vec<Problem>,
+) {
+    if destroys.target.is_none() && destroys.paths.is_empty() {
+        problems.push(
+            Problem::error("HP044", "what goes cannot be measured", places.key(at, key))
+                .help("write `destroys: { what: …, target: … }`, or `paths` for files and directories"),
+        );
+    }
+    let survivor_place = || places.key(at, &format!("{key}.survives_in"));
     if destroys.target.is_some() && destroys.target == destroys.survives_in {
         let message = "what goes cannot be what the data survives in";
-        let range = places.key(at, "destroys.survives_in");
-        problems.push(Problem::error("HP055", message, range).help("name the target that stays"));
+        problems.push(Problem::error("HP055", message, survivor_place()).help("name the target that stays"));
     }
     if let (Some(survivor), Some(target)) = (&destroys.survives_in, &destroys.target)
         && survivor != target
@@ -116,10 +178,7 @@ fn destruction(
         && (&one.postgres, &one.sqlite, &one.cluster) == (&other.postgres, &other.sqlite, &other.cluster)
     {
         let message = format!("`{survivor}` and `{target}` have one and the same address");
-        problems.push(
-            Problem::error("HP055", message, places.key(at, "destroys.survives_in"))
-                .help("correct one of the targets"),
-        );
+        problems.push(Problem::error("HP055", message, survivor_place()).help("correct one of the targets"));
     }
 }
 
@@ -141,7 +200,7 @@ fn copy(
     let in_front = |one: &&Known<'_>| match one.section {
         Section::Pre => one.at == at,
         Section::Post => one.at < at,
-        Section::Inv | Section::Undo => false,
+        Section::Inv | Section::UndoPre | Section::Undo => false,
     };
     let fits = |one: &&Known<'_>| holds(&one.proof, doomed, survives_in);
     let counts = |one: &&Known<'_>| in_front(one) && fits(one) && !one.spec.common.advisory && !released(one);

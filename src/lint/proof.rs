@@ -72,7 +72,7 @@ pub(super) fn collect<'a>(
         .collect();
     let mut all = Proofs::default();
     for (at, step) in runbook.steps.iter().enumerate() {
-        for section in Section::OWN.into_iter().chain([Section::Undo]) {
+        for section in Section::ALL {
             for (nth, spec) in section.of(step).iter().enumerate() {
                 let range = || places.check(at, section, nth, None);
                 let proof = match facts(spec) {

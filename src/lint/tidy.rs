@@ -58,7 +58,7 @@ pub(super) fn judge(at: usize, step: &Step, places: &Places<'_>, problems: &mut 
 }
 
 fn checks(at: usize, step: &Step, places: &Places<'_>, problems: &mut Vec<Problem>) {
-    for section in [Section::Pre, Section::Inv, Section::Post, Section::Undo] {
+    for section in Section::ALL {
         for (nth, check) in section.of(step).iter().enumerate() {
             let common = &check.common;
             if common.until.is_some() && section != Section::Post {

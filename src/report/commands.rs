@@ -1,7 +1,7 @@
 //! The commands that messages name. One place, so that they all name commands that exist, and none names a way round
 //! a check.
 
-use crate::base::RunId;
+use crate::base::{RunId, StepId};
 
 /// Go on with one's own run.
 pub fn resume(run: &RunId) -> String {
@@ -28,9 +28,10 @@ pub fn log(run: &RunId) -> String {
     format!("holdpoint log {run}")
 }
 
-/// Undo steps, newest first.
-pub fn rollback(run: &RunId) -> String {
-    format!("holdpoint rollback {run}")
+/// Undo steps, newest first, down to this one, or all.
+pub fn rollback(run: &RunId, to: Option<&StepId>) -> String {
+    let to = to.map(|step| format!(" --to {step}")).unwrap_or_default();
+    format!("holdpoint rollback {run}{to}")
 }
 
 /// A word as a shell reads it back: quoted only where it must be.

@@ -144,6 +144,7 @@ pub fn blast() -> Blast {
         })),
         serving: vec![],
         unmeasured: vec![],
+        gone: Vec::new(),
         at: at(596),
     }
 }

@@ -58,6 +58,12 @@ pub struct PlanStep {
     pub lapses: Vec<PlanCheck>,
     /// What undoes it; `None` when nothing does.
     pub undo: Option<String>,
+    /// What undoing it destroys: the text to type.
+    pub undo_destroys: Option<String>,
+    /// Checks before it is undone, and, where that destroys, everything that guards it.
+    pub undo_guards: Vec<PlanCheck>,
+    /// Checks after it was undone.
+    pub undo_postconditions: Vec<PlanCheck>,
     /// Why it cannot be undone, if so.
     pub irreversible: Option<&'static str>,
     /// How far one can go back after it, in a sentence.
@@ -109,6 +115,12 @@ fn step(runbook: &Runbook, at: usize, step: &Step, lapses: Vec<PlanCheck>, way_b
     } else {
         own(step, Section::Pre)
     };
+    let undo_destroys = step.destroying(true).map(|d| d.what.clone());
+    let undo_guards = if undo_destroys.is_some() {
+        graph::undo_guards(runbook, at).into_iter().map(|(id, spec)| check(&id, spec, "")).collect()
+    } else {
+        own(step, Section::UndoPre)
+    };
     PlanStep {
         number: at + 1,
         id: step.id.clone(),
@@ -122,6 +134,9 @@ fn step(runbook: &Runbook, at: usize, step: &Step, lapses: Vec<PlanCheck>, way_b
         postconditions: own(step, Section::Post),
         lapses,
         undo: step.rollback.as_ref().and_then(|r| r.work().map(|work| work_text(&work))),
+        undo_destroys,
+        undo_guards,
+        undo_postconditions: own(step, Section::Undo),
         irreversible: reverse::irreversible(step),
         way_back,
     }

@@ -228,7 +228,8 @@ fn summary(state: &RunState, steps: &[StepLine], done: usize) -> (&'static str, 
     if let Some((step, blockers)) = &state.held {
         let n =
             crate::base::text::count(super::blockers::merged(blockers).len() as u64, "blocker", "blockers");
-        return ("held", format!("{so_far}. Held before {step}: {n}."));
+        let undoing = if state.held_undo { "undoing " } else { "" };
+        return ("held", format!("{so_far}. Held before {undoing}{step}: {n}."));
     }
     let phase = if state.offer.is_some() { "offered" } else { "waiting" };
     match find(&[Status::Ended, Status::Pending, Status::RolledBack]) {

@@ -178,23 +178,26 @@ pub fn event(event: &Event, by: &str) -> Words {
             words.head = flat(&format!("{} {step}: {}", purpose(*why), words.head));
             words
         }
-        Event::Held { step, blockers: all } => {
+        Event::Held { step, undo, blockers: all } => {
+            let undoing = if *undo { "undoing " } else { "" };
             let head = format!(
-                "the hold point before {step} stays closed: {}",
+                "the hold point before {undoing}{step} stays closed: {}",
                 count(super::blockers::merged(all).len() as u64, "blocker", "blockers")
             );
             blockers(Words::new(Tone::Bad, "HELD", head), all)
         }
-        Event::Confirmed { step, text, blast: shown } => blast(
-            Words::new(Tone::Strong, "typed", format!("{by} confirms {step} by typing `{text}`")),
-            shown,
-        ),
-        Event::Permitted { step, permit, guards, .. } => {
+        Event::Confirmed { step, undo, text, blast: shown } => {
+            let undoing = if *undo { "undoing " } else { "" };
+            let head = format!("{by} confirms {undoing}{step} by typing `{text}`");
+            blast(Words::new(Tone::Strong, "typed", head), shown)
+        }
+        Event::Permitted { step, undo, permit, guards, .. } => {
+            let undoing = if *undo { "undoing " } else { "" };
             let checks = count(guards.len() as u64, "check", "checks");
             Words::new(
                 Tone::Strong,
                 "permit",
-                format!("permit {permit} for {step}: {checks} passed together"),
+                format!("permit {permit} for {undoing}{step}: {checks} passed together"),
             )
             .with("checks", ids(guards))
         }
@@ -255,9 +258,10 @@ pub fn event(event: &Event, by: &str) -> Words {
             let whom = to.as_deref().unwrap_or("the next operator");
             Words::new(Tone::Strong, "handoff", format!("{by} offers the run to {whom}: {note}"))
         }
-        Event::RollbackBegan { step, attempt } => {
+        Event::RollbackBegan { step, attempt, permit } => {
             let again = if *attempt > 1 { format!(", attempt {attempt}") } else { String::new() };
-            Words::new(Tone::Plain, "[<]", format!("undoing {step} begins{again}"))
+            let under = permit.map(|n| format!(", under permit {n}")).unwrap_or_default();
+            Words::new(Tone::Plain, "[<]", format!("undoing {step} begins{again}{under}"))
         }
         Event::RollbackEnded { step, ending, .. } => {
             let tone = if ending.success() { Tone::Plain } else { Tone::Bad };

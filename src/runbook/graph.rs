@@ -18,6 +18,8 @@ pub enum Section {
     Inv,
     /// `postconditions`.
     Post,
+    /// `rollback.preconditions`.
+    UndoPre,
     /// `rollback.postconditions`.
     Undo,
 }
@@ -25,6 +27,9 @@ pub enum Section {
 impl Section {
     /// The three lists of the step itself, in the order they are measured.
     pub const OWN: [Section; 3] = [Section::Pre, Section::Inv, Section::Post];
+    /// All lists, those of the step's rollback last.
+    pub const ALL: [Section; 5] =
+        [Section::Pre, Section::Inv, Section::Post, Section::UndoPre, Section::Undo];
 
     /// The word in a check's id.
     pub fn word(self) -> &'static str {
@@ -32,6 +37,7 @@ impl Section {
             Section::Pre => "pre",
             Section::Inv => "inv",
             Section::Post => "post",
+            Section::UndoPre => "undo-pre",
             Section::Undo => "undo",
         }
     }
@@ -42,6 +48,7 @@ impl Section {
             Section::Pre => "preconditions",
             Section::Inv => "invariants",
             Section::Post => "postconditions",
+            Section::UndoPre => "rollback.preconditions",
             Section::Undo => "rollback.postconditions",
         }
     }
@@ -52,6 +59,7 @@ impl Section {
             Section::Pre => &step.preconditions,
             Section::Inv => &step.invariants,
             Section::Post => &step.postconditions,
+            Section::UndoPre => step.rollback.as_ref().map_or(&[], |undo| &undo.preconditions),
             Section::Undo => step.rollback.as_ref().map_or(&[], |undo| &undo.postconditions),
         }
     }
@@ -110,6 +118,20 @@ pub fn guards(runbook: &Runbook, at: usize) -> Vec<(CheckId, &CheckSpec)> {
     let own = runbook.steps.get(at).map(|step| check_ids(step, Section::Pre)).unwrap_or_default();
     own.into_iter()
         .chain(standing(runbook, at).into_iter().map(|(id, spec, _)| (id, spec)))
+        .filter(|(_, spec)| !spec.common.advisory)
+        .collect()
+}
+
+/// Every check that must pass before the undoing of the step with index `at` may destroy: the rollback's preconditions,
+/// then what earlier steps left to hold while the step's work stands. What was to hold only until the step began is over,
+/// as it is for the step's own work once that has begun. Advisory checks are not among them.
+pub fn undo_guards(runbook: &Runbook, at: usize) -> Vec<(CheckId, &CheckSpec)> {
+    let Some(step) = runbook.steps.get(at) else { return Vec::new() };
+    let over = |spec: &CheckSpec| spec.common.until.as_deref() == Some(step.id.as_str());
+    let standing = standing(runbook, at).into_iter().filter(|(_, spec, _)| !over(spec));
+    check_ids(step, Section::UndoPre)
+        .into_iter()
+        .chain(standing.map(|(id, spec, _)| (id, spec)))
         .filter(|(_, spec)| !spec.common.advisory)
         .collect()
 }
@@ -191,6 +213,19 @@ mod tests {
         let runbook = runbook();
         let guards: Vec<_> = guards(&runbook, 2).into_iter().map(|(id, _)| id).collect();
         assert_eq!(ids(&guards), ["drop.pre.again", "copy.post.same", "copy.post.odd", "copy.post.file"]);
+    }
+
+    #[test]
+    fn an_undoing_is_guarded_by_its_own_and_by_what_outlasts_the_steps_beginning() {
+        let mut runbook = runbook();
+        runbook.steps[1].rollback = serde_json::from_value(serde_json::json!({
+            "run": ["true"], "preconditions": [ { "whole": {} }, { "shown": { "advisory": true } } ],
+        }))
+        .unwrap();
+        let guards: Vec<_> = undo_guards(&runbook, 1).into_iter().map(|(id, _)| id).collect();
+        let wanted = ["stop.undo-pre.whole", "copy.post.same", "copy.post.odd", "copy.post.file"];
+        assert_eq!(ids(&guards), wanted, "`up` lasted until `stop` began, and `stop` has begun");
+        assert!(undo_guards(&runbook, 9).is_empty());
     }
 
     #[test]

@@ -239,6 +239,14 @@ impl Step {
         given.next().filter(|_| given.next().is_none())
     }
 
+    /// What the step's work destroys, or with `undo` its rollback. Nothing undoes a step that destroys.
+    pub fn destroying(&self, undo: bool) -> Option<&Destroys> {
+        match (&self.destroys, &self.rollback) {
+            (None, Some(rollback)) if undo => rollback.destroys.as_ref(),
+            (destroys, _) => destroys.as_ref().filter(|_| !undo),
+        }
+    }
+
     /// True when the step may change something: `run`, `sql` and `manual` do unless they say `changes: false`.
     pub fn changes_something(&self) -> bool {
         self.changes.unwrap_or(!matches!(self.work(), Some(Work::Record(_) | Work::Soak(_))))
@@ -354,6 +362,12 @@ pub struct Rollback {
     /// What to know.
     #[serde(default)]
     pub guide: Option<String>,
+    /// Must pass before the step is undone.
+    #[serde(default)]
+    pub preconditions: Vec<CheckSpec>,
+    /// Makes the undoing destructive: what it destroys, which the operator types. Then it needs preconditions.
+    #[serde(default)]
+    pub destroys: Option<Destroys>,
     /// A command.
     #[serde(default)]
     pub run: Option<Run>,

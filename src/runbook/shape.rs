@@ -214,7 +214,9 @@ impl Shape<'_> {
         if let Some(rollback) = step.entry("rollback").filter(|rollback| !rollback.value.entries().is_empty())
         {
             self.one_of(&rollback.value, &UNDO, "a rollback", rollback.key.range());
-            self.checks(rollback.value.get("postconditions"));
+            for section in ["preconditions", "postconditions"] {
+                self.checks(rollback.value.get(section));
+            }
         }
     }
 

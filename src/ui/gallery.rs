@@ -33,6 +33,7 @@ fn questions() -> Vec<(&'static str, Question)> {
             "confirm",
             Question::Confirm {
                 step: step("drop-old"),
+                undo: None,
                 text: "cluster 13/main".into(),
                 blast: blast(),
                 horizon: "There is no way back past `drop-old`: it destroys.".into(),
@@ -42,6 +43,7 @@ fn questions() -> Vec<(&'static str, Question)> {
             "held",
             Question::Held {
                 step: step("drop-old"),
+                undo: false,
                 blockers: vec![
                     blocker("0 rows in events"),
                     crate::journal::record::Blocker {
@@ -114,8 +116,13 @@ fn eventful() -> Vec<Line> {
             attempt: 2,
             why: "db1 was restarted while the command ran".into(),
         },
-        Event::Held { step: "drop-old".into(), blockers: vec![blocker("0 rows in events")] },
-        Event::Confirmed { step: "drop-old".into(), text: "cluster 13/main".into(), blast: blast() },
+        Event::Held { step: "drop-old".into(), undo: false, blockers: vec![blocker("0 rows in events")] },
+        Event::Confirmed {
+            step: "drop-old".into(),
+            undo: false,
+            text: "cluster 13/main".into(),
+            blast: blast(),
+        },
         Event::Offered {
             to: None,
             note: "copy is in doubt; do not run it again before the DBA has looked".into(),
@@ -272,7 +279,7 @@ fn hostile_events() -> Vec<Line> {
         },
         Event::InDoubt { step: "copy".into(), attempt: 1, why: EVIL.into() },
         Event::Note { text: EVIL.into() },
-        Event::Held { step: "drop-old".into(), blockers: vec![blocker(EVIL)] },
+        Event::Held { step: "drop-old".into(), undo: false, blockers: vec![blocker(EVIL)] },
         Event::Captured { step: "copy".into(), name: EVIL.into(), value: EVIL.into() },
         Event::Offered { to: Some(EVIL.into()), note: EVIL.into() },
     ]);

@@ -51,7 +51,8 @@ pub fn plan(plan: &Plan, style: &Style) -> String {
 
 /// The sentence without what the table says below it anyway.
 fn way_back(step: &PlanStep) -> String {
-    step.way_back.split(" The way back ends when").next().unwrap_or_default().to_owned()
+    let short = |text: &str, from: &str| text.split(from).next().unwrap_or_default().to_owned();
+    short(&short(&step.way_back, " The way back ends when"), " Undoing `")
 }
 
 fn step(page: &mut Page<'_>, step: &PlanStep) {
@@ -89,13 +90,27 @@ fn step(page: &mut Page<'_>, step: &PlanStep) {
     checks(page, "after", &step.postconditions);
     checks(page, "lapses", &step.lapses);
     match (&step.undo, step.irreversible) {
-        (Some(undo), _) => {
+        (Some(undo), None) => {
             page.item(4, (Tone::Plain, "undo"), LABEL, "by:");
             page.block(6, "|", undo);
+            undoing(page, step);
         }
-        (None, Some(why)) => page.item(4, (Tone::Doubt, "undo"), LABEL, &format!("cannot be undone: {why}")),
+        (_, Some(why)) => page.item(4, (Tone::Doubt, "undo"), LABEL, &format!("cannot be undone: {why}")),
         (None, None) => page.item(4, (Tone::Plain, "undo"), LABEL, "not needed: it changes nothing"),
     }
+}
+
+/// What stands before and after the undoing of a step.
+fn undoing(page: &mut Page<'_>, step: &PlanStep) {
+    if let Some(what) = &step.undo_destroys {
+        page.item(4, (Tone::Bad, ""), LABEL, &format!("which DESTROYS {what}, once that text is typed"));
+        let checks = crate::base::text::count(step.undo_guards.len() as u64, "check", "checks");
+        page.item(4, (Tone::Strong, ""), LABEL, &format!("{checks} must pass together, just before:"));
+        step.undo_guards.iter().for_each(|check| page.item(6, (Tone::Plain, "-"), 2, &line(check, true)));
+    } else {
+        checks(page, "  before", &step.undo_guards);
+    }
+    checks(page, "  after", &step.undo_postconditions);
 }
 
 fn checks(page: &mut Page<'_>, label: &str, checks: &[PlanCheck]) {

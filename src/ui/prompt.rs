@@ -338,6 +338,7 @@ mod tests {
             }
         }
         let confirm = Question::Confirm {
+            undo: None,
             step: "drop-old".into(),
             text: "cluster 13/main".into(),
             blast: blast(),

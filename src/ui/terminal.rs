@@ -102,7 +102,7 @@ fn advisory(runbook: &Runbook, check: &CheckId) -> bool {
     let mut placed = runbook
         .steps
         .iter()
-        .flat_map(|step| Section::OWN.iter().flat_map(move |section| graph::check_ids(step, *section)));
+        .flat_map(|step| Section::ALL.iter().flat_map(move |section| graph::check_ids(step, *section)));
     placed.any(|(id, spec)| id == *check && spec.common.advisory)
 }
 

@@ -57,6 +57,7 @@ mod tests {
         event(
             &Event::Held {
                 step: "drop-old".into(),
+                undo: false,
                 blockers: vec![Blocker {
                     subject: "copy.post.rows_match".into(),
                     title: "Every table of new holds the rows of old".into(),

@@ -22,6 +22,24 @@ pub async fn identity(target: &Target) -> Result<Identity, String> {
     }
 }
 
+/// Why a target is known not to be there at all; `None` when it may be, or when nobody can tell. Seen on this machine
+/// alone: of a server that is only an address nobody can say that.
+pub async fn gone(target: &Target) -> Option<String> {
+    let places = match &target.sqlite {
+        Some(path) => vec![path.into()],
+        None => super::pg::stopped::places(target),
+    };
+    let look = move || {
+        let missing = |path: &std::path::PathBuf| {
+            std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+        };
+        let all: Vec<String> = places.iter().map(|path| path.display().to_string()).collect();
+        let none = !places.is_empty() && places.iter().all(missing);
+        none.then(|| format!("there is no {}", all.join(" and no ")))
+    };
+    tokio::task::spawn_blocking(look).await.ok().flatten()
+}
+
 fn file_identity(path: &str) -> Result<Identity, String> {
     let wrong = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => format!("the SQLite file {path} is not there"),

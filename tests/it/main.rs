@@ -30,6 +30,7 @@ mod storefaults;
 mod supervise;
 mod target;
 mod ui;
+mod undo;
 
 use harness::Registry;
 
@@ -62,5 +63,6 @@ fn main() -> std::process::ExitCode {
     steps::register(&mut registry);
     storefaults::register(&mut registry);
     target::register(&mut registry);
+    undo::register(&mut registry);
     registry.run()
 }

@@ -5,7 +5,7 @@
 mod scene;
 
 use crate::harness::{Need, Registry};
-use scene::{DROP, NEW, Night, eventually, open_points, thousands};
+use scene::{DROP, NEW, Night, UNDO, eventually, open_points, thousands};
 
 const BY_DUMP: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/runbooks/postgres-major-upgrade.yaml");
 const BY_FILES: &str =
@@ -80,7 +80,8 @@ fn a_copy_that_failed_unseen() {
     let run = night.run();
     let again = ["resume", "--decide", "copy=again", "--reason", "the disk is being seen to"];
     night.holdpoint("bob", &again).exits(3).says("there is no cluster 15/main yet");
-    night.holdpoint("bob", &["rollback", &run, "--to", "copy"]).exits(0);
+    night.holdpoint("bob", &["rollback", &run, "--to", "vacant"]).exits(4).says("15/main");
+    night.holdpoint("bob", &["rollback", &run, "--to", "vacant", "--confirm", UNDO]).exits(0);
     assert_eq!(debian.clusters(), ["13/main online"]);
     assert_eq!(night.rows("13/main", "events"), rows);
     night.fill_disk(60);
@@ -168,7 +169,9 @@ fn duplicate_keys_behind_a_success() {
 
     // All the way back: the old cluster serves again, and the application with it.
     let run = night.run();
-    night.holdpoint("bob", &["rollback", &run]).exits(0);
+    night.holdpoint("bob", &["rollback", &run, "--confirm", "vacant=cluster 13/main"]).exits(3);
+    assert!(debian.clusters().contains(&"15/main down".to_owned()), "another text drops nothing");
+    night.holdpoint("bob", &["rollback", &run, "--confirm", UNDO]).exits(0);
     assert_eq!(debian.clusters(), ["13/main online"]);
     assert_eq!(debian.sh("pg_lsclusters --no-header | awk '{print $3}'"), "5432");
     debian.sql("13/main", "synapse", "create table writable_again ()");
@@ -203,7 +206,7 @@ fn an_upgrade_by_files() {
     night.holdpoint("ann", &["resume", "--confirm", DROP]).exits(3).says("wanted at least 20,0");
     // So back: what was written on the new cluster is kept, and the old one serves again with all its rows.
     let run = night.run();
-    night.holdpoint("ann", &["rollback", &run]).exits(0);
+    night.holdpoint("ann", &["rollback", &run, "--confirm", UNDO]).exits(0).says("under permit");
     assert_eq!(debian.clusters(), ["13/main online"]);
     assert_eq!(debian.sh("pg_lsclusters --no-header | awk '{print $3}'"), "5432");
     let since = debian.sh("zcat /srv/dumps/15-main-written-since.sql.gz | grep --count '\thello$'");

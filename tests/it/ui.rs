@@ -90,6 +90,7 @@ fn child(what: &str) {
     let operator = TerminalOperator::new(live, view, clock);
     let question = match what.split(' ').next().unwrap() {
         "confirm" => Question::Confirm {
+            undo: None,
             step: "drop-old".into(),
             text: "cluster 13/main".into(),
             blast: Blast {
@@ -102,6 +103,7 @@ fn child(what: &str) {
                 identity: None,
                 serving: vec![],
                 unmeasured: vec![],
+                gone: Vec::new(),
                 at: now,
             },
             horizon: "There is no way back.".into(),

@@ -2,7 +2,7 @@
 
 use super::{Asked, Effect, Ended, Exit, Machine, Mode, Phase, Question};
 use crate::base::StepId;
-use crate::engine::event::Answer;
+use crate::engine::event::{Answer, Undoing};
 use crate::engine::reverse;
 use crate::engine::state::{Status, Undo};
 use crate::gate::Cleared;
@@ -36,9 +36,9 @@ impl Machine {
             _ => {}
         }
         if step.rollback.is_some() && step.destroys.is_none() {
-            let by_hand = step.rollback.as_ref().is_some_and(|rollback| rollback.manual.is_some());
-            if (self.present || by_hand) && !self.begun.contains(&id) {
-                self.ask(Asked::Undo(id.clone()), Question::Undo { step: id });
+            if (self.present || self.by_hand(&id, true)) && !self.begun.contains(&id) {
+                let to = self.going_back().to;
+                self.ask(Asked::Undo(id.clone()), Question::Undo { step: id, to });
                 self.leave_unless_present(Exit::Waiting);
             } else {
                 self.undo(&id);
@@ -60,8 +60,9 @@ impl Machine {
             expected: "a step that can be undone".to_owned(),
             next,
         };
-        self.append(vec![Event::Held { step: step.clone(), blockers: vec![blocker.clone()] }]);
-        self.pose(Question::Held { step: step.clone(), blockers: vec![blocker] });
+        let blockers = vec![blocker];
+        self.append(vec![Event::Held { step: step.clone(), undo: true, blockers: blockers.clone() }]);
+        self.pose(Question::Held { step: step.clone(), undo: true, blockers });
         self.leave(Exit::Held, "held");
     }
 
@@ -75,26 +76,41 @@ impl Machine {
         }
     }
 
-    /// The target that the undoing works on is proved before, as for any other work.
+    /// Where the way back ends, for whoever is asked.
+    pub(super) fn going_back(&self) -> Undoing {
+        match &self.mode {
+            Mode::Back { to } => Undoing { to: to.clone() },
+            Mode::Forward => Undoing { to: None },
+        }
+    }
+
+    /// What stands before an undoing, as before any other work: where it destroys, the hard hold point; else its
+    /// preconditions, and the proof of the target that it works on.
     fn undo(&mut self, id: &StepId) {
-        let needs = self.plan.needs_undo(id);
-        if needs.is_empty() {
+        if self.plan.destroys(id, true).is_some() {
+            return self.survey(id, true);
+        }
+        let checks = self.plan.checks(id, Section::UndoPre);
+        let needs = self.plan.needs(id, true);
+        if needs.is_empty() && checks.is_empty() {
             return self.begin_undo(id);
         }
         self.phase = Phase::BeforeUndo(id.clone());
-        self.measure(Purpose::Precondition, id, Vec::new(), needs, false);
+        self.measure(Purpose::Precondition, id, checks, needs, None);
     }
 
-    pub(super) fn undo_proved(&mut self, id: &StepId) {
-        let blockers = self.identity_blockers(&self.plan.needs_undo(id));
-        if blockers.is_empty() { self.begin_undo(id) } else { self.hold(id, blockers) }
+    pub(super) fn undo_proved(&mut self, id: &StepId, measured: &super::Measured) {
+        let mut blockers = self.blockers(&measured.evidence, |e| self.is_advisory(e));
+        blockers.extend(self.identity_blockers(&self.plan.needs(id, true)));
+        if blockers.is_empty() { self.begin_undo(id) } else { self.hold(id, true, blockers) }
     }
 
+    /// Begins an undoing that destroys nothing. One that does comes through the gate instead.
     fn begin_undo(&mut self, id: &StepId) {
         let Some(step) = self.plan.step(id).cloned() else { return };
         let Some(cleared) = Cleared::rollback(&step) else { return };
         let attempt = self.state.step(id).rollbacks + 1;
-        self.append(vec![Event::RollbackBegan { step: id.clone(), attempt }]);
+        self.append(vec![Event::RollbackBegan { step: id.clone(), attempt, permit: None }]);
         self.set_to_work(id, cleared, attempt);
     }
 
@@ -112,16 +128,16 @@ impl Machine {
             return self.choose();
         }
         self.phase = Phase::Undone(id.clone());
-        self.measure(Purpose::Postcondition, id, checks, Vec::new(), false);
+        self.measure(Purpose::Postcondition, id, checks, Vec::new(), None);
     }
 
     pub(super) fn undone(&mut self, id: &StepId, measured: &super::Measured) {
-        let blockers = self.blockers(&measured.evidence, |_| false);
+        let blockers = self.blockers(&measured.evidence, |e| self.is_advisory(e));
         if blockers.is_empty() {
             self.append(vec![Event::RolledBack { step: id.clone() }]);
             self.choose();
         } else {
-            self.hold(id, blockers);
+            self.hold(id, true, blockers);
         }
     }
 
@@ -130,7 +146,8 @@ impl Machine {
         let why = self.state.step(id).why.unwrap_or_else(|| "it is not known to have ended".to_owned());
         if matches!(self.mode, Mode::Back { .. }) && self.present {
             self.out.push(Effect::Say(format!("Undoing `{id}` was begun: {why}.")));
-            return self.ask(Asked::Undo(id.clone()), Question::Undo { step: id.clone() });
+            let to = self.going_back().to;
+            return self.ask(Asked::Undo(id.clone()), Question::Undo { step: id.clone(), to });
         }
         let blocker = Blocker {
             subject: id.to_string(),
@@ -139,6 +156,6 @@ impl Machine {
             expected: "done, or undone".to_owned(),
             next: format!("go on with `holdpoint rollback {}`", self.state.run),
         };
-        self.hold(id, vec![blocker]);
+        self.hold(id, true, vec![blocker]);
     }
 }

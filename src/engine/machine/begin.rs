@@ -8,6 +8,7 @@ use crate::engine::state::{Status, Undo};
 use crate::journal::record::Purpose;
 use crate::runbook::Work;
 use crate::runbook::graph::Section;
+use crate::runbook::model::Destroys;
 
 impl Machine {
     /// Goes on with the first step that is not done.
@@ -59,23 +60,22 @@ impl Machine {
     /// Measures what stands before a step's work.
     fn measure_before(&mut self, step: &StepId) {
         if self.destructive(step) {
-            self.confirmed = None;
-            self.survey(step, 0);
+            self.survey(step, false);
         } else {
             let checks = self.plan.checks(step, Section::Pre);
-            let needs = self.plan.needs(step);
+            let needs = self.plan.needs(step, false);
             if checks.is_empty() && needs.is_empty() {
                 return self.begin_work(step);
             }
             self.phase = Phase::Preconditions(step.clone());
-            self.measure(Purpose::Precondition, step, checks, needs, false);
+            self.measure(Purpose::Precondition, step, checks, needs, None);
         }
     }
 
     pub(super) fn preconditions_measured(&mut self, step: &StepId, measured: &Measured) {
         let mut blockers = self.blockers(&measured.evidence, |e| self.is_advisory(e));
-        blockers.extend(self.identity_blockers(&self.plan.needs(step)));
-        if blockers.is_empty() { self.begin_work(step) } else { self.hold(step, blockers) }
+        blockers.extend(self.identity_blockers(&self.plan.needs(step, false)));
+        if blockers.is_empty() { self.begin_work(step) } else { self.hold(step, false, blockers) }
     }
 
     pub(super) fn held_answer(&mut self, answer: &Answer) {
@@ -97,10 +97,10 @@ impl Machine {
         step: &StepId,
         checks: Vec<Placed>,
         prove: Vec<String>,
-        blast: bool,
+        goes: Option<Destroys>,
     ) {
         let request = self.request();
         self.awaiting = Some(request);
-        self.out.push(Effect::Measure { request, purpose, step: step.clone(), checks, prove, blast });
+        self.out.push(Effect::Measure { request, purpose, step: step.clone(), checks, prove, goes });
     }
 }

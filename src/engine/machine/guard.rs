@@ -1,4 +1,5 @@
-//! The hard hold point: guards, the list of what goes, the typed confirmation, guards again, the permit.
+//! The hard hold point: guards, the list of what goes, the typed confirmation, guards again, the permit. The same for a
+//! step that destroys and for an undoing that does.
 
 use super::{Asked, Effect, Exit, Machine, Phase, Question};
 use crate::base::{CheckId, StepId};
@@ -15,53 +16,72 @@ const ROUNDS: u32 = 4;
 
 impl Machine {
     /// Measures every guard, proves every identity, measures what would go: all of it afresh.
-    pub(super) fn survey(&mut self, step: &StepId, round: u32) {
-        self.phase = Phase::Guards { step: step.clone(), round };
-        self.measure(Purpose::Guard, step, self.plan.guards(step), self.plan.needs(step), true);
+    pub(super) fn survey(&mut self, step: &StepId, undo: bool) {
+        self.confirmed = None;
+        let guards = self.plan.guards(step, undo);
+        self.measure_guards(step, undo, guards, Phase::Guards { step: step.clone(), undo, round: 0 });
     }
 
-    pub(super) fn guards_measured(&mut self, step: &StepId, round: u32) {
+    fn measure_guards(&mut self, step: &StepId, undo: bool, guards: Vec<Placed>, phase: Phase) {
+        self.phase = phase;
+        let goes = self.plan.destroys(step, undo).cloned();
+        self.measure(Purpose::Guard, step, guards, self.plan.needs(step, undo), goes);
+    }
+
+    pub(super) fn guards_measured(&mut self, step: &StepId, undo: bool, round: u32) {
         if round < ROUNDS
-            && self.remeasure_stale(step, Phase::Guards { step: step.clone(), round: round + 1 })
+            && self.remeasure_stale(step, undo, Phase::Guards { step: step.clone(), undo, round: round + 1 })
         {
             return;
         }
-        let blockers = self.with_request(step, gate::survey);
+        let blockers = self.with_request(step, undo, gate::survey);
         if !blockers.is_empty() {
-            let guards = self.plan.guards(step).into_iter();
-            let seen: Vec<_> = guards.filter_map(|(id, _)| self.fresh.get(&id).cloned()).collect();
-            self.reopen(&seen);
-            return self.hold(step, blockers);
+            // What does not hold on the way back is decided about when the run goes forward again.
+            if !undo {
+                let guards = self.plan.guards(step, undo).into_iter();
+                let seen: Vec<_> = guards.filter_map(|(id, _)| self.fresh.get(&id).cloned()).collect();
+                self.reopen(&seen);
+            }
+            return self.hold(step, undo, blockers);
         }
-        let Some((text, blast)) = self.wanted_text(step).zip(self.blast.clone()) else { return };
+        let Some((text, blast)) = self.wanted_text(step, undo).zip(self.blast.clone()) else { return };
+        let at = self.plan.position(step);
+        let horizon = if undo {
+            reverse::before(&self.plan.runbook, at)
+        } else {
+            reverse::after(&self.plan.runbook, at)
+        };
         let question = Question::Confirm {
             step: step.clone(),
             text,
             blast,
-            horizon: reverse::after(&self.plan.runbook, self.plan.position(step)).sentence(),
+            horizon: horizon.sentence(),
+            undo: undo.then(|| self.going_back()),
         };
         match self.given.confirm.remove(step) {
             // Work by hand needs somebody there, whatever was given in advance.
-            Some(text) if self.present || !self.by_hand(step) => {
-                self.phase = Phase::Asking(Asked::Confirm(step.clone()));
+            Some(text) if self.present || !self.by_hand(step, undo) => {
+                self.phase = Phase::Asking(Asked::Confirm { step: step.clone(), undo });
                 self.question = Some(question);
-                self.confirm_answer(step, Answer::Typed(text));
+                self.confirm_answer(step, undo, Answer::Typed(text));
             }
             _ => {
-                self.ask(Asked::Confirm(step.clone()), question);
+                self.ask(Asked::Confirm { step: step.clone(), undo }, question);
                 self.leave_unless_present(Exit::Waiting);
             }
         }
     }
 
-    fn wanted_text(&self, step: &StepId) -> Option<String> {
-        self.plan.step(step)?.destroys.as_ref().map(|d| d.what.clone())
+    fn wanted_text(&self, step: &StepId, undo: bool) -> Option<String> {
+        self.plan.destroys(step, undo).map(|destroys| destroys.what.clone())
     }
 
-    pub(super) fn confirm_answer(&mut self, step: &StepId, answer: Answer) {
-        let wanted = self.wanted_text(step).unwrap_or_default();
+    pub(super) fn confirm_answer(&mut self, step: &StepId, undo: bool, answer: Answer) {
+        let Some(wanted) = self.wanted_text(step, undo) else {
+            return self.leave(Exit::Waiting, "not confirmed");
+        };
         match (answer, self.blast.clone()) {
-            (Answer::Typed(text), Some(blast)) if text == wanted => self.confirm(step, text, blast),
+            (Answer::Typed(text), Some(blast)) if text == wanted => self.confirm(step, undo, text, blast),
             (Answer::Typed(_), _) => {
                 self.out.push(Effect::Say(format!(
                     "That is not the text. Nothing was destroyed. It is `{wanted}`."
@@ -71,67 +91,76 @@ impl Machine {
                     None => self.leave(Exit::Held, "another text was typed"),
                 }
             }
-            (Answer::Measure, _) => self.survey(step, 0),
+            (Answer::Measure, _) => self.survey(step, undo),
             _ => self.leave(Exit::Waiting, "not confirmed"),
         }
     }
 
-    fn confirm(&mut self, step: &StepId, text: String, blast: Blast) {
-        self.append(vec![Event::Confirmed { step: step.clone(), text: text.clone(), blast: blast.clone() }]);
-        self.confirmed = Some(Confirmation { step: step.clone(), text, blast, at: self.now });
-        self.phase = Phase::Reguard { step: step.clone(), round: 0 };
-        let stale = self.due_guards(step);
-        self.measure(Purpose::Guard, step, stale, self.plan.needs(step), true);
+    fn confirm(&mut self, step: &StepId, undo: bool, text: String, blast: Blast) {
+        self.append(vec![Event::Confirmed {
+            step: step.clone(),
+            undo,
+            text: text.clone(),
+            blast: blast.clone(),
+        }]);
+        self.confirmed = Some(Confirmation { step: step.clone(), undo, text, blast, at: self.now });
+        let stale = self.due_guards(step, undo);
+        self.measure_guards(step, undo, stale, Phase::Reguard { step: step.clone(), undo, round: 0 });
     }
 
-    pub(super) fn reguarded(&mut self, step: &StepId, round: u32) {
+    pub(super) fn reguarded(&mut self, step: &StepId, undo: bool, round: u32) {
         if round < ROUNDS
-            && self.remeasure_stale(step, Phase::Reguard { step: step.clone(), round: round + 1 })
+            && self.remeasure_stale(step, undo, Phase::Reguard { step: step.clone(), undo, round: round + 1 })
         {
             return;
         }
-        match self.with_request(step, gate::clear) {
+        match self.with_request(step, undo, gate::clear) {
             Ok(permit) => self.permitted(step, permit),
             Err(blockers) => {
                 self.confirmed = None;
-                self.hold(step, blockers);
+                self.hold(step, undo, blockers);
             }
         }
     }
 
     fn permitted(&mut self, step: &StepId, permit: Permit) {
         let Some(runbook_step) = self.plan.step(step).cloned() else { return };
-        let attempt = self.state.step(step).attempts + 1;
+        let undo = permit.undo();
+        let state = self.state.step(step);
+        let attempt = if undo { state.rollbacks } else { state.attempts } + 1;
+        let number = Some(permit.number());
         let events = vec![
             Event::Permitted {
                 step: step.clone(),
+                undo,
                 permit: permit.number(),
                 runbook: permit.runbook().clone(),
                 guards: permit.guards().to_vec(),
                 blast: permit.blast().clone(),
             },
-            Event::Began { step: step.clone(), attempt, permit: Some(permit.number()) },
+            if undo {
+                Event::RollbackBegan { step: step.clone(), attempt, permit: number }
+            } else {
+                Event::Began { step: step.clone(), attempt, permit: number }
+            },
         ];
         match Cleared::by(permit, &runbook_step, &self.now) {
             Some(cleared) => {
                 self.append(events);
                 self.set_to_work(step, cleared, attempt);
             }
-            None => {
-                self.confirmed = None;
-                self.survey(step, 0);
-            }
+            None => self.survey(step, undo),
         }
     }
 
-    /// True for work that a person does.
-    pub(super) fn by_hand(&self, step: &StepId) -> bool {
-        matches!(self.plan.step(step).and_then(|s| s.work()), Some(Work::Manual(_)))
+    /// True for work, or undoing, that a person does.
+    pub(super) fn by_hand(&self, step: &StepId, undo: bool) -> bool {
+        matches!(self.plan.work(step, undo), Some(Work::Manual(_)))
     }
 
     /// Guards whose evidence is missing, or will soon be too old. When one of them takes long, the others would be too old by
     /// the time it is done: then all are measured, and whoever measures begins the quick ones later.
-    fn due_guards(&self, step: &StepId) -> Vec<Placed> {
+    fn due_guards(&self, step: &StepId, undo: bool) -> Vec<Placed> {
         let half = gate::VALIDITY / 2;
         let stale = |id: &CheckId| {
             self.fresh.get(id).is_none_or(|e| self.now.since(&e.at) > half || self.now.jumped_since(&e.at))
@@ -139,7 +168,7 @@ impl Machine {
         let slow = |id: &CheckId| {
             self.fresh.get(id).is_some_and(|e| std::time::Duration::from_millis(e.took_ms) > half)
         };
-        let mut guards = self.plan.guards(step);
+        let mut guards = self.plan.guards(step, undo);
         if !guards.iter().any(|(id, _)| stale(id) && slow(id)) {
             guards.retain(|(id, _)| stale(id));
         }
@@ -147,27 +176,28 @@ impl Machine {
     }
 
     /// Measures again what became stale while slower checks were measured; false when nothing did.
-    fn remeasure_stale(&mut self, step: &StepId, phase: Phase) -> bool {
-        let due = self.due_guards(step);
+    fn remeasure_stale(&mut self, step: &StepId, undo: bool, phase: Phase) -> bool {
+        let due = self.due_guards(step, undo);
         // What was measured just now and is not there gives no evidence, however often it is measured.
         if !due.iter().any(|(id, _)| self.fresh.contains_key(id)) {
             return false;
         }
-        self.phase = phase;
-        self.measure(Purpose::Guard, step, due, self.plan.needs(step), true);
+        self.measure_guards(step, undo, due, phase);
         true
     }
 
     /// Asks the gate with everything this session has measured.
-    fn with_request<T>(&self, id: &StepId, decide: impl FnOnce(&Request<'_>) -> T) -> T
+    fn with_request<T>(&self, id: &StepId, undo: bool, decide: impl FnOnce(&Request<'_>) -> T) -> T
     where
         T: Refusal,
     {
         let (Some(step), Some(blast)) = (self.plan.step(id), self.blast.as_ref()) else { return T::refuse() };
-        let guards: Vec<Guard> = self.plan.guards(id).into_iter().map(Plan::guard).collect();
-        let needs = self.plan.needs(id);
-        let proofs = self.plan.proofs(id);
-        let unfinished: Vec<_> = self.plan.runbook.steps[..self.plan.position(id)]
+        let guards: Vec<Guard> = self.plan.guards(id, undo).into_iter().map(Plan::guard).collect();
+        let needs = self.plan.needs(id, undo);
+        let proofs = self.plan.proofs(id, undo);
+        // An undoing relies on no step's work: what has to hold for it is among its guards.
+        let before = if undo { 0 } else { self.plan.position(id) };
+        let unfinished: Vec<_> = self.plan.runbook.steps[..before]
             .iter()
             .map(|s| (s.key(), self.state.status(&s.key())))
             .filter(|(_, status)| *status != Status::Done)
@@ -178,6 +208,7 @@ impl Machine {
             runbook: &self.state.runbook,
             runbook_now: &self.runbook_now,
             step,
+            undo,
             guards: &guards,
             evidence: &self.fresh,
             epoch_began: &self.epoch_began,

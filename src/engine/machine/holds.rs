@@ -1,6 +1,6 @@
 //! Why work cannot go on: blockers made from evidence and identities, the same for every kind of hold point.
 
-use super::{Asked, Exit, Machine, Question};
+use super::{Asked, Exit, Machine, Mode, Question};
 use crate::base::StepId;
 use crate::check::{Evidence, Verdict};
 use crate::gate;
@@ -40,9 +40,9 @@ impl Machine {
     }
 
     /// Puts a refusal on record and asks what to do; leaves with "held" when nobody is there.
-    pub(super) fn hold(&mut self, step: &StepId, blockers: Vec<Blocker>) {
-        self.append(vec![Event::Held { step: step.clone(), blockers: blockers.clone() }]);
-        let question = Question::Held { step: step.clone(), blockers };
+    pub(super) fn hold(&mut self, step: &StepId, undo: bool, blockers: Vec<Blocker>) {
+        self.append(vec![Event::Held { step: step.clone(), undo, blockers: blockers.clone() }]);
+        let question = Question::Held { step: step.clone(), undo, blockers };
         if self.present {
             self.ask(Asked::Held(step.clone()), question);
         } else {
@@ -52,8 +52,12 @@ impl Machine {
     }
 
     /// Leaves a session that nobody attends; but whoever confirmed a later destruction on the command line is first
-    /// told everything that stands against it.
+    /// told everything that stands against it. On the way back there is nothing later: what is undone next depends on
+    /// what is undone first.
     pub(super) fn answer_confirmed(&mut self, at: &StepId, exit: Exit, why: &str) {
+        if self.mode != Mode::Forward {
+            return self.leave(exit, why);
+        }
         let position = self.plan.position(at);
         let later = self
             .given
@@ -63,7 +67,7 @@ impl Machine {
         match later.cloned() {
             Some(step) => {
                 self.given.confirm.remove(&step);
-                self.survey(&step, 0);
+                self.survey(&step, false);
             }
             None => self.leave(exit, why),
         }
@@ -72,7 +76,7 @@ impl Machine {
     /// True for evidence of a check that gates nothing.
     pub(super) fn is_advisory(&self, evidence: &Evidence) -> bool {
         self.plan.runbook.steps.iter().any(|step| {
-            crate::runbook::graph::Section::OWN.iter().any(|section| {
+            crate::runbook::graph::Section::ALL.iter().any(|section| {
                 crate::runbook::graph::check_ids(step, *section)
                     .iter()
                     .any(|(id, spec)| *id == evidence.check && spec.common.advisory)

@@ -9,6 +9,7 @@ use crate::engine::plan::Placed;
 use crate::gate::Cleared;
 use crate::journal::Line;
 use crate::journal::record::{Blast, Ending, Event, Purpose};
+use crate::runbook::model::Destroys;
 use crate::world::Identity;
 
 /// Number of a request to the outside: 1, 2, … within a session.
@@ -98,7 +99,7 @@ pub enum Input {
 pub enum Effect {
     /// Put on record, durably, before anything that follows.
     Append(Vec<Event>),
-    /// Measure checks, prove identities, and, for a destructive step, what would go.
+    /// Measure checks, prove identities, and, in front of destruction, what would go.
     Measure {
         /// Number of the request; its answer carries it.
         request: Number,
@@ -110,8 +111,8 @@ pub enum Effect {
         checks: Vec<Placed>,
         /// Targets whose identity is to be proved.
         prove: Vec<String>,
-        /// Whether what would go is to be measured.
-        blast: bool,
+        /// What would go, when that is to be measured.
+        goes: Option<Destroys>,
     },
     /// Find out what became of a step's command.
     Look {

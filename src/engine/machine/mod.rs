@@ -56,7 +56,7 @@ pub enum Mode {
 /// What a person gave on the command line instead of answering a prompt.
 #[derive(Debug, Clone, Default)]
 pub struct Given {
-    /// Typed confirmations: they confirm, they never waive.
+    /// Typed confirmations, of undoing when the run is driven back: they confirm, they never waive.
     pub confirm: BTreeMap<StepId, String>,
     /// Decisions about steps that failed or are in doubt, with the reason.
     pub decide: BTreeMap<StepId, (Decision, String)>,
@@ -67,8 +67,8 @@ enum Phase {
     Fresh,
     WalkDown,
     Preconditions(StepId),
-    Guards { step: StepId, round: u32 },
-    Reguard { step: StepId, round: u32 },
+    Guards { step: StepId, undo: bool, round: u32 },
+    Reguard { step: StepId, undo: bool, round: u32 },
     Looking { step: StepId, undo: bool },
     Working { step: StepId, undo: bool },
     Postconditions(StepId),
@@ -86,7 +86,7 @@ enum Asked {
     Begin(StepId),
     Manual(StepId),
     ByHand { step: StepId, undo: bool },
-    Confirm(StepId),
+    Confirm { step: StepId, undo: bool },
     Held(StepId),
     Failed(StepId),
     Doubt(StepId),
@@ -340,7 +340,7 @@ impl Machine {
             Asked::Begin(step) => self.begin_answer(&step, &answer),
             Asked::Manual(step) => self.manual_answer(&step, answer),
             Asked::ByHand { step, undo } => self.by_hand_answer(&step, undo, answer),
-            Asked::Confirm(step) => self.confirm_answer(&step, answer),
+            Asked::Confirm { step, undo } => self.confirm_answer(&step, undo, answer),
             Asked::Held(_) => self.held_answer(&answer),
             Asked::Failed(step) | Asked::Doubt(step) => self.review_answer(&step, answer),
             Asked::Undo(step) => self.undo_answer(&step, &answer),
@@ -358,11 +358,11 @@ impl Machine {
         match self.phase.clone() {
             Phase::WalkDown => self.walked_down(&measured),
             Phase::Preconditions(step) => self.preconditions_measured(&step, &measured),
-            Phase::Guards { step, round } => self.guards_measured(&step, round),
-            Phase::Reguard { step, round } => self.reguarded(&step, round),
+            Phase::Guards { step, undo, round } => self.guards_measured(&step, undo, round),
+            Phase::Reguard { step, undo, round } => self.reguarded(&step, undo, round),
             Phase::Postconditions(step) => self.postconditions_measured(&step, &measured),
             Phase::Review(step) => self.reviewed(&step, &measured),
-            Phase::BeforeUndo(step) => self.undo_proved(&step),
+            Phase::BeforeUndo(step) => self.undo_proved(&step, &measured),
             Phase::Undone(step) => self.undone(&step, &measured),
             Phase::Closing => self.closed(&measured),
             _ => {}

@@ -28,7 +28,7 @@ impl Machine {
         let checks = self.plan.checks(step, Section::Post).into_iter();
         let over = |until: &String| self.touched(&StepId::from(until.as_str()));
         let checks = checks.filter(|(_, spec)| !spec.common.until.as_ref().is_some_and(over)).collect();
-        self.measure(Purpose::Postcondition, step, checks, Vec::new(), false);
+        self.measure(Purpose::Postcondition, step, checks, Vec::new(), None);
     }
 
     /// True for a step that was begun, and not undone since.
@@ -105,7 +105,7 @@ impl Machine {
                 },
             });
         }
-        self.hold(step, blockers);
+        self.hold(step, false, blockers);
     }
 
     pub(super) fn review_answer(&mut self, step: &StepId, answer: Answer) {

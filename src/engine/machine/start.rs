@@ -107,7 +107,7 @@ impl Machine {
         self.phase = Phase::WalkDown;
         let step = self.plan.runbook.steps.get(position).or(self.plan.runbook.steps.last()).map(|s| s.key());
         let step = step.unwrap_or_else(|| StepId::from(""));
-        self.measure(Purpose::WalkDown, &step, checks, Vec::new(), false);
+        self.measure(Purpose::WalkDown, &step, checks, Vec::new(), None);
     }
 
     pub(super) fn walked_down(&mut self, measured: &Measured) {

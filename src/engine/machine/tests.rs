@@ -21,10 +21,15 @@ fn runbook() -> Arc<Runbook> {
         "holdpoint": 1, "name": "move",
         "targets": { "old": { "postgres": "port=1" }, "new": { "postgres": "port=2" } },
         "steps": [
-            { "id": "stop", "run": ["true"], "postconditions": [ { "file": { "path": "/stopped" } } ] },
+            { "id": "stop", "run": ["true"], "rollback": { "run": ["true"] }, "postconditions": [
+                { "file": { "path": "/stopped" } }, { "file": { "id": "until", "path": "/quiet", "until": "copy" } } ] },
             { "id": "copy", "run": ["true"], "preconditions": [ { "disk_free": { "path": "/", "at_least": "1GiB" } } ],
-              "postconditions": [ { "data_matches": { "source": "old", "target": "new" } } ] },
-            { "id": "tell", "run": ["true"], "rerun": "safe", "postconditions": [ { "file": { "path": "/told" } } ] },
+              "postconditions": [ { "data_matches": { "source": "old", "target": "new" } } ],
+              "rollback": { "run": ["true"], "destroys": { "what": "new", "target": "new", "survives_in": "old" },
+                "preconditions": [ { "rows_match": { "source": "new", "target": "old", "at_least": true } } ],
+                "postconditions": [ { "file": { "path": "/removed" } } ] } },
+            { "id": "tell", "run": ["true"], "rerun": "safe", "postconditions": [ { "file": { "path": "/told" } } ],
+              "rollback": { "run": ["true"], "preconditions": [ { "file": { "path": "/may" } } ] } },
             { "id": "drop", "run": ["true"], "destroys": { "what": "old", "target": "old", "survives_in": "new" },
               "preconditions": [ { "backup_fresh": { "path": "/b", "max_age": "1d" } } ],
               "postconditions": [ { "file": { "path": "/gone" } } ] },
@@ -93,11 +98,13 @@ struct World {
     asked: Number,
     jumps: u64,
     shown: Option<Blast>,
-    typed: bool,
+    /// What was typed a text for, and nothing was begun since: the step, and whether it was about undoing it.
+    typed: Option<(StepId, bool)>,
     /// Work that was begun, and how often somebody allowed a repetition.
     begun: BTreeMap<StepId, u32>,
     allowed: BTreeMap<StepId, u32>,
     destroyed: u32,
+    removed: u32,
 }
 
 impl World {
@@ -112,7 +119,7 @@ impl World {
             Verdict::Fail => Outcome::fail("seen", "wanted"),
             Verdict::Unknown => Outcome::unknown("seen", "wanted"),
         };
-        if kind == "data_matches" {
+        if kind == "data_matches" || kind == "rows_match" {
             let other = u64::from(turn.instance == 0);
             outcome = outcome.on("old", identity("old", other)).on("new", identity("new", 0));
         }
@@ -128,7 +135,7 @@ impl World {
         }
     }
 
-    fn blast(&mut self, turn: &Turn) -> Blast {
+    fn blast(&mut self, target: &str, turn: &Turn) -> Blast {
         self.rows += u64::from(turn.grow);
         let item = BlastItem {
             kind: "database".to_owned(),
@@ -138,9 +145,10 @@ impl World {
         };
         Blast {
             items: vec![item],
-            identity: Some(identity("old", 0)),
+            identity: Some(identity(target, 0)),
             serving: if turn.serving { vec!["a session".to_owned()] } else { Vec::new() },
             unmeasured: Vec::new(),
+            gone: Vec::new(),
             at: self.now,
         }
     }
@@ -158,19 +166,20 @@ impl World {
                         Event::Ended { step, ending: Ending::NotStarted { .. }, .. } => {
                             *self.allowed.entry(step).or_default() += 1;
                         }
-                        Event::Ended { .. } => self.worked = self.happened,
+                        Event::RolledBack { step } => *self.allowed.entry(step).or_default() += 1,
+                        Event::Ended { .. } | Event::RollbackEnded { .. } => self.worked = self.happened,
                         Event::Completed { .. } => self.assert_holds(&WANTED_AT_THE_END),
-                        Event::Confirmed { blast, text, .. } => {
-                            assert_eq!(text, "old");
+                        Event::Confirmed { step, undo, blast, text } => {
+                            assert_eq!(text, if undo { "new" } else { "old" });
                             self.shown = Some(blast);
-                            self.typed = true;
+                            self.typed = Some((step, undo));
                         }
                         _ => {}
                     }
                 }
                 None
             }
-            Effect::Measure { request, purpose, step, checks, prove, blast } => {
+            Effect::Measure { request, purpose, step, checks, prove, goes } => {
                 let evidence =
                     checks.iter().map(|(id, spec)| self.evidence(id.clone(), &spec.kind, turn)).collect();
                 let proved = prove
@@ -187,7 +196,8 @@ impl World {
                         )
                     })
                     .collect();
-                let blast = blast.then(|| self.blast(turn));
+                let target = goes.and_then(|goes| goes.target);
+                let blast = target.map(|target| self.blast(&target, turn));
                 let runbook_now = Digest::from(if turn.tampered { "other" } else { "digest" });
                 Some(Input::Measured(Measured {
                     request,
@@ -199,12 +209,23 @@ impl World {
                     runbook_now,
                 }))
             }
-            Effect::Work { request, cleared, .. } => {
+            Effect::Work { request, cleared, undo, .. } => {
                 let step = cleared.step().clone();
                 if !cleared.in_time(&self.now) {
                     let ending = Ending::NotStarted { why: "late".to_owned() };
                     return Some(Input::WorkEnded(request, Ended { ending, ..ended(turn) }));
                 }
+                let typed = self.typed.take();
+                if undo {
+                    assert!(cleared.undo(), "the work was cleared, and not its undoing");
+                    if step.as_str() == "copy" {
+                        self.removed += 1;
+                        assert_eq!(typed, Some((step.clone(), true)), "nobody typed the text");
+                        self.assert_undo_proved(machine, cleared.permit().expect("a permit"));
+                    }
+                    return Some(Input::WorkEnded(request, ended(turn)));
+                }
+                assert!(!cleared.undo(), "the undoing was cleared, and not the work");
                 *self.begun.entry(step.clone()).or_default() += 1;
                 let (begun, allowed) = (self.begun[&step], self.allowed.get(&step).copied().unwrap_or(0));
                 assert!(
@@ -213,6 +234,7 @@ impl World {
                 );
                 if step.as_str() == "drop" {
                     self.destroyed += 1;
+                    assert_eq!(typed, Some((step.clone(), false)), "nobody typed the text");
                     self.assert_proved(machine, cleared.permit().expect("a permit"));
                 }
                 Some(Input::WorkEnded(request, ended(turn)))
@@ -227,7 +249,7 @@ impl World {
                     _ => Found::Ended(ended(turn)),
                 },
             )),
-            Effect::Ask(request, _) => Some(Input::Answer(
+            Effect::Ask(request, question) => Some(Input::Answer(
                 std::mem::replace(&mut self.asked, request).max(request),
                 match turn.answer {
                     0 => Answer::Quit,
@@ -238,7 +260,10 @@ impl World {
                     5 => Answer::Note("n".to_owned()),
                     6 => Answer::Stop,
                     7..=9 => Answer::Go,
-                    _ => Answer::Typed("old".to_owned()),
+                    _ => Answer::Typed(match question {
+                        Question::Confirm { text, .. } => text,
+                        _ => "old".to_owned(),
+                    }),
                 },
             )),
             Effect::Stop { .. }
@@ -261,12 +286,34 @@ impl World {
         }
     }
 
+    /// The oracle for undoing the copy.
+    fn assert_undo_proved(&self, machine: &Machine, permit: &crate::gate::Permit) {
+        assert!(permit.undo() && permit.step().as_str() == "copy");
+        self.assert_guarded(machine, permit, &["copy.undo-pre.rows_match", "stop.post.file"]);
+        assert_eq!(permit.guards().len(), 2, "what lasted until the copy began is over");
+        for step in ["tell", "drop", "end"] {
+            assert!(!machine.state().touched(&StepId::from(step)), "{step} comes later and is not undone");
+        }
+    }
+
     /// The oracle: written apart from the gate, from what the world itself handed out.
     fn assert_proved(&self, machine: &Machine, permit: &crate::gate::Permit) {
+        assert!(!permit.undo());
+        let wanted = ["stop.post.file", "copy.post.data_matches", "tell.post.file", "drop.pre.backup_fresh"];
+        self.assert_guarded(machine, permit, &wanted);
+        for step in ["stop", "copy", "tell"] {
+            assert_eq!(
+                machine.state().status(&StepId::from(step)),
+                crate::engine::state::Status::Done,
+                "{step} is not done"
+            );
+        }
+    }
+
+    fn assert_guarded(&self, machine: &Machine, permit: &crate::gate::Permit, guards: &[&str]) {
         let state = machine.state();
-        for wanted in ["stop.post.file", "copy.post.data_matches", "tell.post.file", "drop.pre.backup_fresh"]
-        {
-            let id = CheckId::from(wanted);
+        for wanted in guards {
+            let id = CheckId::from(*wanted);
             assert!(permit.guards().contains(&id), "{wanted} does not guard");
             let (verdict, at, seen) = &self.seen[&id];
             assert_eq!(*verdict, Verdict::Pass, "{wanted}");
@@ -280,14 +327,6 @@ impl World {
                 );
             }
         }
-        for step in ["stop", "copy", "tell"] {
-            assert_eq!(
-                state.status(&StepId::from(step)),
-                crate::engine::state::Status::Done,
-                "{step} is not done"
-            );
-        }
-        assert!(self.typed, "nobody typed the text");
         let shown = self.shown.as_ref().expect("a list was shown");
         assert!(self.rows <= shown.items[0].rows.unwrap_or(0), "more would go than was shown");
     }
@@ -349,8 +388,18 @@ pub(super) fn moment(ms: u64) -> Moment {
     }
 }
 
+/// Which way the sessions go.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    Forward,
+    /// Every second one goes back.
+    Mixed,
+    /// The first goes forward and confirms nothing; all others go back, and their turns are changed so.
+    ThereAndBack(fn(&mut Turn)),
+}
+
 /// Plays turns over as many sessions as they give; returns the world and the last state.
-fn play(turns: &[Turn], present: bool) -> (World, RunState) {
+fn play(turns: &[Turn], present: bool, way: Way) -> (World, RunState) {
     let mut world = World {
         now: moment(0),
         rows: 10,
@@ -362,10 +411,11 @@ fn play(turns: &[Turn], present: bool) -> (World, RunState) {
         asked: 0,
         jumps: 0,
         shown: None,
-        typed: false,
+        typed: None,
         begun: BTreeMap::new(),
         allowed: BTreeMap::new(),
         destroyed: 0,
+        removed: 0,
     };
     let mut state = start_state(world.now);
     let mut turns = turns.iter();
@@ -373,26 +423,47 @@ fn play(turns: &[Turn], present: bool) -> (World, RunState) {
     'sessions: loop {
         sessions += 1;
         let mut given = Given::default();
-        if !present {
-            given.confirm.insert("drop".into(), "old".to_owned());
+        let back = match way {
+            Way::Forward => false,
+            Way::Mixed => sessions % 2 == 0,
+            Way::ThereAndBack(_) => sessions > 1,
+        };
+        if !present && (back || !matches!(way, Way::ThereAndBack(_))) {
+            let (step, text) = if back { ("copy", "new") } else { ("drop", "old") };
+            given.confirm.insert(step.into(), text.to_owned());
         }
+        let mode = if back { Mode::Back { to: None } } else { Mode::Forward };
         lease(&mut state, sessions, world.now);
         world.seen.clear();
         world.old.clear();
-        world.typed = false;
+        world.typed = None;
         let plan = Plan::new(runbook());
-        let mut machine = Machine::new(plan, state.clone(), Mode::Forward, present, given, "a@h", world.now);
+        let mut machine = Machine::new(plan, state.clone(), mode, present, given, "a@h", world.now);
+        // What is on record, kept apart from the machine: all that a killed engine leaves.
+        let mut record = state.clone();
+        let mut killed = false;
         let mut inputs = vec![Input::Start { resumed: sessions > 1 }];
         while let Some(input) = (!inputs.is_empty()).then(|| inputs.remove(0)) {
-            let effects = machine.step(input, world.now);
+            let now = world.now;
+            let effects = machine.step(input, now);
             let mut recorded = false;
             for effect in effects {
                 let Some(turn) = turns.next() else {
                     state = machine.state().clone();
                     break 'sessions;
                 };
+                let mut turn = turn.clone();
+                if let Way::ThereAndBack(spoil) = way
+                    && back
+                {
+                    spoil(&mut turn);
+                }
+                let turn = &turn;
                 match &effect {
-                    Effect::Append(_) => recorded = true,
+                    Effect::Append(events) => {
+                        recorded = true;
+                        events.iter().for_each(|event| record.event(event, &now, "a@h", sessions));
+                    }
                     Effect::Work { .. } => assert!(recorded, "work began before it was on record"),
                     _ => {}
                 }
@@ -416,13 +487,15 @@ fn play(turns: &[Turn], present: bool) -> (World, RunState) {
                     }
                     4 if turn.answer == 0 => {
                         // The engine is killed here; the next session folds what was on record.
+                        killed = true;
+                        inputs.clear();
                         break;
                     }
                     _ => {}
                 }
             }
         }
-        state = machine.state().clone();
+        state = if killed { record } else { machine.state().clone() };
         if state.end.is_some() || sessions > 30 {
             break;
         }
@@ -434,9 +507,12 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_sequence_of_inputs_destroys_unproved(turns in prop::collection::vec(turn(), 20..400), present in any::<bool>()) {
-        let (world, state) = play(&turns, present);
-        prop_assert!(world.destroyed <= state.permits as u32, "more was destroyed than was permitted");
+    fn no_sequence_of_inputs_destroys_unproved(
+        turns in prop::collection::vec(turn(), 20..400), present in any::<bool>(), back in any::<bool>(),
+    ) {
+        let (world, state) = play(&turns, present, if back { Way::Mixed } else { Way::Forward });
+        let permitted = state.permits as u32;
+        prop_assert!(world.destroyed + world.removed <= permitted, "more was destroyed than was permitted");
         if state.end == Some(crate::engine::state::End::Completed) {
             let all = runbook().steps.iter().all(|s| state.status(&s.key()) == crate::engine::state::Status::Done);
             prop_assert!(all, "completed with a step that is not done");
@@ -461,27 +537,49 @@ fn calm(answer: u8) -> Turn {
 
 #[test]
 fn a_calm_world_completes() {
-    let (world, state) = play(&vec![calm(8); 300], false);
+    let (world, state) = play(&vec![calm(8); 300], false, Way::Forward);
     assert_eq!(state.end, Some(crate::engine::state::End::Completed), "{:?}", state.held);
     assert_eq!(world.destroyed, 1);
 }
 
 #[test]
+fn a_calm_world_goes_back_to_the_start() {
+    let (world, state) = play(&vec![calm(8); 300], false, Way::ThereAndBack(|_| {}));
+    assert_eq!((world.destroyed, world.removed), (0, 1), "{:?}", state.held);
+    assert!(
+        ["stop", "copy", "tell"].iter().all(|step| !state.touched(&StepId::from(*step))),
+        "{:?}",
+        state.steps
+    );
+}
+
+type Spoil = fn(&mut Turn);
+
+const TROUBLE: [(&str, Spoil); 7] = [
+    ("a failing check", |t| t.verdict = 0),
+    ("an unknown check", |t| t.verdict = 1),
+    ("another target measured", |t| t.instance = 0),
+    ("another target proved", |t| t.instance = 1),
+    ("no identity", |t| t.instance = 2),
+    ("something uses it", |t| t.serving = true),
+    ("another runbook", |t| t.tampered = true),
+];
+
+#[test]
+fn each_single_trouble_stops_the_undoing_that_destroys() {
+    for (name, spoil) in TROUBLE {
+        let (world, state) = play(&vec![calm(8); 300], false, Way::ThereAndBack(spoil));
+        assert_eq!(world.removed, 0, "{name}");
+        assert!(state.touched(&"copy".into()), "{name}");
+    }
+}
+
+#[test]
 fn each_single_trouble_stops_the_destruction() {
-    type Spoil = fn(&mut Turn);
-    let trouble: [(&str, Spoil); 7] = [
-        ("a failing check", |t| t.verdict = 0),
-        ("an unknown check", |t| t.verdict = 1),
-        ("another target measured", |t| t.instance = 0),
-        ("another target proved", |t| t.instance = 1),
-        ("no identity", |t| t.instance = 2),
-        ("something uses it", |t| t.serving = true),
-        ("another runbook", |t| t.tampered = true),
-    ];
-    for (name, spoil) in trouble {
+    for (name, spoil) in TROUBLE {
         let mut turn = calm(8);
         spoil(&mut turn);
-        let (world, state) = play(&vec![turn; 300], false);
+        let (world, state) = play(&vec![turn; 300], false, Way::Forward);
         assert_eq!(world.destroyed, 0, "{name}");
         assert_eq!(state.end, None, "{name}");
     }

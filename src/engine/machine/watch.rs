@@ -86,7 +86,7 @@ impl Machine {
             let request = self.request();
             self.watch.measuring = Some(request);
             let (purpose, prove) = (Purpose::Invariant, Vec::new());
-            self.out.push(Effect::Measure { request, purpose, step, checks: due, prove, blast: false });
+            self.out.push(Effect::Measure { request, purpose, step, checks: due, prove, goes: None });
         }
     }
 

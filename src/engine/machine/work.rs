@@ -27,14 +27,8 @@ impl Machine {
     /// Gives the work to whoever does it: a command, a session with a server, or a person. It is on record as begun.
     pub(super) fn set_to_work(&mut self, step: &StepId, cleared: Cleared, attempt: u32) {
         self.void_evidence();
-        let runbook_step = self.plan.step(step);
-        let work = if cleared.undo() {
-            runbook_step.and_then(|s| s.rollback.as_ref()).and_then(|rollback| rollback.work())
-        } else {
-            runbook_step.and_then(|s| s.work())
-        };
         let undo = cleared.undo();
-        match work {
+        match self.plan.work(step, undo) {
             Some(Work::Manual(manual)) => {
                 let observe = manual.observe.clone();
                 self.ask(
@@ -223,7 +217,7 @@ impl Machine {
             return self.choose();
         }
         self.phase = Phase::Postconditions(step.clone());
-        self.measure(Purpose::Postcondition, step, checks, Vec::new(), false);
+        self.measure(Purpose::Postcondition, step, checks, Vec::new(), None);
     }
 
     pub(super) fn postconditions_measured(&mut self, step: &StepId, measured: &Measured) {
@@ -255,7 +249,7 @@ impl Machine {
             return self.complete();
         }
         self.phase = Phase::Closing;
-        self.measure(Purpose::WalkDown, &step, checks, Vec::new(), false);
+        self.measure(Purpose::WalkDown, &step, checks, Vec::new(), None);
     }
 
     pub(super) fn closed(&mut self, measured: &Measured) {
@@ -268,7 +262,7 @@ impl Machine {
             return self.choose();
         }
         let step = measured.step.clone();
-        self.hold(&step, blockers);
+        self.hold(&step, false, blockers);
     }
 
     fn complete(&mut self) {

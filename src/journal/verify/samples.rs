@@ -87,6 +87,7 @@ pub fn events() -> Vec<(&'static str, u64, Event)> {
             1,
             Event::Held {
                 step: "drop".into(),
+                undo: false,
                 blockers: vec![Blocker {
                     subject: "copy".into(),
                     title: "t".into(),
@@ -103,6 +104,7 @@ pub fn events() -> Vec<(&'static str, u64, Event)> {
             2,
             Event::Confirmed {
                 step: "drop".into(),
+                undo: false,
                 text: "cluster 13/main".into(),
                 blast: Blast {
                     items: vec![BlastItem {
@@ -114,6 +116,7 @@ pub fn events() -> Vec<(&'static str, u64, Event)> {
                     identity: None,
                     serving: vec![],
                     unmeasured: vec![],
+                    gone: Vec::new(),
                     at: at(10),
                 },
             },

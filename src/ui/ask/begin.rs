@@ -160,7 +160,8 @@ fn next(page: &mut Page<'_>, snapshot: &Snapshot, number: usize) {
 /// Undo this step?
 pub fn undo(page: &mut Page<'_>, snapshot: &Snapshot, id: &StepId) {
     top(page, snapshot, id, Tone::Doubt, "to be undone");
-    let Some(rollback) = snapshot.step(id).and_then(|(_, step)| step.rollback.as_ref()) else { return };
+    let Some((number, step)) = snapshot.step(id) else { return };
+    let Some(rollback) = &step.rollback else { return };
     if let Some(guide) = &rollback.guide {
         page.guide(2, guide);
         page.blank();
@@ -169,7 +170,23 @@ pub fn undo(page: &mut Page<'_>, snapshot: &Snapshot, id: &StepId) {
         page.item(2, (Tone::Plain, "runs"), LABEL, "");
         page.block(LABEL + 2, " ", &plan::work_text(&work));
     }
+    if let Some(destroys) = &rollback.destroys {
+        page.item(2, (Tone::Bad, "DESTROYS"), LABEL, &destroys.what);
+        page.item(2, (Tone::Plain, ""), LABEL, "What goes is measured and shown before anything is asked.");
+        let guards = graph::undo_guards(&snapshot.runbook, number - 1).len() as u64;
+        let checks = crate::base::text::count(guards, "check", "checks");
+        page.item(2, (Tone::Plain, "before"), LABEL, &format!("{checks} must pass together, just before"));
+    } else {
+        list(page, step, Section::UndoPre, "before");
+    }
+    list(page, step, Section::Undo, "after");
     page.say(Tone::Plain, &snapshot.horizon().sentence());
+}
+
+fn list(page: &mut Page<'_>, step: &Step, section: Section, label: &str) {
+    for (n, (_, spec)) in graph::check_ids(step, section).into_iter().enumerate() {
+        page.item(2, (Tone::Plain, if n == 0 { label } else { "" }), LABEL, &plan::title(spec));
+    }
 }
 
 /// A step by hand: was it carried out?

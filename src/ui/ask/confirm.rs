@@ -1,4 +1,4 @@
-//! The page in front of destruction: what goes, measured; what it is; that there is no undo; the text to type.
+//! The page in front of destruction: what goes, measured; what it is; that nothing brings it back; the text to type.
 
 use super::begin::LABEL;
 use crate::base::text::thousands;
@@ -13,13 +13,14 @@ use crate::ui::view::Snapshot;
 pub fn confirm(
     page: &mut Page<'_>,
     snapshot: &Snapshot,
-    id: &StepId,
+    (id, undo): (&StepId, bool),
     (text, blast, horizon): (&str, &Blast, &str),
     now: &Moment,
 ) {
     page.blank();
     page.rule('=');
-    page.say(Tone::Bad, &format!("THIS DESTROYS DATA: {}", snapshot.place(id)));
+    let undoing = if undo { "undoing " } else { "" };
+    page.say(Tone::Bad, &format!("THIS DESTROYS DATA: {undoing}{}", snapshot.place(id)));
     if let Some((_, step)) = snapshot.step(id).filter(|(_, step)| step.title.is_some()) {
         page.text(2, step.name());
     }
@@ -28,7 +29,11 @@ pub fn confirm(
     page.rule('=');
     items(page, &blast.items);
     page.blank();
+    for gone in &blast.gone {
+        page.item(2, (Tone::Plain, "not there"), LABEL, &format!("{}: {}", gone.name, gone.why));
+    }
     match &blast.identity {
+        None if undo && blast.items.is_empty() => {}
         Some(identity) => page.item(2, (Tone::Strong, "it is"), LABEL, &identity.describe()),
         None => page.item(2, (Tone::Plain, "it is"), LABEL, "files only, no database"),
     }
@@ -41,7 +46,7 @@ pub fn confirm(
     }
     page.item(2, (Tone::Plain, "measured"), LABEL, &when::both(now, &blast.at));
     page.blank();
-    page.say(Tone::Bad, "There is no undo.");
+    page.say(Tone::Bad, if undo { "Nothing brings it back." } else { "There is no undo." });
     page.text(2, horizon);
     page.blank();
     page.say(Tone::Plain, "To destroy it, type this text exactly, then Enter:");

@@ -125,7 +125,7 @@ mod tests {
             Question::Begin { step: step.clone() },
             Question::Manual { step: step.clone(), observe: None },
             Question::Manual { step: step.clone(), observe: Some("how many?".into()) },
-            Question::Held { step: step.clone(), blockers: vec![] },
+            Question::Held { step: step.clone(), undo: false, blockers: vec![] },
             Question::Failed { step: step.clone(), why: String::new(), may_rerun: true, may_finish: true },
             Question::Doubt {
                 step: step.clone(),

@@ -19,12 +19,14 @@ pub fn page(question: &Question, snapshot: &Snapshot, now: &Moment, style: &Styl
     match question {
         Question::Environment { name } => begin::environment(&mut page, snapshot, name),
         Question::Begin { step } => begin::begin(&mut page, snapshot, step, now),
-        Question::Undo { step } => begin::undo(&mut page, snapshot, step),
+        Question::Undo { step, .. } => begin::undo(&mut page, snapshot, step),
         Question::Manual { step, observe } => begin::manual(&mut page, snapshot, step, observe.as_deref()),
-        Question::Confirm { step, text, blast, horizon } => {
-            confirm::confirm(&mut page, snapshot, step, (text, blast, horizon), now);
+        Question::Confirm { step, text, blast, horizon, undo } => {
+            confirm::confirm(&mut page, snapshot, (step, undo.is_some()), (text, blast, horizon), now);
         }
-        Question::Held { step, blockers } => trouble::held(&mut page, snapshot, step, blockers),
+        Question::Held { step, undo, blockers } => {
+            trouble::held(&mut page, snapshot, (step, *undo), blockers);
+        }
         Question::Failed { step, why, may_rerun, may_finish } => {
             trouble::failed(&mut page, snapshot, step, (why, *may_rerun, *may_finish), now);
         }
@@ -66,9 +68,15 @@ pub fn unanswered(question: &Question, snapshot: &Snapshot, now: &Moment, style:
     let asked = match question {
         Question::Environment { name } => format!("type the environment's name, {name}"),
         Question::Begin { step } => format!("begin {step}?"),
-        Question::Undo { step } => format!("undo {step}?"),
+        Question::Undo { step, .. } => format!("undo {step}?"),
         Question::Manual { step, .. } => format!("was {step} carried out by hand?"),
+        Question::Confirm { step, text, undo: Some(_), .. } => {
+            format!("undoing {step} destroys: type the text `{text}`")
+        }
         Question::Confirm { step, text, .. } => format!("{step}: type the text `{text}`"),
+        Question::Held { step, undo: true, .. } => {
+            format!("undoing {step} is held. Put right what stands in the way, then go back again.")
+        }
         Question::Held { step, .. } => {
             format!("{step} is held. Put right what stands in the way, then resume.")
         }
@@ -94,12 +102,18 @@ pub fn unanswered(question: &Question, snapshot: &Snapshot, now: &Moment, style:
         );
     }
     let answers: Vec<(&str, String)> = match question {
-        Question::Undo { .. } => vec![("at a terminal:", commands::rollback(&snapshot.state.run))],
+        Question::Undo { to, .. } => {
+            vec![("at a terminal:", commands::rollback(&snapshot.state.run, to.as_ref()))]
+        }
         Question::Environment { .. } => {
             vec![("somebody who means it:", format!("{resume} --confirm environment=NAME"))]
         }
-        Question::Confirm { step, .. } => {
-            vec![("somebody who has read the list above:", format!("{resume} --confirm {step}=TEXT"))]
+        Question::Confirm { step, undo, .. } => {
+            let command = match undo {
+                Some(undo) => commands::rollback(&snapshot.state.run, undo.to.as_ref()),
+                None => resume,
+            };
+            vec![("somebody who has read the list above:", format!("{command} --confirm {step}=TEXT"))]
         }
         Question::Failed { step, may_rerun, may_finish, .. }
         | Question::Doubt { step, may_rerun, may_finish, .. } => {

@@ -216,6 +216,7 @@ mod tests {
 
     fn confirm() -> Question {
         Question::Confirm {
+            undo: None,
             step: "drop-old".into(),
             text: "cluster 13/main".into(),
             blast: blast(),
@@ -310,8 +311,13 @@ mod tests {
 
     #[test]
     fn hostile_questions_do_not_escape_in_replies() {
-        let question =
-            Question::Confirm { step: "s".into(), text: EVIL.into(), blast: blast(), horizon: EVIL.into() };
+        let question = Question::Confirm {
+            undo: None,
+            step: "s".into(),
+            text: EVIL.into(),
+            blast: blast(),
+            horizon: EVIL.into(),
+        };
         let mut console = script(&["no", EVIL]);
         converse(&question, &mut console);
         safe(&console.shown, 80);

@@ -23,8 +23,8 @@ pub fn blockers(page: &mut Page<'_>, all: &[Blocker]) {
 }
 
 /// The hold point refuses.
-pub fn held(page: &mut Page<'_>, snapshot: &Snapshot, id: &StepId, all: &[Blocker]) {
-    top(page, snapshot, id, Tone::Bad, "HELD");
+pub fn held(page: &mut Page<'_>, snapshot: &Snapshot, (id, undo): (&StepId, bool), all: &[Blocker]) {
+    top(page, snapshot, id, Tone::Bad, if undo { "HELD, to be undone" } else { "HELD" });
     let n = crate::report::blockers::merged(all).len() as u64;
     let n = crate::base::text::count(n, "thing stands", "things stand");
     page.say(Tone::Plain, &format!("The hold point stays closed. {n} in the way:"));
@@ -82,7 +82,7 @@ pub fn failed(
             2,
             (Tone::Plain, "undo"),
             LABEL,
-            &format!("possible: quit, then {}", commands::rollback(&snapshot.state.run)),
+            &format!("possible: quit, then {}", commands::rollback(&snapshot.state.run, None)),
         );
     }
     unable(page, may_rerun, may_finish);

@@ -4,6 +4,8 @@ use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use super::settings::Surroundings;
+use crate::runbook::Target;
 use crate::world::host;
 use crate::world::identity::PostgresIdentity;
 
@@ -44,6 +46,15 @@ pub fn identity_from_files(data_directory: &Path, port: u16) -> Result<PostgresI
         version: major,
         host: host::machine_id(),
     })
+}
+
+/// Where a cluster of this machine has its configuration and its files, as far as the target's words say: the places
+/// that Debian gives it, and the data directory named. None for a server that is only an address.
+pub fn places(target: &Target) -> Vec<PathBuf> {
+    let cluster = target.cluster.iter().flat_map(|name| {
+        [Surroundings::of_process().clusters.join(name), Path::new("/var/lib/postgresql").join(name)]
+    });
+    cluster.chain(target.data_directory.as_ref().map(PathBuf::from)).collect()
 }
 
 /// `PG_VERSION` as `server_version_num` without the minor version: 13 is 130000.

@@ -10,6 +10,9 @@ use crate::harness::Debian;
 /// The confirmation of the drop.
 pub const DROP: &str = "drop-old=cluster 13/main";
 
+/// The confirmation of dropping the new cluster, on the way back.
+pub const UNDO: &str = "vacant=cluster 15/main";
+
 /// Where the new cluster's files go: a small file system of its own.
 pub const NEW: &str = "/var/lib/postgresql/15";
 
@@ -127,7 +130,7 @@ impl Night {
         terminal.answers("protected environment", "production");
         terminal.answers(r"Step 1 of \d+: announce\s", "c");
         terminal.answers("Who is the second person", "Bea, +1 555 0100");
-        for step in ["preflight", "stop-app", "freeze", "backup-old", "record-old", "copy"] {
+        for step in ["preflight", "stop-app", "freeze", "backup-old", "record-old", "vacant", "copy"] {
             terminal.answers(&format!(r"Step \d+ of \d+: {step}\s"), "g");
         }
         terminal

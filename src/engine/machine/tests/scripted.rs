@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{identity, lease, moment};
 use crate::base::{CheckId, Moment, StepId};
 use crate::check::{Evidence, Outcome, Verdict};
-use crate::engine::event::{Answer, Exit, Question};
+use crate::engine::event::{Answer, Exit, Question, Undoing};
 use crate::engine::machine::*;
 use crate::engine::plan::Plan;
 use crate::engine::state::{RunState, Status, Undo};
@@ -78,23 +78,23 @@ impl Play {
     /// Answers the last measurement: every check gets the verdict that `judge` says.
     #[track_caller]
     fn measured(&mut self, judge: impl Fn(&str) -> Verdict) {
-        let (request, purpose, step, checks, prove, blast) =
-            self.last("measurement", |effect| match effect {
-                Effect::Measure { request, purpose, step, checks, prove, blast } => {
-                    Some((*request, *purpose, step.clone(), checks.clone(), prove.clone(), *blast))
-                }
-                _ => None,
-            });
+        let (request, purpose, step, checks, prove, goes) = self.last("measurement", |effect| match effect {
+            Effect::Measure { request, purpose, step, checks, prove, goes } => {
+                Some((*request, *purpose, step.clone(), checks.clone(), prove.clone(), goes.clone()))
+            }
+            _ => None,
+        });
         let now = self.now;
         let evidence = checks.into_iter().map(|(id, spec)| evidence(id, &spec.kind, &judge, now)).collect();
         let proved = prove.into_iter().map(|name| (name.clone(), Ok((identity(&name, 0), now)))).collect();
         let item =
             BlastItem { kind: "database".to_owned(), name: "x".to_owned(), bytes: Some(1), rows: Some(1) };
-        let blast = blast.then(|| Blast {
+        let blast = goes.map(|goes| Blast {
             items: vec![item],
-            identity: Some(identity("old", 0)),
+            identity: goes.target.map(|target| identity(&target, 0)),
             serving: Vec::new(),
             unmeasured: Vec::new(),
+            gone: Vec::new(),
             at: now,
         });
         let runbook_now = "digest".into();
@@ -137,7 +137,7 @@ fn evidence(id: CheckId, kind: &str, judge: &impl Fn(&str) -> Verdict, at: Momen
         Verdict::Fail => Outcome::fail("seen", "wanted"),
         Verdict::Unknown => Outcome::unknown("seen", "wanted"),
     };
-    if kind == "data_matches" {
+    if kind == "data_matches" || kind == "rows_match" {
         outcome = outcome.on("old", identity("old", 0)).on("new", identity("new", 0));
     }
     Evidence { check: id, kind: kind.to_owned(), title: "t".to_owned(), outcome, at, took_ms: 1 }
@@ -460,7 +460,7 @@ fn undoing_that_nobody_saw_the_end_of_is_not_repeated_unasked() {
         step["id"] = "one".into();
         step["rollback"] = json!({ "run": ["true"] });
         let mut events = well("one");
-        events.push(Event::RollbackBegan { step: "one".into(), attempt: 1 });
+        events.push(Event::RollbackBegan { step: "one".into(), attempt: 1, permit: None });
         let mut play = Play::with(
             json!([step.clone()]),
             after(events.clone()),
@@ -494,6 +494,175 @@ fn what_is_undone_is_proved_to_be_the_right_one() {
     let mut play = Play::with(steps, after(events), false, Mode::Back { to: None }, Given::default());
     play.start(true);
     play.measured(pass);
+    assert_eq!((play.works(), play.left()), (0, Some(Exit::Held)));
+}
+
+/// A step whose undoing destroys, done by a command; `more` goes into its rollback.
+fn removable(more: Value) -> Value {
+    let mut rollback = json!({ "run": ["true"],
+        "destroys": { "what": "the copy", "target": "new", "survives_in": "old" },
+        "preconditions": [{ "rows_match": { "source": "new", "target": "old", "at_least": true } }] });
+    for (key, value) in more.as_object().unwrap() {
+        rollback[key] = value.clone();
+    }
+    json!([
+        { "id": "stop", "run": ["true"], "changes": false, "postconditions": [
+            { "file": { "path": "/x" } }, { "file": { "id": "until", "path": "/y", "until": "copy" } } ] },
+        { "id": "copy", "run": ["true"], "rollback": rollback },
+    ])
+}
+
+fn back(steps: Value, events: Vec<Event>, present: bool, typed: Option<&str>) -> Play {
+    let mut given = Given::default();
+    if let Some(text) = typed {
+        given.confirm.insert("copy".into(), text.to_owned());
+    }
+    let mut play = Play::with(steps, after(events), present, Mode::Back { to: Some("copy".into()) }, given);
+    play.start(true);
+    play
+}
+
+fn both() -> Vec<Event> {
+    [well("stop"), well("copy")].concat()
+}
+
+fn seen(play: &Play, wanted: impl Fn(&Event) -> bool) -> bool {
+    play.log.iter().any(wanted)
+}
+
+#[test]
+fn an_undoing_that_destroys_goes_through_the_gate() {
+    let mut play = back(removable(json!({})), both(), false, Some("the copy"));
+    let measured = play.last("guards", |effect| match effect {
+        Effect::Measure { purpose: Purpose::Guard, checks, prove, goes: Some(goes), .. } => {
+            let ids: Vec<String> = checks.iter().map(|(id, _)| id.to_string()).collect();
+            Some((ids, prove.clone(), goes.target.clone()))
+        }
+        _ => None,
+    });
+    assert_eq!(measured.0, ["copy.undo-pre.rows_match", "stop.post.file"]);
+    assert_eq!((measured.1, measured.2), (vec!["new".to_owned(), "old".to_owned()], Some("new".to_owned())));
+    play.measured(pass);
+    assert_eq!(play.works(), 0, "measured once more before the permit");
+    play.measured(pass);
+    assert!(seen(&play, |e| matches!(e, Event::Confirmed { undo: true, .. })));
+    assert!(seen(&play, |e| matches!(e, Event::Permitted { undo: true, permit: 1, .. })));
+    assert!(seen(&play, |e| matches!(e, Event::RollbackBegan { permit: Some(1), .. })));
+    let undo = play.last("work", |effect| match effect {
+        Effect::Work { cleared, undo, .. } => Some(*undo && cleared.undo() && cleared.permit().is_some()),
+        _ => None,
+    });
+    assert!(undo);
+    play.ends(OK);
+    assert_eq!((play.status("copy"), play.left()), (Status::RolledBack, Some(Exit::Done)));
+    assert_eq!(play.status("stop"), Status::Done, "`--to copy` ends there");
+}
+
+#[test]
+fn an_undoing_is_held_for_every_reason_at_once_and_nothing_is_reopened() {
+    let mut play = back(removable(json!({})), both(), false, Some("the copy"));
+    play.measured(|_| Verdict::Unknown);
+    assert_eq!((play.works(), play.left()), (0, Some(Exit::Held)));
+    let held = play.log.iter().find_map(|e| match e {
+        Event::Held { undo: true, blockers, .. } => Some(blockers.clone()),
+        _ => None,
+    });
+    let subjects: Vec<String> = held.expect("held").into_iter().map(|b| b.subject).collect();
+    for wanted in ["copy.undo-pre.rows_match", "stop.post.file", "copy"] {
+        assert!(subjects.iter().any(|s| s == wanted), "{wanted} is not in {subjects:?}");
+    }
+    assert_eq!(play.status("stop"), Status::Done);
+    assert!(!seen(&play, |e| matches!(e, Event::Confirmed { .. } | Event::RollbackBegan { .. })));
+}
+
+#[test]
+fn an_undoing_waits_for_its_text_and_takes_no_other() {
+    let mut play = back(removable(json!({})), both(), false, None);
+    play.measured(pass);
+    assert!(matches!(play.asked().1, Question::Confirm { undo: Some(Undoing { to: Some(_) }), .. }));
+    assert_eq!((play.works(), play.left()), (0, Some(Exit::Waiting)));
+    let mut play = back(removable(json!({})), both(), false, Some("the other"));
+    play.measured(pass);
+    assert_eq!((play.works(), play.left()), (0, Some(Exit::Held)));
+    assert!(!seen(&play, |e| matches!(e, Event::Confirmed { .. })));
+    // What fails between the typing and the permit holds as well.
+    let mut play = back(removable(json!({})), both(), true, None);
+    play.answer(Answer::Go);
+    play.measured(pass);
+    play.now.boot_ms += 31_000;
+    play.answer(Answer::Typed("the copy".to_owned()));
+    play.measured(|_| Verdict::Fail);
+    assert!(matches!(play.asked().1, Question::Held { undo: true, .. }));
+    assert_eq!(play.works(), 0);
+    // Measured again, it wants the text again.
+    play.answer(Answer::Measure);
+    play.measured(pass);
+    assert!(matches!(play.asked().1, Question::Confirm { .. }));
+    assert_eq!(play.works(), 0);
+}
+
+#[test]
+fn a_permitted_undoing_that_nobody_saw_the_end_of_wants_another_permit() {
+    let mut events = both();
+    events.push(Event::Permitted {
+        step: "copy".into(),
+        undo: true,
+        permit: 1,
+        runbook: "digest".into(),
+        guards: Vec::new(),
+        blast: "".into(),
+    });
+    events.push(Event::RollbackBegan { step: "copy".into(), attempt: 1, permit: Some(1) });
+    let lost = |play: &mut Play| {
+        let look =
+            play.last("look", |e| if let Effect::Look { request, .. } = e { Some(*request) } else { None });
+        play.give(Input::Found(look, Found::Lost { why: "?".to_owned() }));
+    };
+    let mut play = back(removable(json!({})), events.clone(), false, Some("the copy"));
+    lost(&mut play);
+    assert_eq!((play.works(), play.left()), (0, Some(Exit::Held)), "a person decides");
+    let mut play = back(removable(json!({})), events, true, None);
+    lost(&mut play);
+    assert!(matches!(play.asked().1, Question::Undo { .. }));
+    play.answer(Answer::Go);
+    play.measured(pass);
+    play.answer(Answer::Typed("the copy".to_owned()));
+    play.measured(pass);
+    assert!(seen(&play, |e| matches!(e, Event::RollbackBegan { attempt: 2, permit: Some(2), .. })));
+    play.ends(OK);
+    assert_eq!(play.status("copy"), Status::RolledBack);
+}
+
+#[test]
+fn an_undoing_by_hand_that_destroys_wants_somebody_there_and_the_text() {
+    let steps = || {
+        let mut steps = removable(json!({ "manual": { "instructions": "remove the disk" } }));
+        steps[1]["rollback"].as_object_mut().unwrap().remove("run");
+        steps
+    };
+    let play = back(steps(), both(), false, Some("the copy"));
+    assert_eq!((play.status("copy"), play.left()), (Status::Done, Some(Exit::Waiting)), "nobody is there");
+    let mut play = back(steps(), both(), true, None);
+    play.answer(Answer::Go);
+    play.measured(pass);
+    play.answer(Answer::Typed("the copy".to_owned()));
+    play.measured(pass);
+    assert!(matches!(play.asked().1, Question::Manual { .. }));
+    assert_eq!(play.status("copy"), Status::RollingBack);
+    play.answer(Answer::Carried(None));
+    assert_eq!(play.status("copy"), Status::RolledBack);
+}
+
+#[test]
+fn an_undoing_that_destroys_nothing_has_preconditions_too() {
+    let steps = json!([{ "id": "copy", "run": ["true"], "rollback": { "run": ["true"], "preconditions": [
+        { "file": { "path": "/x" } }, { "file": { "id": "shown", "path": "/y", "advisory": true } } ] } }]);
+    let mut play = back(steps.clone(), well("copy"), false, None);
+    play.measured(|id| if id.ends_with("shown") { Verdict::Fail } else { Verdict::Pass });
+    assert_eq!(play.works(), 1, "what is advisory does not hold it");
+    assert!(seen(&play, |e| matches!(e, Event::RollbackBegan { permit: None, .. })));
+    let mut play = back(steps, well("copy"), false, None);
+    play.measured(|_| Verdict::Unknown);
     assert_eq!((play.works(), play.left()), (0, Some(Exit::Held)));
 }
 
