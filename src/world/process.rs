@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-pub use local::{LocalProcesses, PATH};
+pub use local::{LocalProcesses, PATH, is_probe};
 
 /// A command to run for its output.
 #[derive(Debug, Clone, PartialEq, Eq)]

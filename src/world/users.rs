@@ -29,7 +29,8 @@ fn find(path: &Path) -> Result<Vec<String>, String> {
         };
         let (files, unseen) = files_below(&entry.path(), &path, object.as_ref(), pid == std::process::id());
         hidden += u32::from(unseen);
-        if !files.is_empty() {
+        // Gone by now, or a guard of ours that reads there just now: neither uses it afterwards.
+        if !files.is_empty() && entry.path().exists() && !crate::world::process::is_probe(pid) {
             let name = std::fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
             let what = match files.len() {
                 1 => files.iter().next().map(|f| f.display().to_string()).unwrap_or_default(),

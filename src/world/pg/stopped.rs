@@ -8,6 +8,7 @@ use super::settings::Surroundings;
 use crate::runbook::Target;
 use crate::world::host;
 use crate::world::identity::PostgresIdentity;
+use crate::world::process::is_probe;
 
 /// Layouts of pg_control whose first fields are the same: PostgreSQL 11 to 18.
 const KNOWN_LAYOUTS: std::ops::RangeInclusive<u32> = 1100..=1800;
@@ -126,7 +127,7 @@ pub struct Users {
 }
 
 /// Looks through /proc for processes with a file open, or their working directory, below one of `directories` (given
-/// with links resolved). Our own process does not count.
+/// with links resolved). Our own process and its probes do not count.
 pub fn users_of(directories: &[PathBuf]) -> Result<Users, String> {
     let mut users = Users::default();
     let below = |path: &Path| directories.iter().find(|dir| path.starts_with(dir));
@@ -144,7 +145,8 @@ pub fn users_of(directories: &[PathBuf]) -> Result<Users, String> {
             .filter_map(|link| std::fs::read_link(link).ok())
             .find_map(|path| below(&path).cloned())
             .or_else(|| directories.iter().find(|dir| works_in(pid, dir) == Some(true)).cloned());
-        if let Some(directory) = used {
+        // Gone by now, or a guard of ours that reads there just now: neither uses it afterwards.
+        if let Some(directory) = used.filter(|_| process.exists() && !is_probe(pid)) {
             let name = std::fs::read_to_string(process.join("comm")).unwrap_or_default();
             users.found.push(format!(
                 "{} (pid {pid}) has files open below {}",
@@ -171,6 +173,28 @@ mod tests {
         sleeper.kill().unwrap();
         sleeper.wait().unwrap();
         assert_eq!(found, [format!("sleep (pid {}) has files open below {}", sleeper.id(), real.display())]);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_guard_that_reads_there_just_now_does_not_count() {
+        use crate::world::process::{LocalProcesses, Probe, Processes as _};
+        let dir = tempfile::tempdir().unwrap();
+        let real = std::fs::canonicalize(dir.path()).unwrap();
+        let started = real.join("started");
+        let probe = Probe {
+            argv: ["sh", "-c", "touch started; sleep 30"].map(str::to_owned).to_vec(),
+            env: Default::default(),
+            cwd: Some(real.display().to_string()),
+            user: None,
+            timeout: std::time::Duration::from_secs(20),
+            keep: 0,
+        };
+        let probing = tokio::spawn(async move { LocalProcesses.probe(&probe).await });
+        while !started.exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        assert_eq!(users_of(std::slice::from_ref(&real)).unwrap().found, Vec::<String>::new());
+        probing.abort();
     }
 
     #[test]

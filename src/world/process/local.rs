@@ -2,6 +2,7 @@
 //! long, or is no longer waited for. A child that makes a session of its own (a daemon) leaves the group and escapes;
 //! it cannot hold up the answer.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,8 +32,14 @@ pub struct LocalProcesses;
 impl Processes for LocalProcesses {
     async fn probe(&self, probe: &Probe) -> Result<Probed, String> {
         let mut command = command(probe)?;
-        let mut child = command.spawn().map_err(|e| not_started(probe, &e))?;
-        let group = Group::of(child.id());
+        let (mut child, group) = {
+            // Nobody sees it before it is known to be ours.
+            let mut probes = PROBES.lock().unwrap_or_else(PoisonError::into_inner);
+            let child = command.spawn().map_err(|e| not_started(probe, &e))?;
+            let group = Group::of(child.id());
+            probes.extend(group.0.map(Pid::as_raw_pid));
+            (child, group)
+        };
         let out = Stream::read(child.stdout.take(), probe.keep);
         let err = Stream::read(child.stderr.take(), probe.keep);
 
@@ -141,8 +148,20 @@ impl Drop for Group {
     fn drop(&mut self) {
         if let Some(group) = self.0 {
             let _ = kill_process_group(group, Signal::KILL);
+            PROBES.lock().unwrap_or_else(PoisonError::into_inner).remove(&group.as_raw_pid());
         }
     }
+}
+
+/// The process groups of probes that run now.
+static PROBES: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+/// True for a process of one of our own probes: it measures, and is gone when it has. Whoever looks for those who use what
+/// is about to go must not take a guard that reads it just then for one of them.
+pub fn is_probe(pid: u32) -> bool {
+    let group = Pid::from_raw(pid as i32).and_then(|pid| rustix::process::getpgid(Some(pid)).ok());
+    let probes = PROBES.lock().unwrap_or_else(PoisonError::into_inner);
+    group.is_some_and(|group| probes.contains(&group.as_raw_pid()))
 }
 
 /// One output of a command, read to its end by a task of its own, so that the command never waits for us.
