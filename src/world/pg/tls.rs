@@ -15,6 +15,7 @@ use rustls::{SupportedProtocolVersion, version};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::settings::{SslMode, Tls};
+use crate::world::tls::Unverified;
 
 /// Makes the connector that the settings ask for. Errors name the file that is wrong.
 pub(super) fn connector(tls: &Tls) -> Result<MakeRustlsConnect, String> {
@@ -121,10 +122,6 @@ fn verifier(
 #[derive(Debug)]
 struct AnyName(Arc<WebPkiServerVerifier>);
 
-/// `require` without a root certificate: the connection is encrypted, to whoever it is.
-#[derive(Debug)]
-struct Unverified(Arc<CryptoProvider>);
-
 impl ServerCertVerifier for AnyName {
     fn verify_server_cert(
         &self,
@@ -162,40 +159,5 @@ impl ServerCertVerifier for AnyName {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.supported_verify_schemes()
-    }
-}
-
-impl ServerCertVerifier for Unverified {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
     }
 }
