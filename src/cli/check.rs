@@ -1,19 +1,25 @@
 //! `check`: measures now, side by side, changes nothing, and prints for people or for programs.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use super::args::{Book, CheckFormat, CheckOptions};
 use super::error::CliError;
 use super::global::Cmd;
 use super::{book, records, session};
-use crate::base::CheckId;
-use crate::check::measure;
+use crate::base::{CheckId, StepId};
+use crate::check::{Evidence, measure};
 use crate::engine::Exit;
+use crate::engine::event::Notice;
+use crate::journal::record::Purpose;
 use crate::report::checked::{Checked, Item};
 use crate::report::{json, junit, monitor};
 use crate::runbook::graph::{self, Section};
 use crate::runbook::{CheckSpec, Runbook};
 use crate::ui;
+use crate::ui::live::{Live, Source};
+use crate::ui::track::Track;
 
 /// Measures the checks of a runbook, of one step, or of a file of checks.
 pub fn check(cmd: &Cmd, book: &Book, step: Option<&str>, options: &CheckOptions) -> Result<Exit, CliError> {
@@ -60,7 +66,7 @@ fn measured(cmd: &Cmd, book: &Book, step: Option<&str>, options: &CheckOptions) 
         cx.outside = super::ack::outside(cmd, &store, &bound.runbook, false)?;
     }
     if let Some(run) = run {
-        cx.records = std::sync::Arc::new(records::Shelf::new(run));
+        cx.records = Arc::new(records::Shelf::new(run));
     }
     if let Some(samples) = &options.samples {
         let made = std::fs::create_dir_all(samples).and_then(|()| samples.canonicalize());
@@ -69,10 +75,69 @@ fn measured(cmd: &Cmd, book: &Book, step: Option<&str>, options: &CheckOptions) 
         })?);
     }
     let began = cmd.now();
-    let evidence = session::runtime()?.block_on(measure::measure_all(&checks, &cx))?;
+    let watch = Watch::new(cmd, &bound.runbook.name, &checks);
+    if let Some(watch) = &watch {
+        let track = watch.track.clone();
+        cx.progress = Arc::new(move |progress| told(&track, &Notice::Progress(progress)));
+    }
+    let evidence = session::runtime()?.block_on(async {
+        let (cx, watch) = (&cx, watch.as_ref());
+        let all = checks.iter().map(|(id, spec)| async move {
+            let evidence = measure::measure(id.clone(), spec, cx).await;
+            watch.iter().for_each(|watch| watch.ended(&evidence));
+            evidence
+        });
+        measure::side_by_side(all).await
+    })?;
+    drop(watch);
     let advisory = checks.iter().map(|(_, spec)| spec.common.advisory);
     let items = evidence.into_iter().zip(advisory).map(|(evidence, advisory)| Item { evidence, advisory });
     Ok(Checked::of(&bound.runbook.name, items.collect(), cmd.now().since(&began).as_millis() as u64))
+}
+
+/// The live line of a terminal: what is measured, how far it is. There is none where nobody looks.
+struct Watch {
+    track: Arc<Mutex<Track>>,
+    live: Arc<Live>,
+    line: Source,
+    name: StepId,
+}
+
+fn told(track: &Mutex<Track>, notice: &Notice) {
+    track.lock().unwrap_or_else(PoisonError::into_inner).take(notice, Instant::now());
+}
+
+impl Watch {
+    fn new(cmd: &Cmd, name: &str, checks: &[(CheckId, &CheckSpec)]) -> Option<Watch> {
+        if !cmd.err_style.live || cmd.global.non_interactive {
+            return None;
+        }
+        let track = Arc::new(Mutex::new(Track::default()));
+        let checks = checks.iter().map(|(id, spec)| {
+            (id.clone(), spec.common.title.clone().unwrap_or_else(|| crate::check::registry::title(spec)))
+        });
+        let name = StepId::from(name);
+        let checks = checks.collect();
+        told(&track, &Notice::Measuring { step: name.clone(), purpose: Purpose::Precondition, checks });
+        let seen = track.clone();
+        let line: Source =
+            Arc::new(move || seen.lock().unwrap_or_else(PoisonError::into_inner).line(Instant::now()));
+        let live = Live::stderr(cmd.err_style);
+        live.line(&line);
+        Some(Watch { track, live, line, name })
+    }
+
+    fn ended(&self, evidence: &Evidence) {
+        let (step, evidence) = (self.name.clone(), evidence.clone());
+        told(&self.track, &Notice::Measured { step, purpose: Purpose::Precondition, evidence });
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        *self.track.lock().unwrap_or_else(PoisonError::into_inner) = Track::default();
+        self.live.line(&self.line);
+    }
 }
 
 fn wanted<'r>(runbook: &'r Runbook, step: Option<&str>) -> Result<Vec<(CheckId, &'r CheckSpec)>, CliError> {

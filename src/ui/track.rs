@@ -109,8 +109,18 @@ impl Track {
     }
 
     fn progress(&mut self, progress: &Progress, now: Instant) {
+        // The same work goes on from table to table: what is read changes, how much there is in all does not.
+        let goes_on = |last: &Progress| {
+            let same = match (last.total, progress.total) {
+                // What turns out not to be read is taken off.
+                (Some(was), Some(is)) => is <= was,
+                (None, None) => last.what == progress.what,
+                _ => false,
+            };
+            same && last.unit == progress.unit && progress.done >= last.done
+        };
         match &mut self.meter {
-            Some(meter) if meter.last.what == progress.what && progress.done >= meter.last.done => {
+            Some(meter) if goes_on(&meter.last) => {
                 meter.last = progress.clone();
                 meter.at = now;
             }
@@ -213,6 +223,19 @@ mod tests {
             track.line(start + Duration::from_secs(5)).unwrap(),
             "measuring for copy: 0 of 1 check in 5s, now: Rows match; comparing events: 250,000 of 1,000,000 rows (25%), 50,000/s, about 15s left"
         );
+    }
+
+    #[test]
+    fn the_speed_is_that_of_all_tables_together() {
+        let (mut track, start) = (Track::default(), Instant::now());
+        for (seconds, what, done, total) in
+            [(0, "events", 0, 1000), (5, "rooms", 200, 900), (10, "users", 400, 800)]
+        {
+            let progress = Progress { what: what.into(), done, total: Some(total), unit: "rows" };
+            track.take(&Notice::Progress(progress), start + Duration::from_secs(seconds));
+        }
+        let line = track.line(start + Duration::from_secs(10)).unwrap();
+        assert_eq!(line, "users: 400 of 800 rows (50%), 40/s, about 10s left");
     }
 
     #[test]
