@@ -121,7 +121,7 @@ fn round_trips(r: &mut Registry) {
         let it = Service::new();
         let quiet =
             look(&context([]), "round_trip", json!({ "send": it.say("irc"), "receive": it.read("irc") }));
-        is(&quiet, Verdict::Unknown, "`holdpoint check --page`");
+        is(&quiet, Verdict::Unknown, "`holdpoint check FILE --page`");
         assert_eq!(crate::play::lines(&it.here.join("irc")).len(), 0, "nothing was sent");
         let missing =
             look(&sending(), "round_trip", json!({ "send": ["no-such-client"], "receive": it.read("irc") }));

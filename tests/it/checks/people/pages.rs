@@ -112,7 +112,7 @@ fn not_sent() -> Vec<Outcome> {
     let quiet = Context { outside: Outside { may_send: false, ..cx.outside.clone() }, ..cx.clone() };
     let params = json!({ "send": inbox(&here), "within": "1h" });
     let none = look(&quiet, "page_acknowledged", params.clone());
-    is(&none, Verdict::Unknown, "`holdpoint check --page`");
+    is(&none, Verdict::Unknown, "`holdpoint check FILE --page`");
     let nowhere = look(&context([]), "page_acknowledged", params.clone());
     let missing = look(&cx, "page_acknowledged", json!({ "send": ["no-such-pager"], "within": "1h" }));
     is(&missing, Verdict::Unknown, "no program is called");
@@ -205,7 +205,7 @@ fn dry() {
     let play = Play::new();
     play.book(&book("1s"));
     play.ran("alice", "plan book.yaml").exits(0);
-    play.ran("alice", "check book.yaml work").exits(1).says("holdpoint check --page");
+    play.ran("alice", "check book.yaml work").exits(1).says("--page");
     assert!(!play.sandbox.store().exists(), "not even a store was made");
     assert_eq!(codes(play.sandbox.path()).len(), 0);
     play.ran("alice", "check book.yaml work --page").exits(1).says("not acknowledged within 1s");
