@@ -36,8 +36,8 @@ steps:
       destroys: { what: the copy, paths: ["@/copy"] }
       preconditions: [ file: { path: "@/original", contains: precious } ]
       run: |
-        echo undo-copy >>"$place/ledger"
         rm -rf "$place/copy/data"
+        echo undo-copy >>"$place/ledger"
         while [ -e "$place/hang" ]; do sleep 0.05; done
         rm -rf "$place/copy"
       timeout: 1min
