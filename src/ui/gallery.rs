@@ -222,7 +222,7 @@ fn volumes(text: &str) -> Vec<Volume> {
         },
         Volume {
             paths: vec![text.into()],
-            disk: Err(format!("/root/x: {text}")),
+            disk: Err(format!("/srv/x: {text}")),
             doubt: None,
             claims: vec![claim(2, "samples", Change::Takes(None), Ok(5 * G))],
         },
