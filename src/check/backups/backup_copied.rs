@@ -139,6 +139,9 @@ impl BackupCopied {
     async fn compared(&self, backup: &Candidate, dir: &Path, cx: &Context) -> Result<Vec<String>, String> {
         let copy = dir.join(&backup.name);
         let (original, second) = (files(&backup.path, cx).await?, files(&copy, cx).await?);
+        if original.is_empty() {
+            return Err("there is no file in it to compare".to_owned());
+        }
         if second.is_empty() {
             return Ok(vec![format!("{} does not exist", copy.display())]);
         }

@@ -206,6 +206,14 @@ impl Check for BackupRestores {
                 count::of_database(&session, &name).await.map(|tables| (name, tables))
             };
             match counted.await {
+                Ok((name, tables)) if tables.total() == 0 => {
+                    let why = format!(
+                        "{target}: no table of {name} has a row, so there is nothing to compare with"
+                    );
+                    return Outcome::unknown(why, expected)
+                        .help("name the database that the backup is of in the target")
+                        .on(target, identity);
+                }
                 Ok((name, tables)) => live = Some((name, tables, identity)),
                 Err(error) => return door.unanswered(&error).on(target, identity),
             }

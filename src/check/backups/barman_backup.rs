@@ -107,15 +107,15 @@ fn began(id: &Value) -> i64 {
     zoned.map_or(0, |zoned| zoned.timestamp().as_second())
 }
 
-/// What `barman check` found, by name.
-fn failures(answer: &Value, server: &str) -> Vec<String> {
-    let all = answer.get(server).and_then(Value::as_object);
-    let failed = all.into_iter().flatten().filter(|(_, one)| one["status"].as_str() != Some("OK"));
+/// What `barman check` found, by name; `None` when it says nothing about the server.
+fn failures(answer: &Value, server: &str) -> Option<Vec<String>> {
+    let all = answer.get(server)?.as_object().filter(|all| !all.is_empty())?;
+    let failed = all.iter().filter(|(_, one)| one["status"].as_str() != Some("OK"));
     let words = |(name, one): (&String, &Value)| match one["hint"].as_str().unwrap_or_default() {
         "" => name.replace('_', " "),
         hint => format!("{}: {hint}", name.replace('_', " ")),
     };
-    failed.map(words).collect()
+    Some(failed.map(words).collect())
 }
 
 /// The system identifier that Barman sees.
@@ -167,13 +167,16 @@ impl BarmanBackup {
         // `barman check` exits with an error when it finds something, and still prints it.
         if outcome.verdict == Verdict::Pass {
             let found = match self.ask("check", cx).await {
-                Ok(answer) => failures(&answer, &self.server),
-                Err(why) => {
-                    match why.split_once("says: ").and_then(|(_, said)| serde_json::from_str(said).ok()) {
-                        Some(answer) => failures(&answer, &self.server),
-                        None => vec![why],
-                    }
-                }
+                Ok(answer) => failures(&answer, &self.server)
+                    .ok_or_else(|| unknown("`barman check` says nothing about the server".to_owned()))?,
+                Err(why) => match why.split_once("says: ") {
+                    Some((_, said)) => serde_json::from_str(said)
+                        .ok()
+                        .and_then(|answer| failures(&answer, &self.server))
+                        .unwrap_or_else(|| vec![why]),
+                    // It did not start, did not end, or cannot be read: nothing was checked.
+                    None => return Err(unknown(why)),
+                },
             };
             if !found.is_empty() {
                 let seen = format!("barman check: {}", found.join("; "));
@@ -219,6 +222,10 @@ mod tests {
         assert!(all[1].complete == Err("FAILED".to_owned()) && all[1].ended > all[0].ended, "{all:?}");
         assert!(listed(&json!({ "_ERROR": [] }), "main", None).is_none());
         let check = json!({ "main": { "a_b": { "hint": "", "status": "OK" }, "wal_archive": { "hint": "x", "status": "FAILED" } } });
-        assert_eq!(failures(&check, "main"), ["wal archive: x"]);
+        assert_eq!(failures(&check, "main").unwrap(), ["wal archive: x"]);
+        for silent in [json!({}), json!({ "main": {} }), json!({ "_ERROR": ["x"] }), json!({ "main": "OK" })]
+        {
+            assert_eq!(failures(&silent, "main"), None, "silence is no pass: {silent}");
+        }
     }
 }

@@ -40,7 +40,7 @@ Shows that a check that takes too long for a maintenance passed when its own job
 nightly look for damaged indexes.
 
 **How it is measured.** From the file that `holdpoint check restore-test.yaml --json --output REPORT` wrote. Age is counted from the end
-of that measurement; on the same machine and boot by the clock that nobody can set.
+of that measurement, by the wall clock, since the machine may have been started again since: put `clock_offset` beside it.
 
 **Passes** when the report is at most `max_age` old and the check (or every check of it) passed. **Fails** when it is older, or
 says fail or unknown. **Unknown** when there is no report, it cannot be read, it does not hold that check, or it lies in the future.

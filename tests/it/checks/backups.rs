@@ -38,6 +38,7 @@ pub fn register(r: &mut Registry) {
         vec![
             remote(&["false"]),
             remote(&["echo", "no digest"]),
+            empty_backup(),
             ask("backup_copied", json!({ "path": "/nowhere", "copy": "/tmp" })),
         ]
     });
@@ -68,11 +69,15 @@ pub fn register(r: &mut Registry) {
             json!({ "path": dumps.path(), "pattern": "synapse-*", "scratch": "/nowhere" }),
         );
         let none = ask("backup_restores", json!({ "path": "/nowhere/dumps" }));
+        let empty = context([("db", dumps.cluster.target("template1"))]);
+        let params = json!({ "path": dumps.path(), "pattern": "synapse-*", "target": "db" });
+        let empty = look(&empty, "backup_restores", params);
+        is(&empty, Unknown, "nothing to compare with");
         dumps.cluster.stop();
         let gone = dumps
             .ask("backup_restores", json!({ "path": dumps.path(), "pattern": "synapse-*", "target": "db" }));
         is(&gone, Unknown, "no server runs there");
-        vec![small, none, gone]
+        vec![small, none, empty, gone]
     });
     verdict(r, "check_report", Pass, &[], || {
         vec![report("/etc", json!({})), report("/etc", json!({ "check": "there" }))]
@@ -229,6 +234,19 @@ impl Dumps {
         let bytes = std::fs::read(&path).unwrap();
         std::fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
     }
+}
+
+/// A directory without a file in it, on both sides: nothing compared with nothing.
+fn empty_backup() -> Outcome {
+    let place = open_dir();
+    for side in ["a", "b"] {
+        std::fs::create_dir_all(place.path().join(side).join("synapse-1")).unwrap();
+    }
+    let at = |side: &str| place.path().join(side);
+    ask(
+        "backup_copied",
+        json!({ "path": at("a"), "pattern": "synapse-*", "copy": at("b"), "same_disk": true }),
+    )
 }
 
 /// The second place is a file system of its own.

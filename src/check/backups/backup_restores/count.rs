@@ -47,7 +47,8 @@ pub(super) async fn of_database(session: &Session, name: &str) -> Result<Tables,
     for row in session.query(sql).await? {
         let Some(table) = row.into_iter().next().flatten() else { continue };
         let rows = session.value(&format!("select count(*) from only {table}")).await?;
-        let rows = rows.and_then(|rows| rows.parse().ok()).unwrap_or(0);
+        let rows = rows.and_then(|rows| rows.parse().ok());
+        let rows = rows.ok_or_else(|| QueryError::local(format!("{table}: no count came back")))?;
         tables.0.insert((name.to_owned(), table), rows);
     }
     Ok(tables)
