@@ -9,7 +9,7 @@ use crate::check::door::Door;
 use crate::check::{Context, Outcome, Verdict};
 use crate::world::Identity;
 
-/// Seconds that the start in `postmaster.pid` and the server's own word for it may differ.
+/// Seconds that a server may take from its start, which is in `postmaster.pid`, to the moment that it calls its start.
 const START_SLACK: i64 = 5;
 
 /// What the target says of itself.
@@ -34,9 +34,10 @@ pub(super) async fn ask(cx: &Context, check: &str, target: &str, wanted: &str) -
     let say = |sql: &'static str| session.value(sql);
     let directory =
         say("select pg_catalog.current_setting('data_directory')").await.map_err(|e| door.unanswered(&e))?;
-    let started = say("select extract(epoch from pg_catalog.pg_postmaster_start_time())::bigint::text")
-        .await
-        .map_err(|e| door.unanswered(&e))?;
+    let started =
+        say("select floor(extract(epoch from pg_catalog.pg_postmaster_start_time()))::bigint::text")
+            .await
+            .map_err(|e| door.unanswered(&e))?;
     let Some(data_directory) = directory.filter(|path| !path.is_empty()) else {
         return Err(Outcome::unknown(format!("{target} does not say where its data directory is"), wanted)
             .help("give the role the right to see it (pg_read_all_settings), then measure again"));
@@ -111,7 +112,8 @@ async fn belongs(place: &Place<'_>, here: &Path, asked: &Asked) -> Result<(), (V
     };
     let started: Option<i64> = lines.lines().nth(2).and_then(|line| line.trim().parse().ok());
     match (started, asked.started) {
-        (Some(file), Some(said)) if (file - said).abs() <= START_SLACK => Ok(()),
+        // Never the other way round: a server that was started a second later is another one.
+        (Some(file), Some(said)) if (0..=START_SLACK).contains(&(said - file)) => Ok(()),
         (Some(_), Some(_)) => Err((
             Verdict::Fail,
             format!("the target is not the server of {}: it was started at another time", here.display()),

@@ -109,7 +109,7 @@ fn lost() -> Vec<Outcome> {
     engine.sh("ln -sfn /run/copy /run/elsewhere");
     seen.push(fails(elsewhere.clone(), "no server runs in /srv/other"));
     engine
-        .sh("sleep 6; $e start other >/dev/null; until [ -S /run/other/.s.PGSQL.5432 ]; do sleep 0.1; done");
+        .sh("sleep 2; $e start other >/dev/null; until [ -S /run/other/.s.PGSQL.5432 ]; do sleep 0.1; done");
     seen.push(fails(elsewhere, "started at another time"));
     // A link leads out of the mount; what is on the mount is only a copy.
     engine.sh(
