@@ -129,7 +129,9 @@ fn fill(cluster: &Cluster, files: u32) {
 
 /// From abandoned to lost, with a cap; the server lives.
 fn lost() -> Vec<holdpoint::check::Outcome> {
-    let cluster = Cluster::with(Major::V15, &format!("{SMALL}max_slot_wal_keep_size = 48MB\n"));
+    // No checkpoint but our own, which takes an unreserved slot's WAL away.
+    let conf = "max_wal_size = 1GB\ncheckpoint_timeout = 1h\nmax_slot_wal_keep_size = 48MB\n";
+    let cluster = Cluster::with(Major::V15, conf);
     cluster.psql("select pg_create_physical_replication_slot('gone', true)");
     let cx = context([("db", cluster.target("postgres"))]);
     let slots = || look(&cx, "replication_slots", json!({ "target": "db" }));
