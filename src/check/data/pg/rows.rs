@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use super::content::from;
+use super::content::{compiling, from};
 use super::hash::{self, Hashed};
 use crate::check::data::differ::{Bucket, Keyed, MOST_ROWS};
 use crate::check::data::manifest::Relation;
@@ -11,7 +11,7 @@ use crate::world::pg::Session;
 use crate::world::pg::session::identifier;
 
 /// Room for all the buckets at once, so that the server writes no temporary files.
-const BUCKETS: &str = "set work_mem = '64MB'; set jit to off";
+const BUCKETS: &str = "set work_mem = '64MB'";
 
 /// The sessions that still see what a manifest describes, by database.
 pub struct Reader {
@@ -30,6 +30,8 @@ struct Expressions {
     key: String,
     key_columns: Vec<String>,
     from: String,
+    /// Values that are hashed in a scan.
+    values: u64,
 }
 
 impl Reader {
@@ -46,7 +48,8 @@ impl Reader {
             true => row.clone(),
             false => hash::row(&in_key).unwrap_or_else(|| row.clone()),
         };
-        Ok(Expressions { row, key, key_columns: relation.key.clone(), from: from(table, relation) })
+        let values = relation.rows.unwrap_or(0).saturating_mul((columns.len() + in_key.len()) as u64);
+        Ok(Expressions { row, key, key_columns: relation.key.clone(), from: from(table, relation), values })
     }
 
     /// Count and sum of each of `buckets` buckets (a power of two).
@@ -65,7 +68,8 @@ impl Reader {
             false => (format!("({}) as k, ", e.key), "k"),
         };
         let sql = format!(
-            "{BUCKETS}; select {of} & {}::int8, count(*), sum(h) from (select {bucket}({}) as h {} offset 0) x group by 1",
+            "{BUCKETS}; {}; select {of} & {}::int8, count(*), sum(h) from (select {bucket}({}) as h {} offset 0) x group by 1",
+            compiling(e.values),
             buckets - 1,
             e.row,
             e.from
@@ -105,7 +109,8 @@ impl Reader {
             .collect();
         let shown: String = (0..e.key_columns.len()).map(|i| format!(", k{i}")).collect();
         let sql = format!(
-            "select h{shown} from (select ({}) as h, (({}) & {}::int8) as b{keys} {}) x where b in ({}) limit {}",
+            // Only keys are hashed for every row.
+            "set jit to off; select h{shown} from (select ({}) as h, (({}) & {}::int8) as b{keys} {}) x where b in ({}) limit {}",
             e.row,
             e.key,
             buckets - 1,
