@@ -1,5 +1,7 @@
 //! Does a step's work, and watches it. Nothing here starts without a [`Cleared`] token.
 
+mod statements;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,11 +13,10 @@ use crate::base::{Digest, Moment, RunId, StepId};
 use crate::check::{Context, data};
 use crate::gate::Cleared;
 use crate::journal::record::Ending;
-use crate::runbook::model::{Record, Run, Sql, Work};
+use crate::runbook::model::{Record, Run, Work};
 use crate::runbook::vars::{self, Values};
 use crate::runbook::{Runbook, Step};
 use crate::supervise::{self, ExitRecord, Spec, Tail};
-use crate::world::pg;
 
 /// Longest value that a step may capture, in bytes.
 const CAPTURE_LIMIT: usize = 4096;
@@ -98,7 +99,7 @@ pub async fn perform(cleared: Cleared, job: Job) -> Ended {
     }
     match job.work() {
         Some(Work::Run(run)) => command(run, &step, &job).await,
-        Some(Work::Sql(sql)) => statements(sql, &step, &job).await,
+        Some(Work::Sql(sql)) => statements::execute(sql, &step, &job).await,
         Some(Work::Record(record)) => manifest(record, &job).await,
         // A person's work, and watching, have no executor: the machine never asks for them.
         Some(Work::Manual(_) | Work::Soak(_)) | None => {
@@ -377,38 +378,6 @@ fn captured(dir: &Path) -> Result<String, String> {
         return Err("it printed a secret, and a secret is never stored".to_owned());
     }
     Ok(text.to_owned())
-}
-
-async fn statements(sql: &Sql, step: &Step, job: &Job) -> Ended {
-    let target = match job.cx.target(&sql.target) {
-        Ok(target) => target,
-        Err(why) => return broken(why),
-    };
-    let options = pg::Options {
-        application_name: format!("holdpoint {}", step.id),
-        statement_timeout: step.timeout.map_or(Duration::ZERO, |t| t.0),
-        read_only: false,
-        own_search_path: true,
-        ..pg::Options::default()
-    };
-    if target.postgres.is_none() && target.cluster.is_none() {
-        return broken(format!("`{}` is not a PostgreSQL target; `sql` steps need one", sql.target));
-    }
-    let session = match pg::connect(target, &options).await {
-        Ok(session) => session,
-        Err(error) => return Ended { ending: Ending::NotStarted { why: error.to_string() }, ..finished() },
-    };
-    for (number, statement) in sql.statements.iter().enumerate() {
-        if let Err(error) = session.query(statement).await {
-            let why = job.cx.secrets.text(&format!("statement {}: {}", number + 1, error.message));
-            return if error.lost {
-                Ended { ending: Ending::Unknown { why }, ..finished() }
-            } else {
-                broken(why)
-            };
-        }
-    }
-    finished()
 }
 
 async fn manifest(record: &Record, job: &Job) -> Ended {

@@ -50,6 +50,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("HP054", "a check whose parameters do not fit together"),
     ("HP055", "a comparison of something with itself"),
     ("HP056", "a space that is none to a shell"),
+    ("HP057", "a number of rows that cannot be met, or not be counted"),
     ("HP060", "a changing step without a postcondition"),
     ("HP061", "a command without a time limit"),
     ("HP062", "a value that becomes part of an SQL text"),

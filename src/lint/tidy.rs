@@ -3,6 +3,7 @@
 use super::Places;
 use crate::problem::Problem;
 use crate::runbook::graph::Section;
+use crate::runbook::model::Sql;
 use crate::runbook::{Step, Work};
 
 /// Adds what breaks the rules.
@@ -31,6 +32,10 @@ pub(super) fn judge(at: usize, step: &Step, places: &Places<'_>, problems: &mut 
                 .help("add a `timeout`, such as 2h"),
         );
     }
+    affects(work, &step.id, || places.key(at, "sql.affects"), problems);
+    if let Some(undoing) = step.rollback.as_ref().and_then(|rollback| rollback.work()) {
+        affects(undoing, &step.id, || places.key(at, "rollback.sql.affects"), problems);
+    }
     let given = |key: &str| match key {
         "env" => !step.env.is_empty(),
         "cwd" => step.cwd.is_some(),
@@ -54,6 +59,34 @@ pub(super) fn judge(at: usize, step: &Step, places: &Places<'_>, problems: &mut 
     for key in idle.iter().filter(|key| given(key) && !(stands_in && **key != "capture")) {
         let message = format!("`{key}` has no effect in a `{}` step", work.word());
         problems.push(Problem::error("HP051", message, places.key(at, key)).help("leave it out"));
+    }
+}
+
+/// What would not be rolled back, or not be counted, when it affects too many rows.
+const UNBOUND: [&str; 12] = [
+    "ABORT", "ALTER", "BEGIN", "CALL", "COMMIT", "DROP", "END", "PREPARE", "ROLLBACK", "START", "TRUNCATE",
+    "VACUUM",
+];
+
+fn affects(
+    work: Work<'_>,
+    step: &str,
+    range: impl Fn() -> std::ops::Range<usize>,
+    problems: &mut Vec<Problem>,
+) {
+    let Work::Sql(Sql { statements, affects: Some(affects), .. }) = work else { return };
+    if !(0..=affects.at_most).any(|rows| affects.allows(rows)) {
+        let message = format!("no number of rows is at least and at most what `{step}` says");
+        let help = "`at_least` is 1 when it is not given; it must not be more than `at_most`";
+        problems.push(Problem::error("HP057", message, range()).help(help));
+    }
+    let first = |part: &str| part.split_whitespace().next().unwrap_or_default().to_uppercase();
+    let parts = statements.iter().flat_map(|statement| statement.split(';'));
+    if let Some(word) = parts.map(first).find(|word| UNBOUND.contains(&word.as_str())) {
+        let message =
+            format!("`{word}` in `{step}` affects no rows that could be counted, or ends the transaction");
+        let help = "make a step of its own of it, without `affects`";
+        problems.push(Problem::error("HP057", message, range()).help(help));
     }
 }
 

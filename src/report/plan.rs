@@ -194,7 +194,12 @@ pub fn terms(step: &Step) -> Vec<String> {
             });
             terms.push(format!("in {}", step.cwd.as_deref().unwrap_or("/")));
         }
-        Some(Work::Sql(sql)) => terms.push(format!("on target {}", sql.target)),
+        Some(Work::Sql(sql)) => {
+            terms.push(format!("on target {}", sql.target));
+            terms.extend(
+                sql.affects.as_ref().map(|affects| format!("rolled back unless it affects {affects} rows")),
+            );
+        }
         Some(Work::Manual(_)) => terms.push("by hand".to_owned()),
         _ => {}
     }

@@ -285,6 +285,37 @@ pub struct Sql {
     /// The statements, in order.
     #[schemars(length(min = 1))]
     pub statements: Vec<String>,
+    /// How many rows they may insert, update and delete, all together, by triggers and foreign keys too. With it they run
+    /// in one transaction, which is rolled back when it affects fewer or more.
+    #[serde(default)]
+    pub affects: Option<Affects>,
+}
+
+/// How many rows statements may affect.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Affects {
+    /// At least so many; 1 when not given.
+    #[serde(default)]
+    pub at_least: Option<u64>,
+    /// At most so many.
+    pub at_most: u64,
+}
+
+impl Affects {
+    /// True when so many rows are meant.
+    pub fn allows(&self, rows: u64) -> bool {
+        (self.at_least.unwrap_or(1)..=self.at_most).contains(&rows)
+    }
+}
+
+impl std::fmt::Display for Affects {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.at_least.unwrap_or(1) {
+            least if least == self.at_most => write!(f, "exactly {least}"),
+            least => write!(f, "{least} to {}", self.at_most),
+        }
+    }
 }
 
 /// Instructions for a person.

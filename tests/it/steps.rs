@@ -15,6 +15,8 @@ pub fn register(r: &mut Registry) {
     r.add("steps::what_is_no_value_is_not_captured", &[], not_captured);
     r.add("steps::a_manual_step_waits_for_a_person", &[], manual);
     r.add("steps::statements_run_on_the_server", &[Need::Pg15], statements);
+    r.add("steps::too_many_rows_are_rolled_back", &[Need::Pg15], || too_many_rows(Major::V15));
+    r.add("steps::too_many_rows_are_rolled_back_on_13", &[Need::Pg13], || too_many_rows(Major::V13));
     r.add("steps::a_connection_cut_in_a_statement_leaves_a_doubt", &[Need::Pg15, Need::Root], cut_connection);
     r.add("steps::a_record_is_kept_and_an_empty_one_refused", &[], record);
     r.add("steps::a_soak_survives_a_crash_and_starts_again_after_a_failure", &[], soak);
@@ -198,6 +200,51 @@ fn statements() {
     play.with("alice", &format!("abandon {id}"), &["--reason", "next case"]).exits(0);
     play.book(&one("\"delete from t where a = 9\""));
     run(&play).exits(1).says("3");
+}
+
+/// A budget of rows: what goes by a foreign key counts, and nothing stays of what went past it.
+fn too_many_rows(major: Major) {
+    let server = Cluster::start(major);
+    server.psql(
+        "create table rooms (id int primary key); create table events (id int, room int references rooms on delete cascade); \
+         insert into rooms select generate_series(1, 20); insert into events select g, g from generate_series(1, 20) g",
+    );
+    let head = steps("").replace(
+        "steps:\n",
+        &format!("targets: {{ db: {{ postgres: \"{}\" }} }}\nsteps:\n", server.conninfo("postgres")),
+    );
+    let purge = |statements: &str, affects: &str| {
+        let play = Play::new();
+        play.book(&format!(
+            "{head}  - id: purge\n    sql: {{ target: db, statements: [{statements}], affects: {affects} }}\n    timeout: 1min\n    \
+             postconditions: [ pg_accepts_connections: {{ target: db }} ]\n"
+        ));
+        run(&play)
+    };
+    let left = || server.psql("select (select count(*) from rooms) || ' ' || (select count(*) from events)");
+    let two = "\"delete from rooms where id in (1, 2)\"";
+    purge(two, "{ at_most: 3 }").exits(1).says("4 rows would have been affected, and 1 to 3 are meant");
+    purge("\"delete from rooms where id > 100\"", "{ at_most: 3 }").exits(1).says("0 rows would have been");
+    purge(&format!("{two}, \"delete from rooms where id = 3\""), "{ at_least: 4, at_most: 4 }")
+        .exits(1)
+        .says("6 rows would have been affected, and exactly 4 are meant")
+        .says("rolled back");
+    assert_eq!(left(), "20 20");
+    // What ends the transaction is refused when it is read, and noticed when it is hidden.
+    purge("\"delete from rooms; commit\"", "{ at_most: 3 }").exits(2).says("HP057").says("COMMIT");
+    purge("\"truncate events\"", "{ at_most: 3 }").exits(2).says("TRUNCATE");
+    purge(two, "{ at_least: 4, at_most: 3 }").exits(2).says("no number of rows");
+    purge("\"/* ; */ /**/ commit\", \"delete from rooms\"", "{ at_most: 3 }")
+        .exits(1)
+        .says("ended the transaction");
+    server.psql("alter system set track_counts = off");
+    server.reload();
+    purge(two, "{ at_most: 4 }").exits(1).says("did not count");
+    assert_eq!(left(), "20 20");
+    server.psql("alter system reset track_counts");
+    server.reload();
+    purge(two, "{ at_most: 4 }").exits(0);
+    assert_eq!(left(), "18 18");
 }
 
 /// The server's process ends while a statement runs: whether it was committed, the client cannot know.
