@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::backup_fresh::candidates::{self, Candidate};
 use super::backup_fresh::writers;
 use crate::base::ids::hex;
-use crate::base::{Size, Span};
+use crate::base::{Size, Span, text};
 use crate::check::context::Progress;
 use crate::check::params::Flag;
 use crate::check::registry::CheckKind;
@@ -59,13 +59,15 @@ Shows that the newest backup exists a second time, where the loss of the first o
 copy's SHA-256, for another machine: it gets the name as its last argument.
 
 **Passes** when all bytes are the same and the copy is on another file system, not a link to the same file, or on another machine.
-**Fails** when the copy is missing, shorter, different, a hard or symbolic link to the original, or on the same file system.
+**Fails** when the copy is missing, shorter, different, a hard or symbolic link to the original, or on the same file system; for a
+copy of a data directory also when it holds a file that makes a server start otherwise (`standby.signal`, `postmaster.pid` and their
+like) and the backup does not. Other files that only the copy has are told, and decide nothing.
 
 **Unknown** when there is no backup to compare, something may not be read, or the command fails or prints no digest.
 
 **Traps.** Two file systems may be slices of one disk, and two disks stand in one house: what is really elsewhere only you know.
 A standby is no second copy: it repeats a `DROP` within milliseconds. That two files are the same says nothing about
-whether they are good: add `backup_restores`.
+whether they are good: add `backup_restores`. A program that compares with a manifest (`pg_verifybackup`) refuses any file too many.
 
 ```yaml
 preconditions:
@@ -80,6 +82,31 @@ fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
     }
     Ok(Box::new(check))
 }
+
+/// What was found.
+#[derive(Debug, Default)]
+struct Compared {
+    /// What is wrong with the copy; nothing when all of the backup is in it.
+    wrong: Vec<String>,
+    /// Files of the copy that the backup does not have.
+    extra: Vec<PathBuf>,
+}
+
+impl Compared {
+    fn wrong(what: String) -> Self {
+        Compared { wrong: vec![what], extra: Vec::new() }
+    }
+}
+
+/// Files of a data directory that make a server start otherwise when they are there.
+const DECIDES: [&str; 6] = [
+    "backup_label",
+    "postgresql.auto.conf",
+    "postmaster.pid",
+    "recovery.signal",
+    "standby.signal",
+    "tablespace_map",
+];
 
 /// What a file is.
 #[derive(Debug, PartialEq, Eq)]
@@ -130,30 +157,34 @@ async fn files(path: &Path, cx: &Context) -> Result<Vec<(PathBuf, Stat)>, String
     Ok(found)
 }
 
+/// Whether a file is among them.
+fn holds(files: &[(PathBuf, Stat)], name: &Path) -> bool {
+    files.binary_search_by(|(other, _)| other.as_path().cmp(name)).is_ok()
+}
+
 fn at(path: &Path, name: &Path) -> PathBuf {
     if name.as_os_str().is_empty() { path.to_owned() } else { path.join(name) }
 }
 
 impl BackupCopied {
-    /// What is wrong with the copy; nothing when it is the same.
-    async fn compared(&self, backup: &Candidate, dir: &Path, cx: &Context) -> Result<Vec<String>, String> {
+    async fn compared(&self, backup: &Candidate, dir: &Path, cx: &Context) -> Result<Compared, String> {
         let copy = dir.join(&backup.name);
         let (original, second) = (files(&backup.path, cx).await?, files(&copy, cx).await?);
         if original.is_empty() {
             return Err("there is no file in it to compare".to_owned());
         }
         if second.is_empty() {
-            return Ok(vec![format!("{} does not exist", copy.display())]);
+            return Ok(Compared::wrong(format!("{} does not exist", copy.display())));
         }
         let same_disk = self.same_disk.is_some_and(|flag| flag.0);
         let mut wrong = Vec::new();
         let (mut done, total) = (0, 2 * original.iter().map(|(_, stat)| stat.size).sum::<u64>());
         for (name, was) in &original {
             let here = at(&copy, name);
-            let Some((_, _)) = second.iter().find(|(other, _)| other == name) else {
+            if !holds(&second, name) {
                 wrong.push(format!("{} is missing", here.display()));
                 continue;
-            };
+            }
             let Some(is) = cx.world.files.stat(&here).await? else {
                 wrong.push(format!("{} is a link to nothing", here.display()));
                 continue;
@@ -170,10 +201,23 @@ impl BackupCopied {
                 wrong.push(format!("{} has other bytes", here.display()));
             }
         }
-        Ok(wrong)
+        let extra: Vec<_> =
+            second.into_iter().map(|(name, _)| name).filter(|name| !holds(&original, name)).collect();
+        if holds(&original, Path::new("PG_VERSION")) {
+            let decides =
+                extra.iter().filter(|name| DECIDES.iter().any(|file| name.as_path() == Path::new(file)));
+            wrong.extend(decides.map(|name| {
+                let here = at(&copy, name);
+                format!(
+                    "{} is not in the backup, and decides how a server starts on the copy",
+                    here.display()
+                )
+            }));
+        }
+        Ok(Compared { wrong, extra: extra.iter().map(|name| at(&copy, name)).collect() })
     }
 
-    async fn remote(&self, backup: &Candidate, argv: &[String], cx: &Context) -> Result<Vec<String>, String> {
+    async fn remote(&self, backup: &Candidate, argv: &[String], cx: &Context) -> Result<Compared, String> {
         if files(&backup.path, cx).await?.len() != 1 {
             return Err("`remote` compares one file; this backup is a directory".to_owned());
         }
@@ -195,7 +239,10 @@ impl BackupCopied {
         if digest.len() != 64 || !digest.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err("the command printed no SHA-256".to_owned());
         }
-        Ok(if digest == mine.digest { Vec::new() } else { vec!["the copy has other bytes".to_owned()] })
+        Ok(match digest == mine.digest {
+            true => Compared::default(),
+            false => Compared::wrong("the copy has other bytes".to_owned()),
+        })
     }
 }
 
@@ -240,19 +287,32 @@ impl Check for BackupCopied {
             (None, Some(argv)) => self.remote(&newest, argv, cx).await,
             (None, None) => Err("neither `copy` nor `remote` is given".to_owned()),
         };
-        match compared.as_deref() {
-            Err(why) => unknown(format!("{}: {why}", newest.name)),
-            Ok([]) => Outcome::pass(
+        let Compared { wrong, extra } = match compared {
+            Ok(compared) => compared,
+            Err(why) => return unknown(format!("{}: {why}", newest.name)),
+        };
+        let outcome = match wrong.as_slice() {
+            [] => Outcome::pass(
                 format!("{} ({}) is the same in both places", newest.name, Size(newest.size)),
                 expected,
             )
             .fact("bytes", newest.size),
-            Ok([first, rest @ ..]) => {
+            [first, rest @ ..] => {
                 let more = if rest.is_empty() { String::new() } else { format!(", and {} more", rest.len()) };
                 let outcome = Outcome::fail(format!("{}: {first}{more}", newest.name), expected)
                     .help("copy the backup to the second place again, and find out why it was not");
                 rest.iter().take(20).fold(outcome, Outcome::detail)
             }
+        };
+        match extra.as_slice() {
+            [] => outcome,
+            [first, ..] => outcome
+                .detail(format!(
+                    "the copy has {} more than the backup, as {}",
+                    text::count(extra.len() as u64, "file", "files"),
+                    text::neutral(&first.display().to_string())
+                ))
+                .fact("extra_files", extra.len()),
         }
     }
 }
