@@ -47,6 +47,11 @@ fn there_and_back() {
     assert_eq!(running.seen.len(), 1, "{running:#?}");
     debian.sh("pg_ctlcluster 13 main stop");
     is(&startable("root", "main"), Verdict::Pass, "13/main is complete, shut down");
+    // With the old one stopped, pg_upgrade starts it for a moment, by the configuration that Debian keeps elsewhere.
+    let names = json!({ "old_cluster": "13/main", "new_cluster": "15/main" });
+    is(&ask(&debian, "root", "pg_upgrade_check", names), Verdict::Pass, "compatible");
+    assert_eq!(debian.clusters(), ["13/copy online", "13/main down", "15/main down"], "all is as it was");
+    is(&startable("root", "main"), Verdict::Pass, "13/main is complete, shut down");
 
     // By links: both clusters have the same files, and the old one must not be started again.
     debian.sh("pg_dropcluster 15 main");
