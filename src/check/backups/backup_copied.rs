@@ -1,22 +1,21 @@
 //! Is the newest backup in a second place, byte for byte, where the first one's disk cannot take it along?
 
+mod compare;
+
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use sha2::{Digest as _, Sha256};
 
+use self::compare::{Compared, files, print};
 use super::backup_fresh::candidates::{self, Candidate};
 use super::backup_fresh::writers;
-use crate::base::ids::hex;
 use crate::base::{Size, Span, text};
-use crate::check::context::Progress;
 use crate::check::params::Flag;
 use crate::check::registry::CheckKind;
 use crate::check::{Check, Context, Outcome};
-use crate::world::files::Stat;
 use crate::world::process::Probe;
 
 /// Is the newest backup in a second place, byte for byte?
@@ -83,140 +82,7 @@ fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
     Ok(Box::new(check))
 }
 
-/// What was found.
-#[derive(Debug, Default)]
-struct Compared {
-    /// What is wrong with the copy; nothing when all of the backup is in it.
-    wrong: Vec<String>,
-    /// Files of the copy that the backup does not have.
-    extra: Vec<PathBuf>,
-}
-
-impl Compared {
-    fn wrong(what: String) -> Self {
-        Compared { wrong: vec![what], extra: Vec::new() }
-    }
-}
-
-/// Files of a data directory that make a server start otherwise when they are there.
-const DECIDES: [&str; 6] = [
-    "backup_label",
-    "postgresql.auto.conf",
-    "postmaster.pid",
-    "recovery.signal",
-    "standby.signal",
-    "tablespace_map",
-];
-
-/// What a file is.
-#[derive(Debug, PartialEq, Eq)]
-struct Print {
-    size: u64,
-    digest: String,
-}
-
-/// Bytes read at a time.
-const PIECE: usize = 1 << 20;
-
-async fn print(path: &Path, total: u64, done: &mut u64, cx: &Context) -> Result<Print, String> {
-    let (mut size, mut hash) = (0_u64, Sha256::new());
-    loop {
-        let piece = cx.world.files.read_range(path, size, PIECE).await?;
-        if piece.is_empty() {
-            return Ok(Print { size, digest: hex(&hash.finalize()) });
-        }
-        size += piece.len() as u64;
-        *done += piece.len() as u64;
-        hash.update(&piece);
-        (cx.progress)(Progress {
-            what: format!("reading {}", path.display()),
-            done: *done,
-            total: Some(total),
-            unit: "B",
-        });
-    }
-}
-
-/// Every file below a path, by its name relative to it; the path itself when it is a file.
-async fn files(path: &Path, cx: &Context) -> Result<Vec<(PathBuf, Stat)>, String> {
-    let Some(top) = cx.world.files.stat(path).await? else { return Ok(Vec::new()) };
-    if top.kind == "file" {
-        return Ok(vec![(PathBuf::new(), top)]);
-    }
-    let (mut found, mut open) = (Vec::new(), vec![PathBuf::new()]);
-    while let Some(dir) = open.pop() {
-        for entry in cx.world.files.list(&path.join(&dir)).await? {
-            let name = dir.join(entry.path.file_name().unwrap_or_default());
-            match entry.kind {
-                "directory" => open.push(name),
-                _ => found.push((name, entry)),
-            }
-        }
-    }
-    found.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(found)
-}
-
-/// Whether a file is among them.
-fn holds(files: &[(PathBuf, Stat)], name: &Path) -> bool {
-    files.binary_search_by(|(other, _)| other.as_path().cmp(name)).is_ok()
-}
-
-fn at(path: &Path, name: &Path) -> PathBuf {
-    if name.as_os_str().is_empty() { path.to_owned() } else { path.join(name) }
-}
-
 impl BackupCopied {
-    async fn compared(&self, backup: &Candidate, dir: &Path, cx: &Context) -> Result<Compared, String> {
-        let copy = dir.join(&backup.name);
-        let (original, second) = (files(&backup.path, cx).await?, files(&copy, cx).await?);
-        if original.is_empty() {
-            return Err("there is no file in it to compare".to_owned());
-        }
-        if second.is_empty() {
-            return Ok(Compared::wrong(format!("{} does not exist", copy.display())));
-        }
-        let same_disk = self.same_disk.is_some_and(|flag| flag.0);
-        let mut wrong = Vec::new();
-        let (mut done, total) = (0, 2 * original.iter().map(|(_, stat)| stat.size).sum::<u64>());
-        for (name, was) in &original {
-            let here = at(&copy, name);
-            if !holds(&second, name) {
-                wrong.push(format!("{} is missing", here.display()));
-                continue;
-            }
-            let Some(is) = cx.world.files.stat(&here).await? else {
-                wrong.push(format!("{} is a link to nothing", here.display()));
-                continue;
-            };
-            if (was.device, was.inode) == (is.device, is.inode) {
-                wrong.push(format!("{} is a link to the same file", here.display()));
-            } else if was.device == is.device && !same_disk {
-                wrong.push(format!("{} is on the same file system", here.display()));
-            } else if was.size != is.size {
-                wrong.push(format!("{} has {} instead of {}", here.display(), Size(is.size), Size(was.size)));
-            } else if print(&at(&backup.path, name), total, &mut done, cx).await?
-                != print(&here, total, &mut done, cx).await?
-            {
-                wrong.push(format!("{} has other bytes", here.display()));
-            }
-        }
-        let extra: Vec<_> =
-            second.into_iter().map(|(name, _)| name).filter(|name| !holds(&original, name)).collect();
-        if holds(&original, Path::new("PG_VERSION")) {
-            let decides =
-                extra.iter().filter(|name| DECIDES.iter().any(|file| name.as_path() == Path::new(file)));
-            wrong.extend(decides.map(|name| {
-                let here = at(&copy, name);
-                format!(
-                    "{} is not in the backup, and decides how a server starts on the copy",
-                    here.display()
-                )
-            }));
-        }
-        Ok(Compared { wrong, extra: extra.iter().map(|name| at(&copy, name)).collect() })
-    }
-
     async fn remote(&self, backup: &Candidate, argv: &[String], cx: &Context) -> Result<Compared, String> {
         if files(&backup.path, cx).await?.len() != 1 {
             return Err("`remote` compares one file; this backup is a directory".to_owned());
@@ -283,7 +149,10 @@ impl Check for BackupCopied {
             return unknown(format!("nothing to compare: no finished backup in {}", self.path));
         };
         let compared = match (&self.copy, &self.remote) {
-            (Some(dir), _) => self.compared(&newest, dir, cx).await,
+            (Some(dir), _) => {
+                let same_disk = self.same_disk.is_some_and(|flag| flag.0);
+                compare::compare(&newest, dir, same_disk, cx).await
+            }
             (None, Some(argv)) => self.remote(&newest, argv, cx).await,
             (None, None) => Err("neither `copy` nor `remote` is given".to_owned()),
         };
