@@ -33,6 +33,7 @@ wanted=(
     barman:/usr/bin/barman
     restic:/usr/bin/restic
     iproute2:/sbin/ip
+    locales:/usr/share/i18n/locales/en_US
     libfaketime:/usr/lib/$(uname -m)-linux-gnu/faketime/libfaketimeMT.so.1
 )
 
@@ -64,24 +65,22 @@ debian_mirror() {
     awk '$1=="deb"{for(i=2;i<=NF;i++) if($i ~ /^https?:/){print $i; exit}}' /etc/apt/sources.list
 }
 
-# PostgreSQL 13 for upgrades: Debian 11's packages, unpacked (not installed) below target/, with an apt state of its own
-# so that the system's lists stay as they are.
-fetch_pg13() {
-    local bin=$pg13/usr/lib/postgresql/13/bin
-    [ -x "$bin/postgres" ] && return
+# An apt state of its own in DIR for the release SUITE, so that the system's lists stay as they are: `apt-get -c
+# DIR/apt.conf`. Says so when there can be none; WHAT is what will be missed then.
+apt_state() {
+    local apt=$1 suite=$2 what=$3 mirror
     if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
-        shout "PostgreSQL 13 cannot be fetched without apt-get and dpkg-deb; its tests will be SKIPPED"
-        return
+        shout "$what cannot be fetched without apt-get and dpkg-deb; the tests that need it will be SKIPPED"
+        return 1
     fi
-    say "fetching PostgreSQL 13 (Debian 11 packages, unpacked into ${pg13#"$PWD"/})"
-    local apt=$target/pg13-apt mirror
     mirror=$(debian_mirror)
     if [ -z "$mirror" ]; then
-        shout "no Debian mirror is configured here; the tests that need PostgreSQL 13 will be SKIPPED"
-        return
+        shout "no Debian mirror is configured here to fetch $what from; the tests that need it will be SKIPPED"
+        return 1
     fi
+    rm -rf "$apt"
     mkdir -p "$apt"/{state/lists/partial,cache/archives/partial,packages,none}
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror bullseye main" >"$apt/sources.list"
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" >"$apt/sources.list"
     cat >"$apt/apt.conf" <<CONF
 Dir::State "$apt/state";
 Dir::State::status "/var/lib/dpkg/status";
@@ -90,8 +89,17 @@ Dir::Etc::sourcelist "$apt/sources.list";
 Dir::Etc::sourceparts "$apt/none";
 Dir::Etc::preferencesparts "$apt/none";
 APT::Sandbox::User "root";
+Debug::NoLocking "1";
 CONF
-    local unpacked=$pg13.new package
+}
+
+# PostgreSQL 13 for upgrades: Debian 11's packages, unpacked (not installed) below target/.
+fetch_pg13() {
+    local bin=$pg13/usr/lib/postgresql/13/bin
+    [ -x "$bin/postgres" ] && return
+    local apt=$target/pg13-apt unpacked=$pg13.new package
+    apt_state "$apt" bullseye "PostgreSQL 13" || return
+    say "fetching PostgreSQL 13 (Debian 11 packages, unpacked into ${pg13#"$PWD"/})"
     rm -rf "$unpacked"
     if (
         set -e
@@ -164,47 +172,69 @@ fetch_majors() {
     rm -rf "$new"
 }
 
+# PostgreSQL 17 with hypopg 1.4, which Debian 12 does not have yet: a copy of the unpacked 17 with the extension of Debian 13.
+# Its library wants Debian 13's libc, so the server of that copy is started by that libc's own loader.
+fetch_hypopg() {
+    local new=$majors/17-hypopg.new apt=$majors/apt package
+    [ -x "$majors/17/bin/postgres" ] || return
+    [ -x "$majors/17-hypopg/bin/postgres" ] && return
+    apt_state "$apt" trixie hypopg || return
+    say "fetching hypopg (Debian 13 packages, unpacked into ${majors#"$PWD"/}/17-hypopg)"
+    rm -rf "$new"
+    if (
+        set -e
+        apt-get -qq -c "$apt/apt.conf" update
+        cd "$apt/packages"
+        apt-get -qq -c ../apt.conf download postgresql-17-hypopg libc6
+        for package in *.deb; do dpkg-deb -x "$package" unpacked; done
+        cp -a "$majors/17" "$new"
+        mkdir "$new/libc"
+        cp -a unpacked/usr/lib/x86_64-linux-gnu/*.so* "$new/libc"
+        cp unpacked/usr/lib/postgresql/17/lib/hypopg.so "$new/lib/postgresql"
+        cp unpacked/usr/share/postgresql/17/extension/hypopg* "$new/share/postgresql/extension"
+        mv "$new/bin/postgres" "$new/bin/postgres.real"
+        cat >"$new/bin/postgres" <<'START'
+#!/bin/sh
+base=$(dirname "$(dirname "$0")")
+exec "$base/libc/ld-linux-x86-64.so.2" --argv0 "$0" --library-path "$base/libc:$base/lib" "$base/bin/postgres.real" "$@"
+START
+        chmod +x "$new/bin/postgres"
+        [ -s "$new/lib/postgresql/hypopg.so" ] && [ -s "$new/share/postgresql/extension/hypopg.control" ] &&
+            "$new/bin/postgres" --version
+    ); then
+        chmod -R a+rX "$new" && mv "$new" "$majors/17-hypopg"
+    else
+        shout "hypopg could not be fetched (offline?); its tests will be SKIPPED"
+    fi
+    rm -rf "$apt" "$new"
+}
+
 # The server runs as `postgres`, which may not be able to enter the directory that the repository is in.
 reach_majors() {
     [ "$(id -u)" = 0 ] && [ -x "$majors/18/bin/postgres" ] || return
     setpriv --reuid=postgres --regid=postgres --clear-groups test -x "$majors/18/bin/postgres" 2>/dev/null && return
     local copy=/var/tmp/holdpoint-test-pg
-    [ -x "$copy/18/bin/postgres" ] && [ -d "$copy/wheel" ] || { rm -rf "$copy" && cp -a "$majors" "$copy" && chmod a+rx "$copy"; }
+    local part same=1
+    for part in 18/bin/postgres wheel 17-hypopg; do
+        [ ! -e "$majors/$part" ] || [ -e "$copy/$part" ] || same=0
+    done
+    [ "$same" = 1 ] || { rm -rf "$copy" && cp -a "$majors" "$copy" && chmod a+rx "$copy"; }
     export HOLDPOINT_TEST_PG=$copy
 }
 
 # Container engines: Docker and Podman of Debian 12, and Docker with compose of Debian 13, unpacked (not installed) below
-# target/engines, with an apt state of their own.
+# target/engines.
 engines=$target/engines
 fetch_engines() {
     [ -x "$engines/debian-13/usr/sbin/dockerd" ] && [ -x "$engines/debian-12/usr/sbin/dockerd" ] && return
-    if ! command -v apt-get >/dev/null || ! command -v dpkg-deb >/dev/null; then
-        shout "container engines cannot be fetched without apt-get and dpkg-deb; their tests will be SKIPPED"
-        return
-    fi
-    local apt=$engines/apt mirror pair suite number package name
-    mirror=$(debian_mirror)
-    if [ -z "$mirror" ]; then
-        shout "no Debian mirror is configured here; the tests that need a container engine will be SKIPPED"
-        return
-    fi
+    local apt=$engines/apt pair suite number package name
     for pair in 12:bookworm 13:trixie; do
         number=${pair%%:*} suite=${pair#*:}
         [ -d "$engines/debian-$number" ] && continue
         say "fetching container engines (Debian $number packages, unpacked into ${engines#"$PWD"/}/debian-$number)"
-        rm -rf "$apt" "$engines/new"
-        mkdir -p "$apt"/{state/lists/partial,cache/archives/partial,packages,none} "$engines/new"
-        echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror $suite main" >"$apt/sources.list"
-        cat >"$apt/apt.conf" <<CONF
-Dir::State "$apt/state";
-Dir::State::status "/var/lib/dpkg/status";
-Dir::Cache "$apt/cache";
-Dir::Etc::sourcelist "$apt/sources.list";
-Dir::Etc::sourceparts "$apt/none";
-Dir::Etc::preferencesparts "$apt/none";
-APT::Sandbox::User "root";
-Debug::NoLocking "1";
-CONF
+        apt_state "$apt" "$suite" "a container engine" || return
+        rm -rf "$engines/new"
+        mkdir -p "$engines/new"
         if (
             set -e
             apt-get -qq -c "$apt/apt.conf" update
@@ -243,6 +273,7 @@ export HOLDPOINT_TEST_ENGINES=$engines
 fetch_pg13
 reach_pg13
 fetch_majors
+fetch_hypopg
 reach_majors
 
 failed=0

@@ -1,22 +1,21 @@
 //! Is the newest backup in a second place, byte for byte, where the first one's disk cannot take it along?
 
+mod compare;
+
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use sha2::{Digest as _, Sha256};
 
+use self::compare::{Compared, files, print};
 use super::backup_fresh::candidates::{self, Candidate};
 use super::backup_fresh::writers;
-use crate::base::ids::hex;
-use crate::base::{Size, Span};
-use crate::check::context::Progress;
+use crate::base::{Size, Span, text};
 use crate::check::params::Flag;
 use crate::check::registry::CheckKind;
 use crate::check::{Check, Context, Outcome};
-use crate::world::files::Stat;
 use crate::world::process::Probe;
 
 /// Is the newest backup in a second place, byte for byte?
@@ -59,13 +58,15 @@ Shows that the newest backup exists a second time, where the loss of the first o
 copy's SHA-256, for another machine: it gets the name as its last argument.
 
 **Passes** when all bytes are the same and the copy is on another file system, not a link to the same file, or on another machine.
-**Fails** when the copy is missing, shorter, different, a hard or symbolic link to the original, or on the same file system.
+**Fails** when the copy is missing, shorter, different, a hard or symbolic link to the original, or on the same file system; for a
+copy of a data directory also when it holds a file that makes a server start otherwise (`standby.signal`, `postmaster.pid` and their
+like) and the backup does not. Other files that only the copy has are told, and decide nothing.
 
 **Unknown** when there is no backup to compare, something may not be read, or the command fails or prints no digest.
 
 **Traps.** Two file systems may be slices of one disk, and two disks stand in one house: what is really elsewhere only you know.
 A standby is no second copy: it repeats a `DROP` within milliseconds. That two files are the same says nothing about
-whether they are good: add `backup_restores`.
+whether they are good: add `backup_restores`. A program that compares with a manifest (`pg_verifybackup`) refuses any file too many.
 
 ```yaml
 preconditions:
@@ -81,99 +82,8 @@ fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
     Ok(Box::new(check))
 }
 
-/// What a file is.
-#[derive(Debug, PartialEq, Eq)]
-struct Print {
-    size: u64,
-    digest: String,
-}
-
-/// Bytes read at a time.
-const PIECE: usize = 1 << 20;
-
-async fn print(path: &Path, total: u64, done: &mut u64, cx: &Context) -> Result<Print, String> {
-    let (mut size, mut hash) = (0_u64, Sha256::new());
-    loop {
-        let piece = cx.world.files.read_range(path, size, PIECE).await?;
-        if piece.is_empty() {
-            return Ok(Print { size, digest: hex(&hash.finalize()) });
-        }
-        size += piece.len() as u64;
-        *done += piece.len() as u64;
-        hash.update(&piece);
-        (cx.progress)(Progress {
-            what: format!("reading {}", path.display()),
-            done: *done,
-            total: Some(total),
-            unit: "B",
-        });
-    }
-}
-
-/// Every file below a path, by its name relative to it; the path itself when it is a file.
-async fn files(path: &Path, cx: &Context) -> Result<Vec<(PathBuf, Stat)>, String> {
-    let Some(top) = cx.world.files.stat(path).await? else { return Ok(Vec::new()) };
-    if top.kind == "file" {
-        return Ok(vec![(PathBuf::new(), top)]);
-    }
-    let (mut found, mut open) = (Vec::new(), vec![PathBuf::new()]);
-    while let Some(dir) = open.pop() {
-        for entry in cx.world.files.list(&path.join(&dir)).await? {
-            let name = dir.join(entry.path.file_name().unwrap_or_default());
-            match entry.kind {
-                "directory" => open.push(name),
-                _ => found.push((name, entry)),
-            }
-        }
-    }
-    found.sort_by(|a, b| a.0.cmp(&b.0));
-    Ok(found)
-}
-
-fn at(path: &Path, name: &Path) -> PathBuf {
-    if name.as_os_str().is_empty() { path.to_owned() } else { path.join(name) }
-}
-
 impl BackupCopied {
-    /// What is wrong with the copy; nothing when it is the same.
-    async fn compared(&self, backup: &Candidate, dir: &Path, cx: &Context) -> Result<Vec<String>, String> {
-        let copy = dir.join(&backup.name);
-        let (original, second) = (files(&backup.path, cx).await?, files(&copy, cx).await?);
-        if original.is_empty() {
-            return Err("there is no file in it to compare".to_owned());
-        }
-        if second.is_empty() {
-            return Ok(vec![format!("{} does not exist", copy.display())]);
-        }
-        let same_disk = self.same_disk.is_some_and(|flag| flag.0);
-        let mut wrong = Vec::new();
-        let (mut done, total) = (0, 2 * original.iter().map(|(_, stat)| stat.size).sum::<u64>());
-        for (name, was) in &original {
-            let here = at(&copy, name);
-            let Some((_, _)) = second.iter().find(|(other, _)| other == name) else {
-                wrong.push(format!("{} is missing", here.display()));
-                continue;
-            };
-            let Some(is) = cx.world.files.stat(&here).await? else {
-                wrong.push(format!("{} is a link to nothing", here.display()));
-                continue;
-            };
-            if (was.device, was.inode) == (is.device, is.inode) {
-                wrong.push(format!("{} is a link to the same file", here.display()));
-            } else if was.device == is.device && !same_disk {
-                wrong.push(format!("{} is on the same file system", here.display()));
-            } else if was.size != is.size {
-                wrong.push(format!("{} has {} instead of {}", here.display(), Size(is.size), Size(was.size)));
-            } else if print(&at(&backup.path, name), total, &mut done, cx).await?
-                != print(&here, total, &mut done, cx).await?
-            {
-                wrong.push(format!("{} has other bytes", here.display()));
-            }
-        }
-        Ok(wrong)
-    }
-
-    async fn remote(&self, backup: &Candidate, argv: &[String], cx: &Context) -> Result<Vec<String>, String> {
+    async fn remote(&self, backup: &Candidate, argv: &[String], cx: &Context) -> Result<Compared, String> {
         if files(&backup.path, cx).await?.len() != 1 {
             return Err("`remote` compares one file; this backup is a directory".to_owned());
         }
@@ -195,7 +105,10 @@ impl BackupCopied {
         if digest.len() != 64 || !digest.bytes().all(|b| b.is_ascii_hexdigit()) {
             return Err("the command printed no SHA-256".to_owned());
         }
-        Ok(if digest == mine.digest { Vec::new() } else { vec!["the copy has other bytes".to_owned()] })
+        Ok(match digest == mine.digest {
+            true => Compared::default(),
+            false => Compared::wrong("the copy has other bytes".to_owned()),
+        })
     }
 }
 
@@ -236,23 +149,39 @@ impl Check for BackupCopied {
             return unknown(format!("nothing to compare: no finished backup in {}", self.path));
         };
         let compared = match (&self.copy, &self.remote) {
-            (Some(dir), _) => self.compared(&newest, dir, cx).await,
+            (Some(dir), _) => {
+                let same_disk = self.same_disk.is_some_and(|flag| flag.0);
+                compare::compare(&newest, dir, same_disk, cx).await
+            }
             (None, Some(argv)) => self.remote(&newest, argv, cx).await,
             (None, None) => Err("neither `copy` nor `remote` is given".to_owned()),
         };
-        match compared.as_deref() {
-            Err(why) => unknown(format!("{}: {why}", newest.name)),
-            Ok([]) => Outcome::pass(
+        let Compared { wrong, extra } = match compared {
+            Ok(compared) => compared,
+            Err(why) => return unknown(format!("{}: {why}", newest.name)),
+        };
+        let outcome = match wrong.as_slice() {
+            [] => Outcome::pass(
                 format!("{} ({}) is the same in both places", newest.name, Size(newest.size)),
                 expected,
             )
             .fact("bytes", newest.size),
-            Ok([first, rest @ ..]) => {
+            [first, rest @ ..] => {
                 let more = if rest.is_empty() { String::new() } else { format!(", and {} more", rest.len()) };
                 let outcome = Outcome::fail(format!("{}: {first}{more}", newest.name), expected)
                     .help("copy the backup to the second place again, and find out why it was not");
                 rest.iter().take(20).fold(outcome, Outcome::detail)
             }
+        };
+        match extra.as_slice() {
+            [] => outcome,
+            [first, ..] => outcome
+                .detail(format!(
+                    "the copy has {} more than the backup, as {}",
+                    text::count(extra.len() as u64, "file", "files"),
+                    text::neutral(&first.display().to_string())
+                ))
+                .fact("extra_files", extra.len()),
         }
     }
 }

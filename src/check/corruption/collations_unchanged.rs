@@ -37,7 +37,7 @@ pub struct CollationsUnchanged {
 /// The catalogue's entry.
 pub static KIND: CheckKind = CheckKind {
     name: "collations_unchanged",
-    summary: "text indexes were built with the collations that the system has now",
+    summary: "text indexes were built with the versions of collations that the system has now",
     docs: DOCS,
     timeout: Some(Span::secs(600)),
     schema: || schema_for!(CollationsUnchanged),
@@ -45,23 +45,28 @@ pub static KIND: CheckKind = CheckKind {
 };
 
 const DOCS: &str = r#"
-Shows that indexes on text were built with the collations that the operating system has now. Another glibc or ICU (another release
-of the distribution, another container image, another host) sorts otherwise, and then an index no longer finds what is there.
+Shows that indexes on text were built with the versions of collations that the operating system has now. Another glibc or ICU
+(another release of the distribution, another container image, another host) sorts otherwise, and then an index no longer finds
+what is there.
 
 **How it is measured.** In every database, for its default collation and for every other one that an index or a range-partitioned
 table is sorted by: the version recorded when it was made, against the version that the server finds now. With `standby` the present
 versions there are compared with those of the target, too.
 
 **Passes** when the versions are equal, when the order is by code point (`C`, `POSIX`, `C.UTF-8`, the server's own), and when nothing
-is sorted by a collation that changed: this is said.
+is sorted by a collation whose version changed: this is said. It speaks of versions, not of the order behind them.
 
-**Fails** when a collation changed and indexes or partitions are sorted by it, and when a standby finds another version.
+**Fails** when a collation has another version and indexes or partitions are sorted by it, and when a standby finds another version.
 
 **Unknown** when a version is missing while something is sorted by that collation: PostgreSQL 13 and 14 record none for a database's
-default collation, and neither does a cluster that came from there by `pg_upgrade`; when a database cannot be entered.
+default collation; when a database cannot be entered.
 
-**Traps.** An equal version does not prove an equal order (a rebuilt locale keeps its version), and another version does not prove
-damage: `indexes_intact` decides. `ALTER DATABASE … REFRESH COLLATION VERSION` only silences: run it after `REINDEX` and a pass of
+**Traps.** An equal version does not prove an equal order: a locale that was rebuilt from other sources keeps its version, and this
+check passes while an index no longer finds what is there. Another version does not prove damage. `indexes_intact` decides both: put
+it beside this check. `pg_upgrade` keeps the versions of collations that somebody made; those of the system's own (`en-x-icu`), and
+of a default that comes from 13 or 14, are of the day of the upgrade, so that what was sorted before by another library goes
+unseen. The evidence says so where it can be seen: run `indexes_intact` after the upgrade.
+`ALTER DATABASE … REFRESH COLLATION VERSION` only silences: run it after `REINDEX` and a pass of
 `indexes_intact`. Dump and restore builds indexes anew; `pg_upgrade` and physical replication do not. Check constraints,
 materialized views and merge joins over foreign servers may depend on the order, too.
 
@@ -72,13 +77,13 @@ preconditions:
 ```
 "#;
 
-const EXPECTED: &str = "text sorted by collations that have not changed";
+const EXPECTED: &str = "text sorted by collations of the versions that the system has now";
 
 const WORDS: Words = Words {
     one: "collation",
     many: "collations",
     wrong: "changed under what is sorted by it",
-    fine: "nothing is sorted by a collation that changed",
+    fine: "nothing is sorted by a collation whose version changed",
     help: "run indexes_intact to see what is out of order; rebuild those indexes before anything writes to them",
     nothing: "name the databases that should be there",
 };
@@ -116,13 +121,14 @@ impl CollationsUnchanged {
 struct Side {
     collations: Vec<Collation>,
     libraries: BTreeMap<String, String>,
+    upgraded: bool,
 }
 
 impl Side {
     async fn read(session: &crate::world::pg::Session) -> Result<Side, crate::world::pg::QueryError> {
         let collations = ask::collations(session).await?;
         let libraries = ask::libraries(session).await?.into_iter().collect();
-        Ok(Side { collations, libraries })
+        Ok(Side { collations, libraries, upgraded: ask::came_by_upgrade(session).await? })
     }
 
     /// The present version of a collation: its own, or that of its library where the server does not tell.
@@ -132,11 +138,21 @@ impl Side {
     }
 }
 
+/// What an equal version does not say.
+const ONLY_VERSIONS: &str = "an equal version does not prove an equal order: `indexes_intact` decides";
+
+/// What versions mean that nobody recorded when the indexes were made.
+const UPGRADED: &str = "the cluster was brought here from 14 or older by `pg_upgrade`: the versions of defaults and of the system's \
+                        own collations are of that day, not of the day on which its indexes were built";
+
 fn look(room: &Room, collation: &Collation, tally: &mut Tally) {
     tally.looked += 1;
     let name = format!("database {}: {} collation {}", room.name, collation.library(), collation.name);
     let users = collation.sorted_by_it();
     match (collation.state(), collation.uses) {
+        (State::Same(_), 1..) if !tally.notes.iter().any(|note| note == ONLY_VERSIONS) => {
+            tally.notes.push(ONLY_VERSIONS.to_owned());
+        }
         (State::Fixed | State::Same(_), _) => {}
         (State::Changed(was, is), 0) => {
             tally.notes.push(format!("{name} was {was} and is {is}, but nothing is sorted by it"));
@@ -206,6 +222,9 @@ impl Check for CollationsUnchanged {
                 }
             }
             libraries.extend(here.libraries);
+            if here.upgraded && !walk.tally.notes.iter().any(|note| note == UPGRADED) {
+                walk.tally.notes.push(UPGRADED.to_owned());
+            }
         }
         let Walk { tally, identity, .. } = walk;
         let mut outcome = tally.outcome(&WORDS, EXPECTED).on(&self.target, identity);

@@ -62,10 +62,21 @@ preconditions:
 
 fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
     let check: ClockOffset = serde_json::from_value(Value::Object(params)).map_err(|e| e.to_string())?;
-    if check.at_most.is_some_and(|most| most.0.is_zero()) {
-        return Err("`at_most` is zero, which no clock is".to_owned());
-    }
+    check.sensible()?;
     Ok(Box::new(check))
+}
+
+impl ClockOffset {
+    /// Parameters that make sense; for `change_window`, too, which has them.
+    pub fn sensible(&self) -> Result<(), String> {
+        if self.at_most.is_some_and(|most| most.0.is_zero()) {
+            return Err("`at_most` is zero, which no clock is".to_owned());
+        }
+        if self.servers.as_ref().is_some_and(|servers| servers.iter().all(|name| name.trim().is_empty())) {
+            return Err("`servers` names none; leave it out to ask chrony".to_owned());
+        }
+        Ok(())
+    }
 }
 
 /// How far a clock is off, and how far that may be wrong, in seconds.

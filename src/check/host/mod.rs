@@ -1,6 +1,6 @@
 //! The machine: files, services, clocks, what starts after what.
 
-mod clock_offset;
+pub(in crate::check) mod clock_offset;
 mod clock_steady;
 mod file;
 mod hook_environment;

@@ -40,18 +40,21 @@ Shows that no restart is owed: a restart that comes unasked, in the middle of th
 other settings with it.
 
 **How it is measured.** Of a PostgreSQL server: settings that wait for a restart (`pg_settings.pending_restart`), errors in its
-configuration files (`pg_file_settings`, which a restart would trip over), and, when the server runs on this machine,
-whether its program or a library of it was replaced on disk since it started (`/proc/PID/exe` and `/proc/PID/maps` that say
-`(deleted)`). Of a `pidfile`: the program and the libraries of that process.
+configuration files (`pg_file_settings`, which a restart would trip over), configuration files that were written after the
+server last read them (`pg_conf_load_time()`, where the role may see files: superuser, or `pg_read_server_files` and the right to
+execute `pg_stat_file`), and, when the server runs on this machine, whether its program or a library of it was replaced on disk
+since it started (`/proc/PID/exe` and `/proc/PID/maps` that say `(deleted)`). Of a `pidfile`: the program and the libraries of
+that process.
 
-**Passes** when nothing is found. **Fails** when a setting waits, a configuration file has an error, or a program was replaced; for a
-pid file also when no such process runs.
+**Passes** when nothing is found. **Fails** when a setting waits, a configuration file has an error or was changed and not read yet
+(what a reload would do, a restart does, too), or a program was replaced; for a pid file also when no such process runs.
 
 **Unknown** when the server does not answer, the role may not see its configuration files (superuser, or the right to execute
 `pg_show_all_file_settings`), or /proc does not show the process.
 
-**Traps.** A server on another machine tells its settings, not its files: the evidence says so. A package upgrade replaces the
-program under a running server, and the next crash restarts it as another minor version.
+**Traps.** A server on another machine tells its settings, not its program: the evidence says so. A file that was written within the
+second in which it was last read is taken for read. A package upgrade replaces the program under a running server, and the
+next crash restarts it as another minor version.
 
 ```yaml
 preconditions:
@@ -68,7 +71,14 @@ fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
 }
 
 const EXPECTED: &str = "nothing waits for a restart";
-const HELP: &str = "restart it at a time of your choosing, before the work, then measure again";
+const HELP: &str = "restart it (or reload it, for a changed file) at a time of your choosing, before the work, then measure again";
+
+/// Configuration files that were written after they were last read: a restart reads them, and brings what stands there. The
+/// server tells the time of a file in whole seconds, rounded down: what was written within the second is not seen.
+const UNREAD: &str = "select f.sourcefile, pg_catalog.pg_conf_load_time()::text \
+    from (select distinct sourcefile from pg_catalog.pg_file_settings) f \
+    cross join lateral pg_catalog.pg_stat_file(f.sourcefile, true) s \
+    where s.modification > pg_catalog.pg_conf_load_time() order by 1";
 
 /// Files of a process that were replaced since it started.
 async fn replaced(pid: u32, cx: &Context) -> Result<Vec<String>, String> {
@@ -117,6 +127,18 @@ impl RestartPending {
                 .map(|row| format!("{}:{}: {} {}", text(row, 0), text(row, 1), text(row, 2), text(row, 3))),
         );
         let mut remarks = Vec::new();
+        match session.query(UNREAD).await {
+            Ok(rows) => found.extend(
+                rows.iter()
+                    .map(|row| format!("{} was changed after the server last read it (at {})", text(row, 0), text(row, 1))),
+            ),
+            Err(error) if error.sqlstate.as_deref() == Some("42501") => remarks.push(
+                "whether its configuration files were changed since they were read was not looked at: the role may not \
+                 (pg_read_server_files may)"
+                    .to_owned(),
+            ),
+            Err(error) => return Err(door.unanswered(&error)),
+        }
         if session.is_local() {
             let data = session.identity().data_directory.clone();
             let pid = stopped::postmaster(Path::new(&data));

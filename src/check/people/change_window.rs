@@ -11,8 +11,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::base::Span;
+use crate::check::host::clock_offset::ClockOffset;
 use crate::check::registry::CheckKind;
-use crate::check::{Check, Context, Outcome};
+use crate::check::{Check, Context, Outcome, Verdict};
 use window::{Day, Place, Window};
 
 /// May work that is risky begin now, with enough of the window left?
@@ -35,6 +36,10 @@ pub struct ChangeWindow {
     /// Dates on which it does not begin, as in `2026-12-24`: holidays, and the days before them.
     #[serde(default)]
     not_on: Vec<String>,
+    /// How it is known that this machine's clock is right, with the parameters of `clock_offset`: `{ servers: [HOST] }`, or
+    /// `{}` to ask chrony. The clock is believed unasked when not given.
+    #[serde(default)]
+    clock: Option<ClockOffset>,
 }
 
 /// The catalogue's entry.
@@ -52,19 +57,27 @@ Shows that risky work may begin now: the day and the hour are right, and enough 
 
 **How it is measured.** This machine's clock is read and turned into the local time of `timezone`, by the rules of the system's
 time zone database. On a day on which the clocks change, the window is as long as it really is; a start that the clocks skip
-begins an hour later. Windows that touch (`00:00-24:00` on several days) are one.
+begins an hour later. Windows that touch (`00:00-24:00` on several days) are one. With `clock` the clock itself is measured
+first, as `clock_offset` does it.
 
 **Passes** when now is inside a window and at least `left` of it remains. **Fails** outside, or when less remains; it says when
-the next one begins. **Unknown** only where the time zone is not known: on a machine without it in its database.
+the next one begins. **Unknown** where the time zone is not known, on a machine without it in its database; with `clock` also when
+the clock is wrong, or nobody can tell.
 
 **Traps.** `left` is for the work *and* for watching it: an index that was dropped at 17:00 was missed at 23:30, and found at
-eight in the morning. The wall clock of this machine decides, and this check does not know whether it is right: put a check of
-the clock beside it. Holidays are not known, they are listed. Without a time zone database (the package tzdata) no zone is known,
-and the runbook is refused.
+eight in the morning. The wall clock of this machine decides, and without `clock` this check does not know whether it is right. The
+kernel's own flag (`NTPSynchronized`) is not asked: it says that something set the clock once, and not that it is right now.
+Holidays are not known, they are listed. Without a time zone database (the package tzdata) no zone is known, and the runbook
+is refused.
 
 ```yaml
 preconditions:
-  - change_window: { hours: "09:00-15:00", timezone: Europe/London, days: [mon, tue, wed, thu], left: 4h }
+  - change_window:
+      hours: "09:00-15:00"
+      timezone: Europe/London
+      days: [mon, tue, wed, thu]
+      left: 4h
+      clock: { servers: [ntp1.example.org] }
   - change_window: { id: night, hours: "22:00-04:00", timezone: UTC, left: 2h, not_on: ["2026-12-23", "2026-12-24"] }
 ```
 "#;
@@ -72,16 +85,35 @@ preconditions:
 fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
     let check: ChangeWindow = serde_json::from_value(Value::Object(params)).map_err(|e| e.to_string())?;
     check.window()?;
+    if let Some(clock) = &check.clock {
+        clock.sensible().map_err(|why| format!("`clock`: {why}"))?;
+    }
     Ok(Box::new(check))
 }
 
 #[async_trait]
 impl Check for ChangeWindow {
     async fn measure(&self, cx: &Context) -> Outcome {
-        match self.window() {
-            Ok(window) => self.judge(&window, cx.world.clock.now().wall),
-            Err(why) => Outcome::unknown(why, "a window").help("correct the check"),
+        let window = match self.window() {
+            Ok(window) => window,
+            Err(why) => return Outcome::unknown(why, "a window").help("correct the check"),
+        };
+        let Some(clock) = &self.clock else { return self.judge(&window, cx.world.clock.now().wall) };
+        let clock = clock.measure(cx).await;
+        let mut outcome = self.judge(&window, cx.world.clock.now().wall);
+        if clock.verdict != Verdict::Pass {
+            let word = if clock.verdict == Verdict::Fail { "is wrong" } else { "may be wrong" };
+            outcome = Outcome::unknown(
+                format!("the time is not known: this machine's clock {word}: {}", clock.observed),
+                format!("{}, by a clock that is {}", outcome.expected, clock.expected),
+            )
+            .help(clock.help.unwrap_or_default());
+        } else {
+            outcome = outcome.detail(format!("the clock: {}", clock.observed));
         }
+        outcome.details.extend(clock.details);
+        outcome.facts.extend(clock.facts);
+        outcome
     }
 }
 

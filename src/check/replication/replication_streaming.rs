@@ -13,7 +13,7 @@ use crate::base::text::count;
 use crate::base::{Size, Span};
 use crate::check::door::Door;
 use crate::check::findings::Findings;
-use crate::check::params::Count;
+use crate::check::params::{Count, Flag};
 use crate::check::registry::CheckKind;
 use crate::check::{Check, Context, Outcome};
 
@@ -21,7 +21,7 @@ use crate::check::{Check, Context, Outcome};
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReplicationStreaming {
-    /// The server that the standbys stream from.
+    /// The server that the standbys stream from: the primary, or with `cascade` a standby.
     #[schemars(extend("format" = "target"))]
     primary: String,
     /// Every standby that must stream, by its `application_name` (`cluster_name` of the standby unless its
@@ -44,6 +44,14 @@ pub struct ReplicationStreaming {
     /// How many of the named standbys must be synchronous (`sync` or `quorum`); not asked when not given.
     #[serde(default)]
     synchronous: Option<Count>,
+    /// True when the server named as `primary` is meant to be a standby that passes its WAL on. It must then be one, and
+    /// stream itself. False when not given.
+    #[serde(default = "no")]
+    cascade: Flag,
+}
+
+fn no() -> Flag {
+    Flag(false)
 }
 
 /// The name of a target.
@@ -84,21 +92,26 @@ Shows that every standby you name streams from this primary and keeps up.
 **How it is measured.** On the primary, `pg_stat_replication` must have a row for each name in `standbys`, with state
 `streaming`, a recent reply, and little WAL left to replay (`replay_lsn` against the current position, and `replay_lag`). On
 each of `standby_targets`, the server must be in recovery, have the primary's system identifier, and have a WAL receiver that
-streams and heard from its sender lately.
+streams and heard from its sender lately; its connection must be one that the primary shows. With `cascade` the server that they
+stream from is looked at as a standby, too: a standby whose own link is cut still passes on all that it has.
 
 **Passes** when all of that holds for every name and every target. **Fails** when one is missing, does not stream, is silent,
-lags, has its replay paused, or is a standby of something else; with `synchronous`, when too few are. **Unknown** when a
+lags, has its replay paused, or is a standby of something else (also of another standby of this primary); with `synchronous`,
+when too few are; with `cascade`, when the server in the middle is no standby or does not stream. **Unknown** when a
 server cannot be asked, or the role may not see the columns (`pg_monitor` may); NULL is never zero.
 
 **Traps.** No row is no lag in most tools, and a dead standby in truth: name the standbys. A standby that lost its link says
 `pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn()`, as if it had caught up. `replay_lag` is NULL when nothing happens, and
 `now() - pg_last_xact_replay_timestamp()` grows on an idle primary. The reply's time is the standby's clock: when it runs ahead
-of the primary's, the age of a reply is unknown. Several rows of one name must all hold. Behind a cascade, ask the server that
-the standby streams from.
+of the primary's, the age of a reply is unknown. Several rows of one name must all hold. Behind a cascade, ask each server that
+passes WAL on: the lag of `gamma` counts from what `beta` has received, and not from the primary. Standbys that are all
+called `walreceiver` (no `cluster_name`, no `application_name`) cannot be told apart: name them. A server on another machine is
+asked by SQL alone; nothing here needs its files.
 
 ```yaml
 postconditions:
   - replication_streaming: { primary: old, standbys: [beta], standby_targets: [new] }
+  - replication_streaming: { id: second-hand, primary: new, standbys: [gamma], cascade: true }
 ```
 ";
 
@@ -144,8 +157,10 @@ impl Check for ReplicationStreaming {
     async fn measure(&self, cx: &Context) -> Outcome {
         let expected = self.expected();
         let door = self.door(&self.primary, &expected);
-        let (upstream, own) = futures::join!(
+        let middle = async { if self.cascade.0 { Some(standby::ask(&door, cx).await) } else { None } };
+        let (upstream, middle, own) = futures::join!(
             primary::ask(&door, cx),
+            middle,
             join_all(self.standby_targets.iter().map(|target| async move {
                 let expected = self.expected();
                 (target.0.as_str(), standby::ask(&self.door(&target.0, &expected), cx).await)
@@ -154,20 +169,28 @@ impl Check for ReplicationStreaming {
         let mut findings = Findings::default();
         let mut seen = Vec::new();
         let mut facts = Vec::new();
-        let mut system = None;
-        match upstream {
-            Err(outcome) => findings.unknown_as(&outcome),
+        let upstream = match upstream {
+            Err(outcome) => {
+                findings.unknown_as(&outcome);
+                None
+            }
             Ok((view, identity)) => {
-                system = Some(view.system_identifier.clone());
                 primary::judge(self, &view, &mut findings, &mut facts);
                 seen.push((self.primary.clone(), identity));
+                Some(view)
             }
+        };
+        match middle {
+            Some(Ok((view, _))) => standby::judge(self, &self.primary, &view, None, &mut findings),
+            // That it cannot be asked is told once.
+            Some(Err(outcome)) if upstream.is_some() => findings.unknown_as(&outcome),
+            Some(Err(_)) | None => {}
         }
         for (target, answer) in own {
             match answer {
                 Err(outcome) => findings.unknown_as(&outcome),
                 Ok((view, identity)) => {
-                    standby::judge(self, target, &view, system.as_deref(), &mut findings);
+                    standby::judge(self, target, &view, upstream.as_ref(), &mut findings);
                     seen.push((target.to_owned(), identity));
                 }
             }
@@ -208,6 +231,9 @@ impl ReplicationStreaming {
             self.max_lag,
             self.max_delay
         );
+        if self.cascade.0 {
+            expected += &format!(", from {}, itself a standby that streams", self.primary);
+        }
         if let Some(many) = self.synchronous {
             expected += &format!(", {many} of them synchronous");
         }

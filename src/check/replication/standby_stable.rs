@@ -50,8 +50,10 @@ server is no standby. **Unknown** when the server cannot be asked, or the role m
 
 **Traps.** A crash restart keeps `pg_postmaster_start_time()` and the first process's number: only the children are new, so that
 monitoring that looks at the server's start time sees nothing. A lost link makes a new WAL receiver: it counts as a break, since
-that is what the standby's readers saw. The ages are by the server's clock. The reasons stand in its log: look for `PANIC`,
-`invalid page` and `incorrect resource manager data checksum`.
+that is what the standby's readers saw. The ages are by the server's clock (`clock_steady` tells whether that was set meanwhile).
+This check does not read the server's log, where the reasons stand: put `log_clean` beside it, for the same time. A killed session
+shows there as `terminated by signal 9`, and damage as `PANIC`, `invalid page` or `incorrect resource manager data checksum`.
+Neither replaces the other: a log may have been rotated away, and an error that ends no process makes nothing younger.
 
 ```yaml
 postconditions:

@@ -266,7 +266,15 @@ fn copied(good: bool) -> Vec<Outcome> {
             std::fs::copy(&from, &to).unwrap();
             let remote = ["sh", "-c", "sha256sum \"$0/$1\"", &elsewhere.display().to_string()];
             let remote = json!({ "path": dumps.path(), "pattern": "synapse-*.dump", "remote": remote });
-            return vec![seen(&elsewhere), ask("backup_copied", remote)];
+            // A copied directory, with files that the backup does not have.
+            let (_cluster, base) = based();
+            must(Command::new("cp").arg("-a").arg(&base).arg(&elsewhere));
+            std::fs::write(elsewhere.join("base/notes"), "mine").unwrap();
+            std::fs::write(elsewhere.join("base/base/1/77777"), "").unwrap();
+            let more = ask("backup_copied", json!({ "path": base, "copy": elsewhere, "same_disk": true }));
+            let told = more.details.iter().any(|line| line.starts_with("the copy has 2 files more"));
+            assert!(told, "{more:#?}");
+            return vec![seen(&elsewhere), ask("backup_copied", remote), more];
         }
         let missing = seen(&elsewhere);
         is(&missing, Fail, "does not exist");
@@ -284,7 +292,17 @@ fn copied(good: bool) -> Vec<Outcome> {
         let same = seen(second.path());
         is(&same, Fail, "is on the same file system");
         let remote = json!({ "path": dumps.path(), "pattern": "synapse-*.dump", "remote": ["sh", "-c", "echo x | sha256sum"] });
-        vec![missing, other, link, same, ask("backup_copied", remote)]
+        // A copy on which a server would start as a standby.
+        let (_cluster, base) = based();
+        must(Command::new("cp").arg("-a").arg(&base).arg(&elsewhere));
+        std::fs::write(elsewhere.join("base/standby.signal"), "").unwrap();
+        let standby = ask("backup_copied", json!({ "path": base, "copy": elsewhere }));
+        is(
+            &standby,
+            Fail,
+            "standby.signal is not in the backup, and decides how a server starts on the copy",
+        );
+        vec![missing, other, link, same, ask("backup_copied", remote), standby]
     });
     must(Command::new("umount").arg(&elsewhere));
     seen.unwrap()

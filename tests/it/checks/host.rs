@@ -11,7 +11,7 @@ use holdpoint::check::{Outcome, Verdict};
 use serde_json::{Value, json};
 
 use super::{context, is, look, verdict};
-use crate::harness::{Cluster, Major, Need, Registry, Sandbox};
+use crate::harness::{Cluster, Major, Need, Registry, Sandbox, eventually};
 
 pub fn register(r: &mut Registry) {
     use Verdict::{Fail, Pass, Unknown};
@@ -60,7 +60,21 @@ pub fn register(r: &mut Registry) {
     verdict(r, "restart_pending", Pass, &[Need::Pg15], || {
         let cluster = Cluster::start(Major::V15);
         let sleeper = Sleeper::start();
-        vec![pending(&cluster, "postgres"), ask("restart_pending", json!({ "pidfile": sleeper.pidfile() }))]
+        // A role that may see the settings in the files, and not the files.
+        cluster.psql(
+            "create role app login; grant pg_monitor to app; grant select on pg_file_settings to app; \
+             grant execute on function pg_show_all_file_settings() to app",
+        );
+        let app = pending(&cluster, "app");
+        assert!(
+            app.details.iter().any(|line| line.contains("was not looked at: the role may not")),
+            "{app:#?}"
+        );
+        vec![
+            app,
+            pending(&cluster, "postgres"),
+            ask("restart_pending", json!({ "pidfile": sleeper.pidfile() })),
+        ]
     });
     verdict(r, "restart_pending", Fail, &[Need::Pg15], || {
         let cluster = Cluster::start(Major::V15);
@@ -70,6 +84,17 @@ pub fn register(r: &mut Registry) {
         let waiting = pending(&cluster, "postgres");
         is(&waiting, Fail, "`max_connections` waits for a restart (now 40)");
         cluster.psql("alter system reset max_connections");
+        cluster.reload();
+        eventually(Duration::from_secs(20), "nothing waits any more", || {
+            pending(&cluster, "postgres").verdict == Pass
+        });
+        // Written and not read: nothing waits as far as the server knows, and a restart brings it all the same. The
+        // server tells a file's time in whole seconds.
+        let later = "select clock_timestamp() > pg_conf_load_time() + interval '1.1 s'";
+        eventually(Duration::from_secs(20), later, || cluster.psql(later) == "t");
+        cluster.psql("alter system set deadlock_timeout = '3s'");
+        let unread = pending(&cluster, "postgres");
+        is(&unread, Fail, "postgresql.auto.conf was changed after the server last read it");
         cluster.configure("work_mem = 'lots'");
         let broken = pending(&cluster, "postgres");
         assert!(format!("{broken:?}").contains("work_mem"), "{broken:#?}");
@@ -78,7 +103,7 @@ pub fn register(r: &mut Registry) {
         let replaced = ask("restart_pending", json!({ "pidfile": sleeper.pidfile() }));
         is(&replaced, Fail, "was replaced");
         let gone = ask("restart_pending", json!({ "pidfile": "/nowhere/x.pid" }));
-        vec![waiting, broken, replaced, gone]
+        vec![waiting, unread, broken, replaced, gone]
     });
     verdict(r, "restart_pending", Unknown, &[Need::Pg15], || {
         let cluster = Cluster::start(Major::V15);
@@ -138,13 +163,13 @@ fn steady(offsets: &[i64]) -> Outcome {
 }
 
 /// An NTP server whose clock is off by some seconds; stratum 16 is "not synchronised", 0 a refusal.
-struct Ntp {
-    at: String,
+pub struct Ntp {
+    pub at: String,
     stop: Arc<AtomicBool>,
 }
 
 impl Ntp {
-    fn start(off: f64, stratum: u8) -> Ntp {
+    pub fn start(off: f64, stratum: u8) -> Ntp {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         let at = socket.local_addr().unwrap().to_string();

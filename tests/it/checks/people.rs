@@ -11,6 +11,7 @@ use jiff::{Timestamp, ToSpan as _, Zoned};
 use serde_json::{Value, json};
 
 use self::web::{Answer, Web};
+use super::host::Ntp;
 use super::{context, is, look, verdict};
 use crate::guided::Person;
 use crate::harness::{Cluster, Major, Need, Registry, Sandbox};
@@ -137,7 +138,12 @@ fn windows(r: &mut Registry) {
         let days = json!([day(-1), day(0), day(1), day(2)]);
         let seen = at(json!({ "hours": "00:00-24:00", "timezone": "UTC", "days": days, "left": "20h" }));
         is(&seen, Verdict::Pass, "UTC");
-        vec![seen]
+        // With a clock that is right by a server of ours.
+        let right = Ntp::start(0.0, 2);
+        let proved = at(open(json!({ "servers": [right.at] })));
+        is(&proved, Verdict::Pass, "UTC");
+        assert!(proved.details.iter().any(|line| line.starts_with("the clock: 0.")), "{proved:#?}");
+        vec![seen, proved]
     });
     verdict(r, "change_window", Verdict::Fail, &[], move || {
         let wrong_day = at(json!({ "hours": "00:00-24:00", "timezone": "UTC", "days": [day(3)] }));
@@ -155,14 +161,45 @@ fn windows(r: &mut Registry) {
         });
         let holiday = at(all);
         is(&holiday, Verdict::Fail, "is left out");
-        vec![wrong_day, holiday]
+        let right = Ntp::start(0.0, 2);
+        let mut shut = open(json!({ "servers": [right.at] }));
+        shut["days"] = json!([day(3)]);
+        let proved = at(shut);
+        is(&proved, Verdict::Fail, "not on a");
+        vec![wrong_day, holiday, proved]
     });
     verdict(r, "change_window", Verdict::Unknown, &[], move || {
         // As on a machine without this zone: the runbook is refused there, and what is measured all the same is unknown.
         let seen = at(json!({ "hours": "09:00-15:00", "timezone": "Europe/Atlantis" }));
         is(&seen, Verdict::Unknown, "time zone database");
-        vec![seen]
+        // The window would be open, by a clock that is wrong, and by one of which nobody knows.
+        let (ahead, unsure) = (Ntp::start(-540.0, 2), Ntp::start(0.0, 16));
+        let wrong = at(open(json!({ "servers": [ahead.at] })));
+        is(&wrong, Verdict::Unknown, "this machine's clock is wrong: 540.");
+        let unsure = at(open(json!({ "servers": [unsure.at] })));
+        is(&unsure, Verdict::Unknown, "this machine's clock may be wrong: ");
+        is(&unsure, Verdict::Unknown, "it is not synchronised itself");
+        let mut shut = open(json!({ "servers": [ahead.at] }));
+        shut["days"] = json!([day(3)]);
+        vec![seen, wrong, unsure, at(shut)]
     });
+    r.add("checks::a_change_window_refuses_a_clock_of_nobody", &[], || {
+        for (clock, words) in [
+            (json!({ "servers": [""] }), "`clock`: `servers` names none"),
+            (json!({ "at_most": "0s" }), "`clock`: `at_most` is zero"),
+            (json!({ "server": "x" }), "unknown field `server`"),
+        ] {
+            let spec = serde_json::from_value(json!({ "change_window": open(clock) })).unwrap();
+            let refused = holdpoint::check::registry::build(&spec).map(|_| ()).unwrap_err();
+            assert!(refused.contains(words), "{refused}");
+        }
+    });
+}
+
+/// A window that is open whenever the test runs, if the clock is right.
+fn open(clock: Value) -> Value {
+    let days = json!([day(-1), day(0), day(1), day(2)]);
+    json!({ "hours": "00:00-24:00", "timezone": "UTC", "days": days, "left": "20h", "clock": clock })
 }
 
 /// A person answers a manual step; the next step judges the answer.

@@ -1,6 +1,7 @@
 //! A primary with a standby, its link broken in several ways; slots that hold WAL back; an archiver that fails.
 
 mod archiving;
+mod far;
 pub mod pair;
 mod slots;
 
@@ -14,6 +15,9 @@ use pair::{Pair, looker, signal};
 pub fn register(r: &mut Registry) {
     slots::register(r);
     archiving::register(r);
+    far::register(r);
+    let killed = "check::standby_stable::fail_after_a_backend_was_killed";
+    r.add(killed, &[Need::Pg15], a_backend_was_killed);
     for major in [Major::V13, Major::Wheel18] {
         r.add(&format!("checks::replication_of_{major:?}"), &[major.need()], move || all_well(major));
     }
@@ -91,6 +95,45 @@ pub fn register(r: &mut Registry) {
         cluster.stop();
         vec![look(&cx, "standby_stable", json!({ "target": "standby" }))]
     });
+}
+
+/// The kernel kills one session of a reader, as for want of memory: the server stays, and all that is in it starts anew.
+fn a_backend_was_killed() {
+    let pair = Pair::start(Major::V15, "");
+    let cx = pair.context();
+    let up_for =
+        || pair.standby.psql("select (extract(epoch from now() - pg_postmaster_start_time()) * 1000)::int");
+    let stable =
+        |ms: &str| look(&cx, "standby_stable", json!({ "target": "standby", "at_least": format!("{ms}ms") }));
+    // So that what is as old as the server can be told from what started with the crash.
+    pair.until_standby("select now() - pg_postmaster_start_time() > interval '5 s'");
+    is(&stable("1000"), Verdict::Pass, "up and connected for");
+    let started = pair.standby.psql("select pg_postmaster_start_time()");
+    let mut reader = std::process::Command::new("/usr/bin/psql");
+    reader.args(["-XAtqd", &pair.standby.conninfo("postgres"), "-c", "select pg_sleep(600)"]);
+    let mut reader = reader.stderr(std::process::Stdio::null()).spawn().unwrap();
+    pair.until_standby("select count(*) = 1 from pg_stat_activity where wait_event = 'PgSleep'");
+    let replay = "select pid from pg_stat_activity where backend_type = 'startup'";
+    let before = pair.standby.psql(replay);
+    signal("KILL", &pair.standby.psql("select pid from pg_stat_activity where wait_event = 'PgSleep'"));
+    assert!(!reader.wait().unwrap().success());
+    pair.until_standby(&format!(
+        "select ({replay}) <> {before} and exists (select from pg_stat_wal_receiver where status = 'streaming')"
+    ));
+    assert_eq!(pair.standby.psql("select pg_postmaster_start_time()"), started, "the server itself stayed");
+    // Each try asks for what the server itself has, and its parts have not.
+    let mut seen = None;
+    crate::harness::eventually(std::time::Duration::from_secs(20), "the restart inside is seen", || {
+        let outcome = stable(&up_for());
+        let fails = outcome.verdict == Verdict::Fail;
+        seen = Some(outcome);
+        fails
+    });
+    let seen = seen.unwrap();
+    is(&seen, Verdict::Fail, "replay (the startup process) of standby was started only");
+    assert!(seen.details.iter().any(|line| line.starts_with("the server has run for")), "{seen:#?}");
+    let log = std::fs::read_to_string(pair.standby.log()).unwrap();
+    assert!(log.contains("was terminated by signal 9"), "which is what a look into the log shows:\n{log}");
 }
 
 /// Every check that a healthy pair passes, on an old and a new major version.

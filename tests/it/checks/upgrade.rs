@@ -1,6 +1,7 @@
 //! Before and after a copy or an upgrade, with real servers of several majors and a real pg_upgrade.
 
 mod catalogue;
+mod debian;
 mod people;
 mod roles;
 mod way;
@@ -14,6 +15,7 @@ pub fn register(r: &mut Registry) {
     roles::register(r);
     people::register(r);
     way::register(r);
+    debian::register(r);
 }
 
 /// A target as a role that may see what a server is, and little else.

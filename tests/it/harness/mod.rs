@@ -35,8 +35,12 @@ pub enum Need {
     Pg17,
     /// PostgreSQL 18: server and contrib modules.
     Pg18,
+    /// PostgreSQL 17 with hypopg 1.4, which can hide an index.
+    Hypopg,
     /// All programs of PostgreSQL 16 and 18, without contrib modules.
     PgWheel,
+    /// The sources of locales, to build one that sorts otherwise.
+    Locales,
     /// strace, which can make a system call fail.
     Strace,
     /// libfaketime: another wall clock for one process.
@@ -71,7 +75,9 @@ impl Need {
             Need::Pg16 => major_missing(Major::V16),
             Need::Pg17 => major_missing(Major::V17),
             Need::Pg18 => major_missing(Major::V18),
+            Need::Hypopg => major_missing(Major::V17Hypopg),
             Need::PgWheel => major_missing(Major::Wheel18),
+            Need::Locales => absent("/usr/share/i18n/locales/en_US"),
             Need::Strace => absent("/usr/bin/strace"),
             Need::Faketime => faketime().is_none().then(|| "libfaketime is not there".to_owned()),
             Need::Pgbackrest => absent("/usr/bin/pgbackrest"),

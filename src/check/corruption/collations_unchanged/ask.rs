@@ -46,6 +46,14 @@ select 'ICU', (select pg_catalog.pg_collation_actual_version(oid) from pg_catalo
     Ok(rows.into_iter().filter_map(pair).collect())
 }
 
+/// Was the cluster made by 14 or older, and brought here by `pg_upgrade`? From 15 on `initdb` gives `postgres` a number below 6,
+/// and whoever makes a database one from 16384 on.
+pub async fn came_by_upgrade(session: &Session) -> Result<bool, QueryError> {
+    let sql = "select pg_catalog.count(*) from pg_catalog.pg_database \
+               where datname in ('postgres', 'template0') and oid between 6 and 16383";
+    Ok(session.identity().version >= 150_000 && session.value(sql).await?.as_deref() != Some("0"))
+}
+
 fn sql(version: u32) -> String {
     // The default collation stands in pg_collation without provider, locale and version; those are the database's.
     let (provider, locale, recorded, actual) = if version >= 150_000 {

@@ -164,10 +164,12 @@ impl Statements<'_> {
             }
             Way::None => return Ok(Finding::Fine("its plan does not use the index".to_owned())),
             Way::Hypopg(hide, unhide) => {
-                let call = |function: &str| format!("select {function}({}::pg_catalog.oid)", index.oid);
-                let hidden = planner.value(&call(hide)).await?;
+                let call = |function: &str| format!("{function}({}::pg_catalog.oid)", index.oid);
+                // Where hypopg is switched off, it says that it hid the index, and plans are as before.
+                let on = "pg_catalog.current_setting('hypopg.enabled', true) operator(pg_catalog.=) 'on'";
+                let hidden = planner.value(&format!("select {} and {on}", call(hide))).await?;
                 let planned = plan(planner, &explain).await;
-                planner.value(&call(unhide)).await?;
+                planner.value(&format!("select {}", call(unhide))).await?;
                 (hidden.as_deref() == Some("t")).then_some(planned)
             }
             Way::RolledBack(writer) => rolled_back(writer, index, &explain).await?,
@@ -180,6 +182,9 @@ impl Statements<'_> {
             Some(Err(error)) if error.lost => Err(error),
             Some(Err(error)) => {
                 Ok(Finding::Worse(format!("it has no plan without the index: {}", error.message)))
+            }
+            Some(Ok(Ok(_))) | None if matches!(way, Way::Hypopg(..)) => {
+                Ok(Finding::Unplanned("hypopg could not hide the index (is hypopg.enabled off?)".to_owned()))
             }
             Some(Ok(Ok(_))) | None => Ok(Finding::Unplanned("the index could not be hidden".to_owned())),
         }

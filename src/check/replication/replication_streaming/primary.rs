@@ -71,10 +71,10 @@ pub(super) fn judge(
     findings: &mut Findings,
     facts: &mut Vec<(String, Option<u64>)>,
 ) {
-    if view.in_recovery {
+    if view.in_recovery && !check.cascade.0 {
         findings.fail(
             format!("{} is a standby itself", check.primary),
-            "find out which server is the primary now before anything else",
+            "find out which server is the primary now before anything else; `cascade: true` when it is meant to be one",
         );
     }
     for name in &check.standbys {
@@ -87,7 +87,10 @@ pub(super) fn judge(
             };
             findings.fail(
                 format!("{}: standby {name} is missing ({others})", check.primary),
-                format!("look into the log of {name} for why its WAL receiver does not connect"),
+                format!(
+                    "look into the log of {name} for why its WAL receiver does not connect; where it is meant to stream \
+                     from another standby, ask that one, with `cascade: true`"
+                ),
             );
         }
         if rows.len() > 1 {

@@ -1,13 +1,14 @@
 //! What a standby says of itself.
 
 use super::ReplicationStreaming;
-use super::primary::span;
+use super::primary::{self, span};
 use crate::base::Size;
 use crate::check::door::Door;
 use crate::check::findings::Findings;
 use crate::check::replication::wal::{bytes, number};
 use crate::check::{Context, Outcome};
 use crate::world::Identity;
+use crate::world::pg::conninfo;
 
 /// What was seen.
 #[derive(Debug, Clone, Default)]
@@ -29,6 +30,16 @@ pub(super) struct Receiver {
     pub message_age: Option<f64>,
     pub sender: Option<String>,
     pub slot: Option<String>,
+    /// What it calls itself to its sender; not known where its connection string cannot be read.
+    pub name: Option<String>,
+}
+
+/// The name in a WAL receiver's connection string, where its sender shows it unchanged: not cut, nothing replaced.
+pub(super) fn name_in(connection: &str) -> Option<String> {
+    let mut pairs = conninfo::parse(connection).ok()?;
+    let own = pairs.remove("application_name").filter(|name| !name.is_empty());
+    let name = own.or_else(|| pairs.remove("fallback_application_name"))?;
+    (name.len() < 64 && name.bytes().all(|b| matches!(b, b' '..=b'~'))).then_some(name)
 }
 
 pub(super) async fn ask(door: &Door<'_>, cx: &Context) -> Result<(View, Identity), Outcome> {
@@ -47,7 +58,7 @@ pub(super) async fn ask(door: &Door<'_>, cx: &Context) -> Result<(View, Identity
             view.to_replay = row.get(1).and_then(bytes);
         }
         let sql = "select status, extract(epoch from pg_catalog.clock_timestamp() - last_msg_receipt_time), \
-                   sender_host || ', port ' || sender_port, slot_name from pg_catalog.pg_stat_wal_receiver";
+                   sender_host || ', port ' || sender_port, slot_name, conninfo from pg_catalog.pg_stat_wal_receiver";
         for row in session.query(sql).await.map_err(broken)? {
             let column = |nth: usize| row.get(nth).cloned().flatten();
             view.receiver = Some(Receiver {
@@ -55,6 +66,7 @@ pub(super) async fn ask(door: &Door<'_>, cx: &Context) -> Result<(View, Identity
                 message_age: number(&column(1)),
                 sender: column(2),
                 slot: column(3),
+                name: column(4).as_deref().and_then(name_in),
             });
         }
     }
@@ -62,19 +74,19 @@ pub(super) async fn ask(door: &Door<'_>, cx: &Context) -> Result<(View, Identity
     Ok((view, identity))
 }
 
-/// Judges one standby; `system` is the primary's identifier, when it was measured.
+/// Judges one standby; `upstream` is what the server that it should stream from shows, when that was measured.
 pub(super) fn judge(
     check: &ReplicationStreaming,
     target: &str,
     view: &View,
-    system: Option<&str>,
+    upstream: Option<&primary::View>,
     findings: &mut Findings,
 ) {
-    if let Some(system) = system.filter(|system| *system != view.system_identifier) {
+    if let Some(other) = upstream.filter(|other| other.system_identifier != view.system_identifier) {
         findings.fail(
             format!(
-                "{target} is no copy of {}: system identifier {}, not {system}",
-                check.primary, view.system_identifier
+                "{target} is no copy of {}: system identifier {}, not {}",
+                check.primary, view.system_identifier, other.system_identifier
             ),
             format!("correct the target {target}, or build the standby anew"),
         );
@@ -137,6 +149,19 @@ pub(super) fn judge(
         );
     }
     let sender = receiver.sender.as_deref().unwrap_or("a server it does not name");
+    if let (Some(upstream), Some(name)) = (upstream, &receiver.name)
+        && !upstream.rows.iter().any(|row| row.name == *name)
+    {
+        findings.fail(
+            format!(
+                "{target} receives from {sender}, and {} has no connection called {name}: it is lost, or another server \
+                 stands between",
+                check.primary
+            ),
+            "find out which server it receives from; where that is another standby, name that one as `primary`, with \
+             `cascade: true`",
+        );
+    }
     let slot = receiver.slot.as_deref().map_or_else(|| "no slot".to_owned(), |slot| format!("slot {slot}"));
     findings.note(format!("{target}: receives from {sender}, {slot}"));
 }

@@ -77,3 +77,42 @@ fn thresholds_that_make_no_sense_are_refused() {
         assert!(why.contains(words), "{key}: {why}");
     }
 }
+
+#[test]
+fn a_name_is_known_only_where_it_is_shown_unchanged() {
+    let name = standby::name_in;
+    let both = "user=r host='/tmp/a b' application_name=beta fallback_application_name=walreceiver";
+    assert_eq!(name(both).as_deref(), Some("beta"));
+    assert_eq!(name("user=r fallback_application_name='node 2'").as_deref(), Some("node 2"));
+    assert_eq!(name("user=r"), None);
+    assert_eq!(name("application_name=über"), None, "its sender replaces what is not ASCII");
+    assert_eq!(name(&format!("application_name={}", "x".repeat(64))), None, "and cuts what is too long");
+}
+
+#[test]
+fn a_standby_of_a_standby_is_not_taken_for_one_of_the_primary() {
+    let check = check(json!({ "primary": "p", "standbys": ["beta"] }));
+    let upstream = View { system_identifier: "7".to_owned(), in_recovery: false, rows: vec![row()] };
+    let receives_as = |name: Option<&str>| {
+        let receiver = standby::Receiver {
+            status: Some("streaming".to_owned()),
+            message_age: Some(0.1),
+            name: name.map(str::to_owned),
+            ..standby::Receiver::default()
+        };
+        let view = standby::View {
+            system_identifier: "7".to_owned(),
+            in_recovery: true,
+            receiver: Some(receiver),
+            ..standby::View::default()
+        };
+        let mut findings = Findings::default();
+        standby::judge(&check, "new", &view, Some(&upstream), &mut findings);
+        findings.outcome("streams", "wanted")
+    };
+    assert_eq!(receives_as(Some("beta")).verdict, Verdict::Pass);
+    assert_eq!(receives_as(None).verdict, Verdict::Pass, "a name that is not shown tells nothing");
+    let behind = receives_as(Some("gamma"));
+    assert_eq!(behind.verdict, Verdict::Fail);
+    assert!(behind.observed.contains("p has no connection called gamma"), "{behind:?}");
+}

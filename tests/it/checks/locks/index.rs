@@ -1,3 +1,5 @@
+mod hypopg;
+
 use std::time::Duration;
 
 use holdpoint::check::{Context, Outcome, Verdict};
@@ -19,6 +21,7 @@ pub fn register(r: &mut Registry) {
     verdict(r, DROP, Verdict::Pass, &[Need::Pg15, Need::Pg18], may_go);
     verdict(r, DROP, Verdict::Fail, &[Need::Pg15], must_stay);
     verdict(r, DROP, Verdict::Unknown, &[Need::Pg15], not_known);
+    hypopg::register(r);
 }
 
 /// What was in January 2017 a table and its index, with 150,000 rows; a parent and a child; and indexes of every sort.

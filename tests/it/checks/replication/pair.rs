@@ -18,22 +18,8 @@ impl Pair {
     /// Both run and stream; `conf` is for both.
     pub fn start(major: Major, conf: &str) -> Pair {
         let primary = Cluster::with(major, &format!("wal_level = replica\n{conf}"));
-        primary.psql("select pg_create_physical_replication_slot('beta', true)");
-        let standby = Cluster::create(major, "");
-        std::fs::remove_dir_all(standby.data()).unwrap();
-        let mut copy = major.command("pg_basebackup");
-        copy.arg("-d").arg(primary.conninfo("postgres")).arg("-D").arg(standby.data());
-        must(copy.args(["-X", "stream", "-c", "fast", "--no-sync"]));
-        std::fs::write(standby.data().join("standby.signal"), "").unwrap();
-        standby.configure(&format!(
-            "port = {}\nunix_socket_directories = '{}'\nprimary_slot_name = 'beta'\n\
-             primary_conninfo = 'host={} port={} user=postgres application_name=beta'\n",
-            standby.port(),
-            standby.socket_dir().display(),
-            primary.socket_dir().display(),
-            primary.port()
-        ));
-        standby.restart();
+        let host = primary.socket_dir().display().to_string();
+        let standby = standby_of(&primary, &host, &[], major, "beta");
         let pair = Pair { standby, primary };
         pair.until_primary(
             "select count(*) = 1 from pg_stat_replication where state = 'streaming' and replay_lsn = sent_lsn",
@@ -66,6 +52,27 @@ impl Pair {
         self.until_standby("select count(*) = 0 from pg_stat_wal_receiver");
         self.until_primary("select count(*) = 0 from pg_stat_replication");
     }
+}
+
+/// A standby that calls itself `name` and streams over the slot of that name. It finds its sender at `host`, and is
+/// started by the words `around`.
+pub fn standby_of(sender: &Cluster, host: &str, around: &[&str], major: Major, name: &str) -> Cluster {
+    sender.psql(&format!("select pg_create_physical_replication_slot('{name}', true)"));
+    let standby = Cluster::create_around(around, major, "", &[]);
+    std::fs::remove_dir_all(standby.data()).unwrap();
+    let mut copy = major.command("pg_basebackup");
+    copy.arg("-d").arg(sender.conninfo("postgres")).arg("-D").arg(standby.data());
+    must(copy.args(["-X", "stream", "-c", "fast", "--no-sync"]));
+    std::fs::write(standby.data().join("standby.signal"), "").unwrap();
+    standby.configure(&format!(
+        "port = {}\nunix_socket_directories = '{}'\nprimary_slot_name = '{name}'\n\
+         primary_conninfo = 'host={host} port={} user=postgres application_name={name}'\n",
+        standby.port(),
+        standby.socket_dir().display(),
+        sender.port()
+    ));
+    standby.restart();
+    standby
 }
 
 /// A role that may prove what the server is, and see nothing else.
