@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
-use crate::base::Moment;
 use crate::base::redact::Redactor;
+use crate::base::{CheckId, Moment};
 use crate::check::data::manifest::Manifest;
 use crate::runbook::Target;
 use crate::world::World;
@@ -70,6 +70,9 @@ impl Records for NoRecords {
 /// Gives the environment variables of a script, from its text.
 pub type ScriptEnv = dyn Fn(&str) -> BTreeMap<String, String> + Send + Sync;
 
+/// Takes how far a check is.
+pub type ProgressOf = dyn Fn(&CheckId, Progress) + Send + Sync;
+
 /// Everything a check may use. Cheap to clone.
 #[derive(Clone)]
 pub struct Context {
@@ -89,6 +92,8 @@ pub struct Context {
     pub secrets: Arc<Redactor>,
     /// Called now and then during long work; must not block.
     pub progress: Arc<dyn Fn(Progress) + Send + Sync>,
+    /// Called instead where it is a check that works, so that two long ones at the same time can be told apart.
+    pub progress_of: Option<Arc<ProgressOf>>,
 }
 
 impl Context {
@@ -103,7 +108,14 @@ impl Context {
             script_env: Arc::new(|_| BTreeMap::new()),
             secrets: Arc::new(Redactor::default()),
             progress: Arc::new(|_| {}),
+            progress_of: None,
         }
+    }
+
+    /// The same for one check, when somebody wants to know which check it is that works.
+    pub fn of(&self, check: &CheckId) -> Option<Self> {
+        let (tell, check) = (Arc::clone(self.progress_of.as_ref()?), check.clone());
+        Some(Context { progress: Arc::new(move |progress| tell(&check, progress)), ..self.clone() })
     }
 
     /// A target by name. The loader has checked that it exists; this is for safety.

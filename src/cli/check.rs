@@ -78,7 +78,9 @@ fn measured(cmd: &Cmd, book: &Book, step: Option<&str>, options: &CheckOptions) 
     let watch = Watch::new(cmd, &bound.runbook.name, &checks);
     if let Some(watch) = &watch {
         let track = watch.track.clone();
-        cx.progress = Arc::new(move |progress| told(&track, &Notice::Progress(progress)));
+        cx.progress_of = Some(Arc::new(move |check, progress| {
+            told(&track, &Notice::Progress { check: Some(check.clone()), progress });
+        }));
     }
     let evidence = session::runtime()?.block_on(async {
         let (cx, watch) = (&cx, watch.as_ref());

@@ -138,7 +138,11 @@ impl Session<'_> {
         }
         let reporter: Arc<dyn Reporter> = Arc::new(Fan(vec![Arc::new(view.clone()), screen]));
         let teller = reporter.clone();
-        cx.progress = Arc::new(move |progress| teller.tell(&Notice::Progress(progress)));
+        cx.progress = Arc::new(move |progress| teller.tell(&Notice::Progress { check: None, progress }));
+        let teller = reporter.clone();
+        cx.progress_of = Some(Arc::new(move |check, progress| {
+            teller.tell(&Notice::Progress { check: Some(check.clone()), progress });
+        }));
         let now = self.state.holder.as_ref().map_or_else(|| cmd.now(), |holder| holder.since);
         let by = cmd.by();
         let plan = Plan::new(self.bound.runbook.clone());

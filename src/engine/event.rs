@@ -36,7 +36,12 @@ pub enum Notice {
         evidence: Evidence,
     },
     /// How far long work is.
-    Progress(Progress),
+    Progress {
+        /// The check that works, if it is one.
+        check: Option<CheckId>,
+        /// How far.
+        progress: Progress,
+    },
     /// New output of the running command, made safe to show: whole lines.
     Output {
         /// The step.

@@ -86,7 +86,7 @@ pub fn notice_words(notice: &Notice, view: &View, asked: bool) -> Option<Words> 
         }
         Notice::Measuring { .. }
         | Notice::Measured { .. }
-        | Notice::Progress(_)
+        | Notice::Progress { .. }
         | Notice::Output { .. }
         | Notice::Running { .. }
         | Notice::Soaking { .. } => None,

@@ -30,6 +30,14 @@ pub enum Cell<'a> {
 }
 
 impl Cell<'_> {
+    /// About how many bytes it takes in the file.
+    pub fn bytes(&self) -> u64 {
+        match self {
+            Cell::Text(content) | Cell::Blob(content) => content.len() as u64,
+            _ => 4,
+        }
+    }
+
     /// As text for people; blobs in hexadecimal.
     pub fn show(&self) -> String {
         match self {

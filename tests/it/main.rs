@@ -11,6 +11,7 @@ mod data_cancel;
 mod data_cross;
 mod data_faults;
 mod data_majors;
+mod data_progress;
 mod data_sqlite;
 mod docs;
 mod guided;
@@ -50,6 +51,7 @@ fn main() -> std::process::ExitCode {
     data::register(&mut registry);
     data_cancel::register(&mut registry);
     data_majors::register(&mut registry);
+    data_progress::register(&mut registry);
     data_cross::register(&mut registry);
     docs::register(&mut registry);
     journal::register(&mut registry);

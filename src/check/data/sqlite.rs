@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::differ::{Bucket, Keyed, MOST_ROWS};
 use super::manifest::{Column, Database, Level, Manifest, Object, Relation, RelationKind, Sequence, VERSION};
-use super::progress::Tally;
+use super::progress::{Part, Tally};
 use super::side::Ask;
 use crate::check::Context;
 use crate::world::Identity;
@@ -82,30 +82,44 @@ pub fn integrity(reader: &sqlite::Reader) -> Result<Option<String>, String> {
 
 fn describe(reader: &sqlite::Reader, ask: &Ask, tally: &Tally) -> Result<Database, String> {
     let mut database = catalogue(reader, ask.level)?;
-    let counts = ask.level != Level::Catalogue;
-    for (name, relation) in database
-        .relations
-        .iter_mut()
-        .filter(|(name, r)| counts && r.kind.stores_rows() && ask.wants(MAIN, name))
-    {
-        let (rows, digest) = match ask.level {
-            Level::Rows | Level::Catalogue => (count(reader, name)?, None),
-            Level::Contents => {
-                contents(reader, name, relation, ask).map(|(rows, digest)| (rows, Some(digest)))?
-            }
-        };
-        relation.rows = Some(rows);
-        relation.digest = digest;
-        tally.expect(rows);
-        tally.done(name, rows);
+    let bytes = bytes(reader)?;
+    let checked = ask.level == Level::Contents;
+    match ask.level {
+        Level::Catalogue => tally.expect(0),
+        _ => tally.expect(if checked { 2 * bytes } else { bytes }),
     }
-    if ask.level == Level::Contents {
+    if ask.level != Level::Catalogue {
+        let mut part = tally.begin("tables", bytes);
+        let wanted = |(name, relation): &(&String, &mut Relation)| {
+            relation.kind.stores_rows() && ask.wants(MAIN, name)
+        };
+        for (name, relation) in database.relations.iter_mut().filter(wanted) {
+            part.turn_to(name);
+            let (rows, digest) = match ask.level {
+                Level::Rows | Level::Catalogue => (count(reader, name)?, None),
+                Level::Contents => contents(reader, name, relation, ask, &mut part)
+                    .map(|(rows, digest)| (rows, Some(digest)))?,
+            };
+            relation.rows = Some(rows);
+            relation.digest = digest;
+        }
+        part.done();
+    }
+    if checked {
+        let part = tally.begin("the file again, to check it", bytes);
         database.integrity = integrity(reader)?;
+        part.done();
     }
     if ask.cross {
         super::cross::scan::record(reader, &mut database)?;
     }
     Ok(database)
+}
+
+/// Bytes that the file's pages take.
+pub fn bytes(reader: &sqlite::Reader) -> Result<u64, String> {
+    let number = |sql: &str| single(reader, sql).map(|text| text.parse::<u64>().unwrap_or(0));
+    Ok(number("pragma page_count")?.saturating_mul(number("pragma page_size")?))
 }
 
 pub(super) fn single(reader: &sqlite::Reader, sql: &str) -> Result<String, String> {
@@ -293,6 +307,7 @@ fn contents(
     table: &str,
     relation: &Relation,
     ask: &Ask,
+    part: &mut Part,
 ) -> Result<(u64, String), String> {
     let columns = stored(table, relation, ask);
     let names = named(&columns);
@@ -301,6 +316,7 @@ fn contents(
         .scan(&select(table, &columns), |cells| {
             rows += 1;
             sum = sum.wrapping_add(hash(&names, cells));
+            part.passed(cells.iter().map(Cell::bytes).sum());
         })
         .map_err(|e| format!("table {table}: {e}"))?;
     Ok((rows, format!("sqlite1:{sum:032x}")))

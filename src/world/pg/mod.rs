@@ -1,5 +1,6 @@
 //! PostgreSQL: connections with psql's habits, read-only sessions with time limits, identity.
 
+mod backend;
 pub mod connect;
 pub mod conninfo;
 pub mod databases;
@@ -15,6 +16,7 @@ pub mod stopped;
 mod tls;
 mod tree;
 
+pub use backend::Backend;
 pub use connect::connect;
 pub use databases::Database;
 pub use error::{ConnectError, ConnectTrouble, QueryError};

@@ -106,7 +106,7 @@ pub fn postmaster(data_directory: &Path) -> Result<Option<u32>, String> {
 }
 
 /// Is it the working directory of a process? `None` when we may not look.
-fn works_in(pid: u32, directory: &Path) -> Option<bool> {
+pub(super) fn works_in(pid: u32, directory: &Path) -> Option<bool> {
     let (cwd, there) =
         (std::fs::metadata(format!("/proc/{pid}/cwd")).ok()?, std::fs::metadata(directory).ok()?);
     Some((cwd.dev(), cwd.ino()) == (there.dev(), there.ino()))

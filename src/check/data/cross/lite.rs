@@ -14,7 +14,7 @@ use super::scan::{name, one, rows};
 use crate::check::data::differ::{Bucket, Keyed, MOST_ROWS};
 use crate::check::data::manifest::Level;
 use crate::check::data::progress::Tally;
-use crate::check::data::sqlite::{MAIN, catalogue, integrity, quoted, single, text};
+use crate::check::data::sqlite::{MAIN, bytes, catalogue, integrity, quoted, single, text};
 use crate::world::sqlite::{self, Reader};
 
 type Job = Box<dyn FnOnce(&Reader) + Send>;
@@ -119,23 +119,29 @@ impl Session {
 
     /// Bytes that the file's pages take.
     pub async fn bytes(&self) -> Result<u64, String> {
-        self.ask(|reader, _| {
-            let number = |sql: &str| single(reader, sql).map(|text| text.parse::<u64>().unwrap_or(0));
-            Ok(number("pragma page_count")? * number("pragma page_size")?)
-        })
-        .await
+        self.ask(|reader, _| bytes(reader)).await
     }
 
-    /// Reads the tables; in the order of the plans, `None` for one that it has not.
-    pub async fn count(&self, plans: &[Plan], tally: &Tally) -> Result<Vec<Option<Count>>, String> {
+    /// Reads the tables of a file of so many bytes; in the order of the plans, `None` for one that it has not.
+    pub async fn count(
+        &self,
+        plans: &[Plan],
+        bytes: u64,
+        tally: &Tally,
+    ) -> Result<Vec<Option<Count>>, String> {
+        let part = Arc::new(Mutex::new(Some(tally.begin("tables", bytes))));
         let mut counts = Vec::with_capacity(plans.len());
         for plan in plans {
-            let (plan, tally) = (plan.clone(), tally.clone());
+            let (plan, part) = (plan.clone(), Arc::clone(&part));
             counts.push(match plan.lite.clone() {
                 Some(name) => {
                     let module = plan.module;
-                    let counted = self.ask(move |reader, gone| one(reader, &plan, gone, &tally)).await;
-                    match counted {
+                    let read = move |reader: &Reader, gone: &AtomicBool| {
+                        let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
+                        let Some(part) = part.as_mut() else { return Err("its turn is over".to_owned()) };
+                        one(reader, &plan, gone, part)
+                    };
+                    match self.ask(read).await {
                         Ok(count) => Some(count),
                         // A module that is unknown here.
                         Err(_) if module => None,
@@ -144,6 +150,9 @@ impl Session {
                 }
                 None => None,
             });
+        }
+        if let Some(part) = part.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            part.done();
         }
         Ok(counts)
     }

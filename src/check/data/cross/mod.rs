@@ -89,7 +89,8 @@ pub async fn measure(
                 .to_owned(),
         );
     }
-    let tally = Tally::new(cx);
+    let live = if matches!(source, Source::Target(_)) { 2 } else { 1 };
+    let tally = Tally::new(cx).sides(live);
     let (was, is) = futures::future::join(
         async {
             match source {
@@ -160,12 +161,13 @@ impl Side {
     ) -> Result<Vec<Option<Count>>, String> {
         let counted = match self {
             Side::Pg(live) => {
-                tally.expect(live.bytes());
+                tally.expect(live.bytes(plans));
                 live.count(plans, tally).await
             }
             Side::Lite(session, _) => {
-                tally.expect(session.bytes().await.map_err(|e| format!("`{name}`: {e}"))?);
-                session.count(plans, tally).await
+                let bytes = session.bytes().await.map_err(|e| format!("`{name}`: {e}"))?;
+                tally.expect(bytes);
+                session.count(plans, bytes, tally).await
             }
             Side::Record(manifest) => recorded::count(manifest, plans, half),
         };

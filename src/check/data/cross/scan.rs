@@ -10,12 +10,9 @@ use super::plan::{Plan, folded};
 use super::seeds::{self, Seeds};
 use crate::check::data::compare::Nul;
 use crate::check::data::manifest::{Cross, Database, RelationKind};
-use crate::check::data::progress::Tally;
+use crate::check::data::progress::Part;
 use crate::check::data::sqlite::count;
 use crate::world::sqlite::{Cell, Reader, identifier};
-
-/// Progress is told after so many bytes.
-const STEP: u64 = 4 << 20;
 
 /// A row as it was read.
 pub struct Row<'a> {
@@ -144,8 +141,9 @@ fn go_on(gone: &AtomicBool) -> ControlFlow<()> {
 }
 
 /// Reads a table.
-pub fn one(reader: &Reader, plan: &Plan, gone: &AtomicBool, tally: &Tally) -> Result<Count, String> {
+pub fn one(reader: &Reader, plan: &Plan, gone: &AtomicBool, part: &mut Part) -> Result<Count, String> {
     let table = plan.lite.as_deref().unwrap_or_default();
+    part.turn_to(table);
     if plan.columns.is_empty() && (plan.fed.is_empty() || plan.module) {
         let mut counted = Count { rows: count(reader, table)?, ..Count::default() };
         if plan.nul == Some(Nul::DropRows) {
@@ -156,7 +154,7 @@ pub fn one(reader: &Reader, plan: &Plan, gone: &AtomicBool, tally: &Tally) -> Re
     }
     let mut hasher = Hasher::new(plan);
     let mut counted = Count::default();
-    let (mut sum, mut bytes) = (0i128, 0u64);
+    let mut sum = 0i128;
     reader.scan_while(&select(plan), |cells| {
         if hasher.left_out(cells) {
             counted.left_out += 1;
@@ -177,19 +175,9 @@ pub fn one(reader: &Reader, plan: &Plan, gone: &AtomicBool, tally: &Tally) -> Re
                 counted.bound(at, *n);
             }
         }
-        for cell in cells {
-            bytes += match cell {
-                Cell::Text(content) | Cell::Blob(content) => content.len() as u64,
-                _ => 4,
-            };
-        }
-        if bytes >= STEP {
-            tally.done(table, bytes);
-            bytes = 0;
-        }
+        part.passed(cells.iter().map(Cell::bytes).sum());
         go_on(gone)
     })?;
-    tally.done(table, bytes);
     counted.digest = (!plan.columns.is_empty()).then_some(sum);
     Ok(counted)
 }

@@ -6,6 +6,7 @@ use std::sync::PoisonError;
 
 use super::hash::{self, Hashed};
 use super::inventory::Described;
+use super::reading::{Reading, Scout};
 use super::{cell, open};
 use crate::check::data::manifest::{Database, Level, Relation};
 use crate::check::data::progress::Tally;
@@ -116,10 +117,11 @@ pub async fn measure(
         _ => None,
     };
     let queue = Mutex::new(jobs);
-    let one = work(session, &queue, helpers.database, tally);
+    let scout = Scout::new(helpers.target, helpers.ask, helpers.database);
+    let one = work(session, &queue, &scout, tally);
     let results = match &second {
         Some(second) => {
-            let (a, b) = futures::try_join!(one, work(second, &queue, helpers.database, tally))?;
+            let (a, b) = futures::try_join!(one, work(second, &queue, &scout, tally))?;
             a.into_iter().chain(b).collect()
         }
         None => one.await?,
@@ -137,17 +139,19 @@ struct Counted {
 async fn work(
     session: &Session,
     queue: &Mutex<Vec<Job>>,
-    database: &str,
+    scout: &Scout<'_>,
     tally: &Tally,
 ) -> Result<Vec<Counted>, String> {
     session.query(SCANS).await.map_err(|e| e.to_string())?;
+    let mut reading = Reading::of(session, scout).await;
     let mut done = Vec::new();
     loop {
         let Some(job) = queue.lock().unwrap_or_else(PoisonError::into_inner).pop() else { return Ok(done) };
         let at = |e: String| format!("table {}: {e}", job.table);
-        let name = format!("{database}.{}", job.table);
-        tally.begin(&name);
-        let rows = session.query(&job.sql).await.map_err(|e| at(e.to_string()))?;
+        let mut part = tally.begin(&format!("{}.{}", scout.database, job.table), job.bytes);
+        let asked = session.query(&job.sql);
+        let rows = reading.watch(&mut part, &job.table, job.bytes, asked).await;
+        let rows = rows.map_err(|e| at(e.to_string()))?;
         let [row] = rows.as_slice() else { return Err(at("the server gave no count".to_owned())) };
         let count =
             cell(row, 0).map_err(at)?.parse().map_err(|_| at("the count is not a number".to_owned()))?;
@@ -155,7 +159,7 @@ async fn work(
             Some(shape) => Some(format!("{}:{shape}:{}", hash::FORMAT, cell(row, 1).map_err(at)?)),
             None => None,
         };
-        tally.done(&name, job.bytes);
+        part.done();
         done.push(Counted { table: job.table, rows: count, digest });
     }
 }

@@ -6,6 +6,7 @@ use std::ops::ControlFlow;
 
 use super::content::from;
 use super::inventory::{self, Described};
+use super::reading::{Reading, Scout};
 use super::{begin, catalogue, cell, open, value};
 use crate::check::data::compare::{last, plain};
 use crate::check::data::cross::count::Count;
@@ -14,7 +15,7 @@ use crate::check::data::cross::hash;
 use crate::check::data::cross::plan::{Half, Plan, folded};
 use crate::check::data::cross::seeds::row_sql;
 use crate::check::data::differ::{Bucket, Keyed, MOST_ROWS};
-use crate::check::data::manifest::{Cross, Database};
+use crate::check::data::manifest::{Cross, Database, Relation, RelationKind};
 use crate::check::data::progress::Tally;
 use crate::check::data::side::Ask;
 use crate::runbook::Target;
@@ -44,6 +45,8 @@ const UNIQUE: &str = "select format('%I.%I', n.nspname, c.relname), (select json
 
 /// A database in its snapshot.
 pub struct Live {
+    target: Target,
+    ask: Ask,
     session: Session,
     described: Described,
     before: Option<String>,
@@ -67,7 +70,8 @@ impl Live {
         notes.retain(|note| !note.starts_with("one session only"));
         let described = inventory::read(&session, ask.level).await?;
         let identity = Identity::Postgres(session.identity().clone());
-        Ok(Live { session, described, before, database, identity, notes })
+        let (target, ask) = (target.clone(), ask.clone());
+        Ok(Live { target, ask, session, described, before, database, identity, notes })
     }
 
     /// Its tables.
@@ -102,8 +106,22 @@ impl Live {
     }
 
     /// Bytes to read.
-    pub fn bytes(&self) -> u64 {
-        self.described.database.relations.values().map(|relation| relation.bytes).sum()
+    pub fn bytes(&self, plans: &[Plan]) -> u64 {
+        plans.iter().filter_map(|plan| plan.pg.as_deref()).map(|table| self.size(table)).sum()
+    }
+
+    /// Bytes of a table, or of all partitions of one.
+    fn size(&self, table: &str) -> u64 {
+        let relations = &self.described.database.relations;
+        let of_it = |relation: &Relation| {
+            relation.core.get("parents").is_some_and(|parents| parents.split(", ").any(|one| one == table))
+        };
+        match relations.get(table) {
+            Some(relation) if relation.kind == RelationKind::Partitioned => {
+                relations.iter().filter(|(_, part)| of_it(part)).map(|(name, _)| self.size(name)).sum()
+            }
+            found => found.map_or(0, |relation| relation.bytes),
+        }
     }
 
     fn from(&self, plan: &Plan) -> String {
@@ -117,16 +135,19 @@ impl Live {
     /// Reads the tables; in the order of the plans, `None` for one that it has not.
     pub async fn count(&self, plans: &[Plan], tally: &Tally) -> Result<Vec<Option<Count>>, String> {
         self.session.query(SCANS).await.map_err(|e| e.to_string())?;
+        let scout = Scout::new(&self.target, &self.ask, &self.database);
+        let mut reading = Reading::of(&self.session, &scout).await;
         let mut counts = Vec::with_capacity(plans.len());
         for plan in plans {
             let Some(table) = &plan.pg else {
                 counts.push(None);
                 continue;
             };
-            let counted = self.one(plan).await.map_err(|e| format!("table {table}: {e}"))?;
-            let bytes = self.described.database.relations.get(table).map_or(0, |relation| relation.bytes);
-            tally.done(&format!("{}.{table}", self.database), bytes);
-            counts.push(Some(counted));
+            let bytes = self.size(table);
+            let mut part = tally.begin(&format!("{}.{table}", self.database), bytes);
+            let counted = reading.watch(&mut part, table, bytes, self.one(plan)).await;
+            counts.push(Some(counted.map_err(|e| format!("table {table}: {e}"))?));
+            part.done();
         }
         Ok(counts)
     }

@@ -7,6 +7,7 @@ mod content;
 pub mod cross;
 pub mod hash;
 mod inventory;
+mod reading;
 mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
