@@ -12,9 +12,9 @@ mod same_cluster;
 mod schema_matches;
 mod sequences_ahead;
 mod statistics_present;
-mod survey;
 
 use crate::check::registry::Family;
+use crate::check::survey;
 
 /// The family's checks.
 pub static FAMILY: Family = Family {
