@@ -3,6 +3,7 @@
 mod catalogue;
 mod people;
 mod roles;
+mod settings;
 mod way;
 
 use holdpoint::runbook::Target;
@@ -12,6 +13,7 @@ use crate::harness::{Cluster, Registry};
 pub fn register(r: &mut Registry) {
     catalogue::register(r);
     roles::register(r);
+    settings::register(r);
     people::register(r);
     way::register(r);
 }
