@@ -295,9 +295,9 @@ impl XidTimeToStop {
         }
         outcome
             .detail(format!(
-                "fastest rate of the last hour, the last day and {}, from {} looks",
+                "fastest rate of the last hour, the last day and {}, from {}",
                 series.reach(),
-                series.samples.len()
+                count(series.samples.len() as u64, "look", "looks")
             ))
             .detail(format!("the oldest database is {}", left.database))
     }

@@ -51,7 +51,7 @@ const DOCS: &str = r"
 Shows that the server has connections left for ordinary roles.
 
 **How it is measured.** `max_connections`, less `superuser_reserved_connections` and `reserved_connections` (from 16 on), less the
-client sessions in `pg_stat_activity` but this check's own. With `database` or `role`, the connection limits of those, less the
+client sessions in `pg_stat_activity` but Holdpoint's own. With `database` or `role`, the connection limits of those, less the
 sessions that they have; and whether that role may log in and connect there at all. A role with `pg_use_reserved_connections`
 may use what is reserved for it, and a superuser everything.
 
@@ -82,7 +82,7 @@ fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
 /// All, reserved for superusers, reserved for some, client sessions.
 const SERVER: &str = "select current_setting('max_connections'), current_setting('superuser_reserved_connections'), \
     coalesce(current_setting('reserved_connections', true), 'none'), \
-    (select count(*) from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid())";
+    (select count(*) from pg_stat_activity where backend_type = 'client backend' and application_name not like 'holdpoint %')";
 
 /// What the server says, to those it turns away, when all of its connections are taken.
 const FULL: [&str; 2] = ["sorry, too many clients already", "remaining connection slots are reserved"];
@@ -208,7 +208,7 @@ impl ConnectionsFree {
             "select rolcanlogin, rolconnlimit, rolsuper, exists (select from pg_roles where \
              rolname = 'pg_use_reserved_connections' and pg_has_role(r.oid, oid, 'usage')), \
              (select count(*) from pg_stat_activity where usesysid = r.oid and backend_type = 'client backend' \
-             and pid <> pg_backend_pid()), rolvaliduntil <= now() from pg_roles r where rolname = {}",
+             and application_name not like 'holdpoint %'), rolvaliduntil <= now() from pg_roles r where rolname = {}",
             literal(role)
         );
         let rows = session.query(&sql).await?;
@@ -253,7 +253,7 @@ impl ConnectionsFree {
         );
         let sql = format!(
             "select datallowconn, datconnlimit, {may}, (select count(*) from pg_stat_activity where datid = d.oid and \
-             backend_type = 'client backend' and pid <> pg_backend_pid()) from pg_database d where datname = {}",
+             backend_type = 'client backend' and application_name not like 'holdpoint %') from pg_database d where datname = {}",
             literal(database)
         );
         let rows = session.query(&sql).await?;

@@ -96,7 +96,8 @@ preconditions:
 
 /// Name, step, cycles, smallest, largest, first, whether it may be read.
 const BOUNDS: &str = "select format('%I.%I', n.nspname, c.relname), q.seqincrement, q.seqcycle, q.seqmin, q.seqmax, q.seqstart, \
-    has_sequence_privilege(c.oid, 'select') and has_schema_privilege(n.oid, 'usage') from pg_sequence q \
+    has_sequence_privilege(c.oid, 'select') and has_schema_privilege(n.oid, 'usage') \
+    and not (c.relpersistence = 'u' and pg_is_in_recovery()) from pg_sequence q \
     join pg_class c on c.oid = q.seqrelid join pg_namespace n on n.oid = c.relnamespace \
     where c.relpersistence <> 't' order by 1";
 

@@ -136,13 +136,11 @@ impl Check for ServerRole {
             );
         }
         let timeline = self.timeline(&session, standby, &mut findings).await;
-        if let (Some(Flag(wanted)), Role::Primary) = (self.read_only, is) {
-            if let Err(error) = writes::judge(&session, &self.target, wanted, &mut findings).await {
-                findings.unknown(
-                    format!("what new sessions may do cannot be seen: {}", error.message),
-                    silent(&error),
-                );
-            }
+        if let (Some(Flag(wanted)), Role::Primary) = (self.read_only, is)
+            && let Err(error) = writes::judge(&session, &self.target, wanted, &mut findings).await
+        {
+            let what = format!("what new sessions may do cannot be seen: {}", error.message);
+            findings.unknown(what, silent(&error));
         }
         let asked = self.peers.iter().map(|name| peers::ask(name, cx));
         let peers = futures::future::join_all(asked).await;

@@ -76,7 +76,7 @@ pub static KIND: CheckKind = CheckKind {
 const DOCS: &str = r"
 Shows that vacuum and analyze keep up with every large table, in every database.
 
-**How it is measured.** `pg_stat_all_tables` for tables of at least `min_size` (TOAST included), system catalogues too: the last vacuum and the
+**How it is measured.** `pg_stat_all_tables` for tables of at least `min_size` (TOAST included), system catalogues too but those that all databases share: the last vacuum and the
 last analyze, by hand or by autovacuum, dead rows, and rows changed since the last analyze.
 
 **Passes** when each of these tables was vacuumed within `within` (7 days) or has at most `dead_rows` (10 %) dead rows, and was
@@ -109,7 +109,7 @@ const TABLES: &str = "select format('%I.%I', s.schemaname, s.relname), pg_table_
     extract(epoch from clock_timestamp() - greatest(s.last_analyze, s.last_autoanalyze)), \
     s.n_live_tup, s.n_dead_tup, s.n_mod_since_analyze \
     from pg_stat_all_tables s join pg_class c on c.oid = s.relid \
-    where c.relkind in ('r', 'm') and c.relpersistence <> 't' and pg_table_size(s.relid) >= ";
+    where c.relkind in ('r', 'm') and c.relpersistence <> 't' and not c.relisshared and pg_table_size(s.relid) >= ";
 
 fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
     let it: VacuumRecent = serde_json::from_value(Value::Object(params)).map_err(|e| e.to_string())?;

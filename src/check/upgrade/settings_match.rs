@@ -73,7 +73,8 @@ rules may not be seen (by default only superusers may), or the source has none.
 
 Told, and no failure: defaults that differ between the versions; settings that somebody set and that the target's version no longer
 has; those of the target that the source's version does not have; and what rightly differs: places of files, port,
-`unix_socket_directories`, `cluster_name`, `log_directory`, the connection of a standby to its primary.
+`unix_socket_directories`, `cluster_name`, `log_directory`, the connection of a standby to its primary, and that the source is
+read-only by default, as on hold.
 
 **Traps.** What waits for a restart is not in effect yet: `restart_pending`. Settings of roles and databases are compared by `roles_match`.
 Compared are the values, not what is right for a larger machine: declare those with their reason. A setting that was set to what is
@@ -124,9 +125,9 @@ impl Check for SettingsMatch {
             true => Outcome::fail(format!("`{}` and `{}` are one", self.source, self.target), &expected)
                 .help("correct the addresses of the targets: what is compared with itself proves nothing"),
             false => match self.compare(&source, &target, cx).await {
-                Ok((findings, same)) => findings.conclude(Words {
+                Ok((findings, same, excepted)) => findings.conclude(Words {
                     expected: &expected,
-                    passed: passed(same, self.hba()),
+                    passed: passed(same, excepted, self.hba()),
                     nothing: "there was nothing to compare",
                     help: "set it as it was (a new value of some needs a restart), or declare in `except` why it may differ",
                 }),
@@ -137,16 +138,15 @@ impl Check for SettingsMatch {
     }
 }
 
-fn passed(same: u64, hba: bool) -> String {
+fn passed(same: u64, excepted: usize, hba: bool) -> String {
+    let settings = match same {
+        0 => "nobody set anything that differs".to_owned(),
+        1 => "1 setting that somebody set is the same".to_owned(),
+        n => format!("{} settings that somebody set are the same", text::thousands(n)),
+    };
     let rules = if hba { ", and so are the rules of pg_hba.conf" } else { "" };
-    match same {
-        0 => format!("nobody set anything that differs{rules}"),
-        n => format!(
-            "{} that somebody set {} the same{rules}",
-            text::count(n, "setting", "settings"),
-            if n == 1 { "is" } else { "are" }
-        ),
-    }
+    let but = if excepted > 0 { format!(" ({excepted} excepted)") } else { String::new() };
+    format!("{settings}{rules}{but}")
 }
 
 impl SettingsMatch {
@@ -158,13 +158,13 @@ impl SettingsMatch {
         self.except.iter().find(|e| e.name.eq_ignore_ascii_case(name)).map(|e| e.reason.as_str())
     }
 
-    /// What was found, and how many settings that somebody set are the same.
+    /// What was found, how many settings that somebody set are the same, and how many differences were declared.
     async fn compare(
         &self,
         source: &Session,
         target: &Session,
         cx: &Context,
-    ) -> Result<(Findings, u64), Outcome> {
+    ) -> Result<(Findings, u64, usize), Outcome> {
         let read = |session, name| ask::settings(session, name, cx);
         let both = futures::future::join(read(source, &self.source), read(target, &self.target));
         let (was, is) = match both.await {
@@ -187,6 +187,7 @@ impl SettingsMatch {
                 )),
             }
         }
+        let excepted = findings.notes.iter().filter(|note| note.starts_with("excepted (")).count();
         for except in &self.except {
             let (reason, name) = (judge::excused(&except.reason), except.name.to_lowercase());
             let used = |note: &String| {
@@ -196,6 +197,6 @@ impl SettingsMatch {
                 findings.notes.push(format!("`except` names {}, and nothing like it differs", except.name));
             }
         }
-        Ok((findings, same))
+        Ok((findings, same, excepted))
     }
 }

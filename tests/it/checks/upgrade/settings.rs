@@ -72,6 +72,7 @@ pub fn register(r: &mut Registry) {
         eventually(Duration::from_secs(20), told, || new.psql(told) == "t");
         let excepted = json!({ "except": [{ "name": "work_mem", "reason": "smaller machine" }] });
         let excepted = both(&old, &new, excepted);
+        is(&excepted, Verdict::Pass, " settings that somebody set are the same (1 excepted)");
         assert!(
             excepted
                 .details
