@@ -1,5 +1,6 @@
 //! When does the server run out of transaction identifiers, or of multixacts, at the rate at which they are spent?
 
+mod course;
 mod spent;
 
 use async_trait::async_trait;
@@ -18,7 +19,8 @@ use crate::check::history::{self, Keep, Series};
 use crate::check::params::Flag;
 use crate::check::registry::CheckKind;
 use crate::check::{Check, Context, Outcome, Verdict};
-use spent::{Left, Members, Spent};
+use course::Course;
+use spent::{Left, Spent};
 
 /// When does the server run out of transaction identifiers?
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -163,24 +165,6 @@ impl Check for XidTimeToStop {
     }
 }
 
-/// Something that runs out: how much is left, and how fast it goes.
-struct Course {
-    /// `multixact`, `multixacts`
-    what: (&'static str, &'static str),
-    /// `None` when it cannot be seen.
-    left: Option<u64>,
-    /// A second; the error says why nobody knows, and what helps.
-    rate: Result<f64, (String, String)>,
-}
-
-impl Course {
-    fn seconds(&self) -> Option<f64> {
-        let rate = *self.rate.as_ref().ok()?;
-        let left = self.left?;
-        Some(if rate > 0.0 { left as f64 / rate } else { f64::INFINITY })
-    }
-}
-
 impl XidTimeToStop {
     fn expected(&self) -> String {
         let mut expected = format!("at least {} until writes are refused", self.at_least);
@@ -190,65 +174,8 @@ impl XidTimeToStop {
         expected
     }
 
-    /// What runs out, transactions first.
-    fn courses(&self, left: &Left, series: &Series<Spent>) -> Vec<Course> {
-        let (looks, reach) = (series.samples.len(), series.reach());
-        let again = || {
-            format!("measure again: it takes {FEWEST} looks over {}; before a step use xid_age", self.history)
-        };
-        let known = |rate: Option<f64>, looks: usize, reach: Span, word: &str| {
-            rate.filter(|_| looks >= FEWEST).ok_or_else(|| {
-                let looks = count(looks as u64, "look", "looks");
-                (format!("only {looks}{word} over {reach} yet: no rate is known"), again())
-            })
-        };
-        let rate = series.fastest(&WINDOWS, self.history, |spent| spent.xid() as f64);
-        let mut courses = vec![Course {
-            what: ("identifier", "identifiers"),
-            left: Some(left.xids),
-            rate: known(rate, looks, reach, ""),
-        }];
-        if !self.multixacts.0 {
-            return courses;
-        }
-        let multixacts = spent::multixacts(series);
-        let rate = multixacts.fastest(&WINDOWS, self.history, |next| *next as f64);
-        let rate = known(rate, multixacts.samples.len(), multixacts.reach(), " at multixacts");
-        courses.push(Course {
-            what: ("multixact", "multixacts"),
-            left: Some(left.mxids),
-            rate: rate.clone(),
-        });
-        let what = ("member of multixacts", "members of multixacts");
-        match &left.members {
-            Members::Endless => {}
-            Members::Left(left) => {
-                let rate = rate.and_then(|rate| match spent::members_each(series) {
-                    _ if rate == 0.0 => Ok(0.0),
-                    Some(each) => Ok(rate * each),
-                    None => Err((
-                        "multixacts are spent, and no checkpoint between two looks says how many members they have"
-                            .to_owned(),
-                        "measure again after the next checkpoint".to_owned(),
-                    )),
-                });
-                courses.push(Course { what, left: Some(*left), rate });
-            }
-            // Where no multixact is spent, no member is.
-            Members::Hidden(_) if rate.as_ref().is_ok_and(|rate| *rate == 0.0) => {}
-            Members::Hidden(why) => {
-                let why =
-                    format!("multixacts are spent, and the room of their members cannot be seen: {why}");
-                let help =
-                    "`grant execute on function pg_ls_dir(text)` to the role, or let a superuser measure";
-                courses.push(Course { what, left: None, rate: Err((why, help.to_owned())) });
-            }
-        }
-        courses
-    }
-
     fn judge(&self, left: &Left, series: &Series<Spent>, now: Timestamp, expected: String) -> Outcome {
-        let courses = self.courses(left, series);
+        let courses = course::courses(left, series, self.history, self.multixacts.0);
         let soonest = courses
             .iter()
             .filter_map(|course| Some((course.seconds()?, course)))
@@ -362,120 +289,4 @@ fn end_before(stop: Option<Timestamp>, seconds: f64, now: Timestamp, end: Timest
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::check::history::Sample;
-
-    const NOON: &str = "2020-05-20T12:00:00Z";
-
-    fn of(left: u64, members: Members) -> Left {
-        Left { database: "matrix".to_owned(), age: 0, xids: left, mxids: 1 << 31, members }
-    }
-
-    fn asked(params: Value, left: &Left, looks: Vec<(u64, Spent)>) -> Outcome {
-        let check: XidTimeToStop = serde_json::from_value(params).unwrap();
-        let samples = looks.into_iter().map(|(s, value)| Sample { boot_ms: s * 1000, value }).collect();
-        check.judge(left, &Series { samples, trouble: None }, NOON.parse().unwrap(), check.expected())
-    }
-
-    fn judged(params: Value, left: u64, looks: &[(u64, u64)]) -> Outcome {
-        let looks = looks.iter().map(|&(s, xid)| (s, Spent::new(xid, 7, 7, Some(20)))).collect();
-        asked(params, &of(left, Members::Left(1 << 32)), looks)
-    }
-
-    #[test]
-    fn multixacts_and_their_members_can_end_first() {
-        let looks = |step: u64| -> Vec<(u64, Spent)> {
-            (0..3).map(|n| (n * 1800, Spent::new(n, n * step, n * step, Some(n * step * 10)))).collect()
-        };
-        let plain = || json!({ "target": "db" });
-        let roomy = || of(1 << 30, Members::Left(1 << 32));
-        assert_eq!(asked(plain(), &roomy(), looks(1800)).verdict, Verdict::Pass);
-        // 10 members each, 1000 a second: 4.3 G last five days; the multixacts 24.
-        let members = asked(plain(), &roomy(), looks(1_800_000));
-        assert_eq!(members.verdict, Verdict::Fail);
-        assert!(members.observed.contains("writes are refused in 4d 23h"), "{members:?}");
-        assert!(members.observed.contains("10000.0 members of multixacts/s; 4.29 G left"), "{members:?}");
-        let unbounded = asked(plain(), &of(1 << 30, Members::Endless), looks(1_800_000));
-        assert!(
-            unbounded.verdict == Verdict::Fail && unbounded.observed.contains("1000.0 multixacts/s"),
-            "{unbounded:?}"
-        );
-        let hidden = asked(plain(), &of(1 << 30, Members::Hidden("no right".to_owned())), looks(1800));
-        assert!(hidden.verdict == Verdict::Unknown && hidden.observed.contains("no right"), "{hidden:?}");
-        assert!(hidden.help.as_deref().is_some_and(|help| help.contains("pg_ls_dir")), "{hidden:?}");
-        let idle = asked(plain(), &of(1 << 30, Members::Hidden("no right".to_owned())), looks(0));
-        assert_eq!(idle.verdict, Verdict::Pass, "none is spent: {idle:?}");
-        let left_out = json!({ "target": "db", "multixacts": false });
-        assert_eq!(asked(left_out, &roomy(), looks(1_800_000)).verdict, Verdict::Pass);
-        let none = Left { mxids: 0, ..roomy() };
-        assert!(asked(plain(), &none, looks(0)).observed.starts_with("no multixact is left"));
-        // No checkpoint came meanwhile.
-        let still = (0..3).map(|n| (n * 1800, Spent::new(n, n * 1800, 5, Some(50)))).collect();
-        let still = asked(plain(), &roomy(), still);
-        assert!(still.verdict == Verdict::Unknown && still.observed.contains("no checkpoint"), "{still:?}");
-    }
-
-    #[test]
-    fn looks_of_an_older_program_count_for_transactions_alone() {
-        let old: Spent = serde_json::from_value(json!(5)).unwrap();
-        let new = |n| Spent::new(n, n, n, Some(n));
-        let outcome = asked(
-            json!({ "target": "db" }),
-            &of(1 << 30, Members::Left(1 << 32)),
-            vec![(0, old), (900, new(6)), (1800, new(7))],
-        );
-        assert_eq!(outcome.verdict, Verdict::Unknown);
-        assert!(outcome.observed.starts_with("only 2 looks at multixacts over 15min yet"), "{outcome:?}");
-        let kept: Spent = serde_json::from_value(serde_json::to_value(new(7)).unwrap()).unwrap();
-        assert_eq!(kept, new(7));
-    }
-
-    /// 100 a second.
-    const STEADY: [(u64, u64); 3] = [(0, 0), (1800, 180_000), (3600, 360_000)];
-
-    #[test]
-    fn the_plan_of_may_2020_fails() {
-        // 28 days at 100/s: the stop comes on 17 June, the cure was planned for 28 June.
-        let left = 28 * 86_400 * 100;
-        let outcome =
-            judged(json!({ "target": "db", "at_least": "7d", "planned_fix": "2020-06-28" }), left, &STEADY);
-        assert_eq!(outcome.verdict, Verdict::Fail);
-        assert!(outcome.observed.contains("before the cure planned for 2020-06-28"), "{outcome:?}");
-        assert!(outcome.observed.contains("on 2020-06-17"), "{outcome:?}");
-        let in_time =
-            judged(json!({ "target": "db", "at_least": "7d", "planned_fix": "2020-06-15" }), left, &STEADY);
-        assert_eq!(in_time.verdict, Verdict::Pass, "{in_time:?}");
-        let too_short = judged(json!({ "target": "db" }), left, &STEADY);
-        assert_eq!(too_short.verdict, Verdict::Fail);
-        let over = judged(json!({ "target": "db", "planned_fix": "2020-05-19" }), 1 << 30, &STEADY);
-        assert!(over.verdict == Verdict::Fail && over.observed.contains("is over"), "{over:?}");
-        let today = judged(json!({ "target": "db", "planned_fix": "2020-05-20" }), 1 << 30, &STEADY);
-        assert_eq!(today.verdict, Verdict::Pass, "{today:?}");
-    }
-
-    #[test]
-    fn no_rate_is_no_pass() {
-        let plain = || json!({ "target": "db" });
-        assert_eq!(judged(plain(), 1 << 30, &[(0, 5)]).verdict, Verdict::Unknown);
-        assert_eq!(judged(plain(), 1 << 30, &[(0, 5), (3600, 5)]).verdict, Verdict::Unknown, "two looks");
-        assert_eq!(
-            judged(plain(), 1 << 30, &[(0, 5), (9, 5), (99, 5)]).verdict,
-            Verdict::Unknown,
-            "too short"
-        );
-        assert_eq!(judged(plain(), 0, &[(0, 5)]).verdict, Verdict::Fail, "it has stopped already");
-        let idle = judged(plain(), 1 << 30, &[(0, 5), (900, 5), (1800, 5)]);
-        assert!(idle.verdict == Verdict::Pass && idle.observed.contains("no transaction"), "{idle:?}");
-    }
-
-    #[test]
-    fn a_day_must_be_one() {
-        for wrong in [json!("soon"), json!("2020-13-01"), json!(20200628)] {
-            let params = json!({ "target": "db", "planned_fix": wrong });
-            assert!(build(params.as_object().cloned().unwrap()).is_err());
-        }
-    }
-}
+mod tests;

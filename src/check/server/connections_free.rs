@@ -1,5 +1,7 @@
 //! Can the application come back? After a maintenance, all of its processes connect at once.
 
+mod limits;
+
 use async_trait::async_trait;
 use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
@@ -13,7 +15,8 @@ use crate::check::params::{CountOrShare, Percent};
 use crate::check::registry::CheckKind;
 use crate::check::survey::cell;
 use crate::check::{Check, Context, Outcome, Verdict};
-use crate::world::pg::{QueryError, Session, literal};
+use crate::world::pg::{QueryError, Session};
+use limits::{Limit, Rank};
 
 /// Can the application come back?
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -87,27 +90,6 @@ const SERVER: &str = "select current_setting('max_connections'), current_setting
 /// What the server says, to those it turns away, when all of its connections are taken.
 const FULL: [&str; 2] = ["sorry, too many clients already", "remaining connection slots are reserved"];
 
-/// One limit: what it is, how many it allows, how many are used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Limit {
-    of: String,
-    all: u64,
-    used: u64,
-}
-
-impl Limit {
-    fn free(&self) -> u64 {
-        self.all.saturating_sub(self.used)
-    }
-
-    /// `12 of 97 connections for ordinary roles are free`
-    fn told(&self) -> String {
-        let (free, all) = (text::thousands(self.free()), text::count(self.all, "connection", "connections"));
-        let are = if self.free() == 1 { "is" } else { "are" };
-        format!("{free} of {all} {} {are} free", self.of)
-    }
-}
-
 #[async_trait]
 impl Check for ConnectionsFree {
     fn targets(&self) -> Vec<String> {
@@ -159,10 +141,11 @@ impl ConnectionsFree {
         let mut limits = Vec::new();
         let rank = match &self.role {
             None => Rank::Ordinary,
-            Some(role) => self.role(session, role, &mut limits, &mut findings).await?,
+            Some(role) => limits::of_role(session, role, &mut limits, &mut findings).await?,
         };
         if let Some(database) = &self.database {
-            self.database(session, database, rank, &mut limits, &mut findings).await?;
+            limits::of_database(session, database, self.role.as_deref(), rank, &mut limits, &mut findings)
+                .await?;
         }
         let (reserved, of) = match rank {
             Rank::Ordinary => (superusers + some, "for ordinary roles"),
@@ -195,119 +178,13 @@ impl ConnectionsFree {
         let told = least.map(Limit::told).unwrap_or_default();
         findings.outcome(told, expected).fact("free", free)
     }
-
-    /// What the role is, and its own limit.
-    async fn role(
-        &self,
-        session: &Session,
-        role: &str,
-        limits: &mut Vec<Limit>,
-        findings: &mut Findings,
-    ) -> Result<Rank, QueryError> {
-        let sql = format!(
-            "select rolcanlogin, rolconnlimit, rolsuper, exists (select from pg_roles where \
-             rolname = 'pg_use_reserved_connections' and pg_has_role(r.oid, oid, 'usage')), \
-             (select count(*) from pg_stat_activity where usesysid = r.oid and backend_type = 'client backend' \
-             and application_name not like 'holdpoint %'), rolvaliduntil <= now() from pg_roles r where rolname = {}",
-            literal(role)
-        );
-        let rows = session.query(&sql).await?;
-        let Some(row) = rows.first() else {
-            findings.unknown(format!("there is no role {role}"), "correct the name of the role");
-            return Ok(Rank::Ordinary);
-        };
-        if cell(row, 0) != "t" {
-            findings.fail(format!("role {role} may not log in"), "let the role log in, then measure again");
-        }
-        if cell(row, 5) == "t" {
-            findings.note(format!("the password of role {role} is no longer valid"));
-        }
-        let rank = match (cell(row, 2), cell(row, 3)) {
-            ("t", _) => return Ok(Rank::Superuser),
-            (_, "t") => Rank::Reserved,
-            _ => Rank::Ordinary,
-        };
-        let of = format!("of role {role}");
-        limits.extend(own_limit(of, cell(row, 1), cell(row, 4), findings));
-        Ok(rank)
-    }
-
-    /// The database's own limit, and whether it lets the role in.
-    async fn database(
-        &self,
-        session: &Session,
-        database: &str,
-        rank: Rank,
-        limits: &mut Vec<Limit>,
-        findings: &mut Findings,
-    ) -> Result<(), QueryError> {
-        // A role that is not there was told already.
-        let may = self.role.as_ref().map_or_else(
-            || "true".to_owned(),
-            |role| {
-                format!(
-                    "coalesce((select has_database_privilege(r.oid, d.oid, 'connect') from pg_roles r where rolname = {}), true)",
-                    literal(role)
-                )
-            },
-        );
-        let sql = format!(
-            "select datallowconn, datconnlimit, {may}, (select count(*) from pg_stat_activity where datid = d.oid and \
-             backend_type = 'client backend' and application_name not like 'holdpoint %') from pg_database d where datname = {}",
-            literal(database)
-        );
-        let rows = session.query(&sql).await?;
-        let Some(row) = rows.first() else {
-            findings.unknown(format!("there is no database {database}"), "correct the name of the database");
-            return Ok(());
-        };
-        if cell(row, 0) != "t" {
-            let help = format!("`alter database {database} allow_connections true` when the hold is over");
-            findings.fail(format!("database {database} takes no connections"), help);
-        }
-        if cell(row, 2) != "t" {
-            findings.fail(
-                format!(
-                    "role {} has no right to connect to database {database}",
-                    self.role.as_deref().unwrap_or("")
-                ),
-                "grant connect on the database to the role, then measure again",
-            );
-        }
-        if rank != Rank::Superuser {
-            limits.extend(own_limit(format!("of database {database}"), cell(row, 1), cell(row, 3), findings));
-        }
-        Ok(())
-    }
-}
-
-/// How far into the reserves a role may go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Rank {
-    Ordinary,
-    Reserved,
-    Superuser,
-}
-
-/// A limit of a role or database; `None` when it has none.
-fn own_limit(of: String, limit: &str, used: &str, findings: &mut Findings) -> Option<Limit> {
-    match (limit.parse::<i64>(), used.parse::<u64>()) {
-        (Ok(-1), _) => None,
-        (Ok(all), Ok(used)) if all >= 0 => Some(Limit { of, all: all.unsigned_abs(), used }),
-        _ => {
-            findings.unknown(
-                format!("the limit {of} makes no sense: {limit}"),
-                "look whether dropping the database was interrupted",
-            );
-            None
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
+    use super::limits::own_limit;
     use super::*;
 
     fn judged(at_least: Value, limits: &[(u64, u64)]) -> Outcome {
