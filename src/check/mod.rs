@@ -12,6 +12,8 @@ pub mod history;
 pub mod measure;
 pub mod params;
 pub mod registry;
+mod sequences;
+mod survey;
 
 pub mod application;
 pub mod backups;
@@ -25,6 +27,7 @@ pub mod network;
 pub mod own;
 pub mod people;
 pub mod replication;
+pub mod server;
 pub mod storage;
 pub mod upgrade;
 

@@ -48,6 +48,7 @@ pub static FAMILIES: &[&Family] = &[
     &super::containers::FAMILY,
     &super::backups::FAMILY,
     &super::replication::FAMILY,
+    &super::server::FAMILY,
     &super::horizon::FAMILY,
     &super::corruption::FAMILY,
     &super::locks::FAMILY,

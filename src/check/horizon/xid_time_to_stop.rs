@@ -1,4 +1,7 @@
-//! When does the server run out of transaction identifiers, at the rate at which they are spent?
+//! When does the server run out of transaction identifiers, or of multixacts, at the rate at which they are spent?
+
+mod course;
+mod spent;
 
 use async_trait::async_trait;
 use jiff::civil::Date;
@@ -8,13 +11,16 @@ use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::row::{Values, ids};
+use super::row::ids;
 use crate::base::Span;
 use crate::base::text::count;
 use crate::check::door::Door;
 use crate::check::history::{self, Keep, Series};
+use crate::check::params::Flag;
 use crate::check::registry::CheckKind;
-use crate::check::{Check, Context, Outcome};
+use crate::check::{Check, Context, Outcome, Verdict};
+use course::Course;
+use spent::{Left, Spent};
 
 /// When does the server run out of transaction identifiers?
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -33,6 +39,13 @@ pub struct XidTimeToStop {
     /// The shortest history that a rate is taken from; 15min when not given.
     #[serde(default = "quarter")]
     history: Span,
+    /// `false`: multixacts (rows locked by several at once) and their members are not judged. `true` when not given.
+    #[serde(default = "yes")]
+    multixacts: Flag,
+}
+
+fn yes() -> Flag {
+    Flag(true)
 }
 
 /// A day of the calendar.
@@ -70,7 +83,7 @@ const FAR: f64 = 10.0 * 365.0 * 86_400.0;
 /// The catalogue's entry.
 pub static KIND: CheckKind = CheckKind {
     name: "xid_time_to_stop",
-    summary: "at the present rate, the server does not run out of transaction identifiers within a given time",
+    summary: "at the present rate, the server does not run out of transaction identifiers or multixacts within a given time",
     docs: DOCS,
     timeout: None,
     schema: || schema_for!(XidTimeToStop),
@@ -78,19 +91,26 @@ pub static KIND: CheckKind = CheckKind {
 };
 
 const DOCS: &str = r"
-Shows when the server will refuse to write for lack of transaction identifiers, and that the planned cure comes before.
+Shows when the server will refuse to write for lack of transaction identifiers or of multixacts (which it needs where several
+lock one row: foreign keys do), and that the planned cure comes before.
 
 **How it is measured.** Each look notes the next transaction number (`pg_snapshot_xmax(pg_current_snapshot())`, which spends
-none). The rate is the fastest over the last hour, the last day, and all of the history, up to a week. What is left is 2^31
-less the age of the oldest database, less the margin at which PostgreSQL stops: 3 million, or 1 million up to version 13.
+none) and the next multixact (from `mxid_age(datminmxid)`). The rate is the fastest over the last hour, the last day, and all of the
+history, up to a week. What is left is 2^31 less the age of the oldest database, less the margin at which PostgreSQL stops: 3
+million, or up to version 13 1 million transactions and 100 multixacts. The members of multixacts have room of their own, 2^32 of them
+up to version 18: how much is used is seen in the files in `pg_multixact/members`, and how many a multixact has, in what two
+checkpoints noted (`pg_control_checkpoint()`).
 
-**Passes** when the time left is long enough, and the projected day is after `planned_fix`. **Fails** when it is too short, when the
-projected stop comes before the planned cure, or when writes are refused already. **Unknown** with fewer than 3 looks or less
-than 15 min (`history`) between the first and the last; use `xid_age` as a precondition, and this one while something runs.
+**Passes** when the time left is long enough for each of the three, and the projected day is after `planned_fix`. **Fails** when it is
+too short, when the projected stop comes before the planned cure, or when writes are refused already. **Unknown** with fewer than 3
+looks or less than 15 min (`history`) between the first and the last; use `xid_age` as a precondition, and this one while
+something runs. Also unknown while multixacts are spent and their members cannot be seen: the role needs `execute` on
+`pg_ls_dir(text)`, which superusers have, and a checkpoint must have come between two looks. With `multixacts: false` neither is judged.
 
 **Traps.** The rate of a maintenance night is not that of a working day. Ages fall when vacuum succeeds, so that the true end
 may be later, never sooner at this rate. History is kept with the run's samples and begins anew when this machine is
-restarted. Multixacts run out, too: `xid_age` looks at their age. A read replica spends none: measure the primary.
+restarted. Members can run out long before multixacts do, and without a sign in any age. A read replica spends none: measure the
+primary.
 
 ```yaml
 invariants:
@@ -112,23 +132,6 @@ fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
     Ok(Box::new(check))
 }
 
-const SQL: &str = "select datname, pg_catalog.age(datfrozenxid), \
-    pg_catalog.pg_snapshot_xmax(pg_catalog.pg_current_snapshot())::text \
-    from pg_catalog.pg_database order by pg_catalog.age(datfrozenxid) desc, datname limit 1";
-
-/// How many identifiers are left when the server begins to refuse.
-fn margin(version: u32) -> u64 {
-    if version >= 140_000 { 3_000_000 } else { 1_000_000 }
-}
-
-/// What one look saw.
-struct Look {
-    database: String,
-    /// Identifiers until the stop.
-    left: u64,
-    wall: Timestamp,
-}
-
 #[async_trait]
 impl Check for XidTimeToStop {
     fn targets(&self) -> Vec<String> {
@@ -142,20 +145,21 @@ impl Check for XidTimeToStop {
             Ok(open) => open,
             Err(outcome) => return outcome,
         };
-        let row = match session.query(SQL).await {
-            Ok(rows) => rows.into_iter().next().unwrap_or_default(),
-            Err(error) => return door.unanswered(&error).on(&self.target, identity),
-        };
-        let mut row = Values::of(row);
-        let (Some(database), Some(age), Some(next)) = (row.text(), row.count(), row.count()) else {
-            return Outcome::unknown(format!("{} does not say its next transaction", self.target), expected)
+        let look = match spent::look(&session).await {
+            Ok(Some(look)) => look,
+            Ok(None) => {
+                return Outcome::unknown(
+                    format!("{} does not say its next transaction", self.target),
+                    expected,
+                )
                 .help("look into the server's log, then measure again")
                 .on(&self.target, identity);
+            }
+            Err(error) => return door.unanswered(&error).on(&self.target, identity),
         };
-        let end = (1_u64 << 31) - margin(session.identity().version);
-        let series = history::add(cx, &history::name_of(KIND.name, &identity), next, KEEP).await;
-        let look = Look { database, left: end.saturating_sub(age), wall: cx.world.clock.now().wall };
-        let mut outcome = self.judge(&look, &series, expected).fact("age", age).fact("left", look.left);
+        let series = history::add(cx, &history::name_of(KIND.name, &identity), look.spent, KEEP).await;
+        let now = cx.world.clock.now().wall;
+        let mut outcome = self.judge(&look.left, &series, now, expected);
         outcome.details.extend(series.trouble);
         outcome.on(&self.target, identity)
     }
@@ -170,35 +174,85 @@ impl XidTimeToStop {
         expected
     }
 
-    fn judge(&self, look: &Look, series: &Series<u64>, expected: String) -> Outcome {
-        let act =
-            "find what holds the horizon back (horizon_holders), remove it, and vacuum the oldest tables now";
-        let left = ids(look.left);
-        if look.left == 0 {
-            return Outcome::fail("no identifier is left: writes are refused already", expected).help(act);
-        }
-        let (looks, reach) = (series.samples.len(), series.reach());
-        let rate = series.fastest(&WINDOWS, self.history, |next| *next as f64);
-        let (Some(rate), true) = (rate, looks >= FEWEST) else {
-            let looks = count(looks as u64, "look", "looks");
-            return Outcome::unknown(
-                format!("only {looks} over {reach} yet: no rate is known ({left} left)"),
-                expected,
-            )
-            .help(format!(
-                "measure again: it takes {FEWEST} looks over {}; before a step use xid_age",
-                self.history
-            ));
+    fn judge(&self, left: &Left, series: &Series<Spent>, now: Timestamp, expected: String) -> Outcome {
+        let courses = course::courses(left, series, self.history, self.multixacts.0);
+        let soonest = courses
+            .iter()
+            .filter_map(|course| Some((course.seconds()?, course)))
+            .min_by(|(a, _), (b, _)| a.total_cmp(b));
+        let ended = courses.iter().find(|course| course.left == Some(0));
+        let unknown = courses.iter().find_map(|course| Some((course, course.rate.as_ref().err()?)));
+        let outcome = match (ended, soonest, unknown) {
+            (Some(course), ..) => {
+                Outcome::fail(format!("no {} is left: writes are refused already", course.what.0), expected)
+                    .help(ACT)
+            }
+            // What is known to end too soon does so whatever the others do.
+            (None, Some((seconds, course)), unknown) => {
+                let known = self.forecast(seconds, course, series.reach(), now, &expected);
+                match unknown {
+                    Some((course, why)) if known.verdict == Verdict::Pass => {
+                        self.not_known(course, why, expected)
+                    }
+                    _ => known,
+                }
+            }
+            (None, None, Some((course, why))) => self.not_known(course, why, expected),
+            (None, None, None) => Outcome::unknown("nothing was measured", expected).help("measure again"),
         };
-        let seconds = if rate > 0.0 { look.left as f64 / rate } else { f64::INFINITY };
-        let stop = (seconds < FAR)
-            .then(|| look.wall.checked_add(SignedDuration::from_secs_f64(seconds)).ok())
-            .flatten();
+        let mut outcome =
+            outcome.fact("left", left.xids).fact("age", left.age).fact("looks", series.samples.len() as u64);
+        if let Some(rate) = courses.first().and_then(|course| course.rate.as_ref().ok()) {
+            outcome = outcome.fact("per_second", *rate);
+        }
+        if let Some(seconds) = soonest.map(|(seconds, _)| seconds).filter(|seconds| seconds.is_finite()) {
+            outcome = outcome.fact("seconds_to_stop", seconds.round());
+        }
+        for course in &courses {
+            if let Ok(rate) = course.rate {
+                outcome = outcome.detail(format!(
+                    "{} {} left, spent at {rate:.1}/s",
+                    ids(course.left.unwrap_or_default()),
+                    course.what.1
+                ));
+            }
+        }
+        if !self.multixacts.0 {
+            outcome = outcome.detail("multixacts were not judged");
+        }
+        outcome
+            .detail(format!(
+                "fastest rate of the last hour, the last day and {}, from {}",
+                series.reach(),
+                count(series.samples.len() as u64, "look", "looks")
+            ))
+            .detail(format!("the oldest database is {}", left.database))
+    }
+
+    fn not_known(&self, course: &Course, (why, help): &(String, String), expected: String) -> Outcome {
+        let left = course.left.map(|left| format!(" ({} left)", ids(left))).unwrap_or_default();
+        Outcome::unknown(format!("{why}{left}"), expected).help(help)
+    }
+
+    /// Judges what ends first.
+    fn forecast(
+        &self,
+        seconds: f64,
+        course: &Course,
+        reach: Span,
+        now: Timestamp,
+        expected: &str,
+    ) -> Outcome {
+        let left = ids(course.left.unwrap_or_default());
+        let rate = *course.rate.as_ref().unwrap_or(&0.0);
+        let stop =
+            (seconds < FAR).then(|| now.checked_add(SignedDuration::from_secs_f64(seconds)).ok()).flatten();
+        let of = if course.what.0 == "identifier" { String::new() } else { format!(" {}", course.what.1) };
         let observed = match stop {
-            None if rate > 0.0 => format!("more than ten years, at {rate:.1}/s; {left} left"),
+            None if rate > 0.0 => format!("more than ten years, at {rate:.1}{of}/s; {left} left"),
             None => format!("no transaction was spent in {reach}; {left} left"),
             Some(stop) => format!(
-                "writes are refused in {}, on {}, at {rate:.1}/s; {left} left",
+                "writes are refused in {}, on {}, at {rate:.1}{of}/s; {left} left",
                 Span::secs(seconds as u64),
                 stop.to_zoned(TimeZone::UTC).date()
             ),
@@ -207,28 +261,24 @@ impl XidTimeToStop {
             let end = day.tomorrow().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp();
             Some((day, end))
         });
-        let mut outcome = match planned {
+        match planned {
             // A forecast beyond any calendar is later than any plan.
-            Some((day, end)) if look.wall >= end => {
+            Some((day, end)) if now >= end => {
                 Outcome::fail(format!("the day planned for the cure, {day}, is over; {observed}"), expected)
                     .help("find out whether it was done; then plan anew, or take `planned_fix` out")
             }
-            Some((day, end)) if end_before(stop, seconds, look.wall, end) => Outcome::fail(
+            Some((day, end)) if end_before(stop, seconds, now, end) => Outcome::fail(
                 format!("the stop comes before the cure planned for {day}: {observed}"),
                 expected,
             )
-            .help(format!("bring the cure forward; {act}")),
-            _ => Outcome::judge(seconds >= self.at_least.0.as_secs_f64(), observed, expected).help(act),
-        };
-        outcome = outcome.fact("per_second", rate).fact("looks", looks as u64);
-        if seconds.is_finite() {
-            outcome = outcome.fact("seconds_to_stop", seconds.round());
+            .help(format!("bring the cure forward; {ACT}")),
+            _ => Outcome::judge(seconds >= self.at_least.0.as_secs_f64(), observed, expected).help(ACT),
         }
-        outcome
-            .detail(format!("fastest rate of the last hour, the last day and {reach}, from {looks} looks"))
-            .detail(format!("the oldest database is {}", look.database))
     }
 }
+
+const ACT: &str =
+    "find what holds the horizon back (horizon_holders), remove it, and vacuum the oldest tables now";
 
 /// Is the stop before `end`? By seconds, since a stop far away has no date.
 fn end_before(stop: Option<Timestamp>, seconds: f64, now: Timestamp, end: Timestamp) -> bool {
@@ -239,65 +289,4 @@ fn end_before(stop: Option<Timestamp>, seconds: f64, now: Timestamp, end: Timest
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-    use crate::check::Verdict;
-    use crate::check::history::Sample;
-
-    const NOON: &str = "2020-05-20T12:00:00Z";
-
-    fn judged(params: Value, left: u64, looks: &[(u64, u64)]) -> Outcome {
-        let check: XidTimeToStop = serde_json::from_value(params).unwrap();
-        let samples = looks.iter().map(|&(s, value)| Sample { boot_ms: s * 1000, value }).collect();
-        let look = Look { database: "matrix".to_owned(), left, wall: NOON.parse().unwrap() };
-        check.judge(&look, &Series { samples, trouble: None }, check.expected())
-    }
-
-    /// 100 a second.
-    const STEADY: [(u64, u64); 3] = [(0, 0), (1800, 180_000), (3600, 360_000)];
-
-    #[test]
-    fn the_plan_of_may_2020_fails() {
-        // 28 days at 100/s: the stop comes on 17 June, the cure was planned for 28 June.
-        let left = 28 * 86_400 * 100;
-        let outcome =
-            judged(json!({ "target": "db", "at_least": "7d", "planned_fix": "2020-06-28" }), left, &STEADY);
-        assert_eq!(outcome.verdict, Verdict::Fail);
-        assert!(outcome.observed.contains("before the cure planned for 2020-06-28"), "{outcome:?}");
-        assert!(outcome.observed.contains("on 2020-06-17"), "{outcome:?}");
-        let in_time =
-            judged(json!({ "target": "db", "at_least": "7d", "planned_fix": "2020-06-15" }), left, &STEADY);
-        assert_eq!(in_time.verdict, Verdict::Pass, "{in_time:?}");
-        let too_short = judged(json!({ "target": "db" }), left, &STEADY);
-        assert_eq!(too_short.verdict, Verdict::Fail);
-        let over = judged(json!({ "target": "db", "planned_fix": "2020-05-19" }), 1 << 30, &STEADY);
-        assert!(over.verdict == Verdict::Fail && over.observed.contains("is over"), "{over:?}");
-        let today = judged(json!({ "target": "db", "planned_fix": "2020-05-20" }), 1 << 30, &STEADY);
-        assert_eq!(today.verdict, Verdict::Pass, "{today:?}");
-    }
-
-    #[test]
-    fn no_rate_is_no_pass() {
-        let plain = || json!({ "target": "db" });
-        assert_eq!(judged(plain(), 1 << 30, &[(0, 5)]).verdict, Verdict::Unknown);
-        assert_eq!(judged(plain(), 1 << 30, &[(0, 5), (3600, 5)]).verdict, Verdict::Unknown, "two looks");
-        assert_eq!(
-            judged(plain(), 1 << 30, &[(0, 5), (9, 5), (99, 5)]).verdict,
-            Verdict::Unknown,
-            "too short"
-        );
-        assert_eq!(judged(plain(), 0, &[(0, 5)]).verdict, Verdict::Fail, "it has stopped already");
-        let idle = judged(plain(), 1 << 30, &[(0, 5), (900, 5), (1800, 5)]);
-        assert!(idle.verdict == Verdict::Pass && idle.observed.contains("no transaction"), "{idle:?}");
-    }
-
-    #[test]
-    fn a_day_must_be_one() {
-        for wrong in [json!("soon"), json!("2020-13-01"), json!(20200628)] {
-            let params = json!({ "target": "db", "planned_fix": wrong });
-            assert!(build(params.as_object().cloned().unwrap()).is_err());
-        }
-    }
-}
+mod tests;

@@ -6,7 +6,7 @@ mod index_drop_safe;
 mod no_blocked_sessions;
 mod no_long_transactions;
 mod plan_without_index;
-mod words;
+pub(in crate::check) mod words;
 
 use crate::check::registry::Family;
 

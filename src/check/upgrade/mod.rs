@@ -11,10 +11,11 @@ mod roles_match;
 mod same_cluster;
 mod schema_matches;
 mod sequences_ahead;
+mod settings_match;
 mod statistics_present;
-mod survey;
 
 use crate::check::registry::Family;
+use crate::check::survey;
 
 /// The family's checks.
 pub static FAMILY: Family = Family {
@@ -31,6 +32,7 @@ pub static FAMILY: Family = Family {
         &same_cluster::KIND,
         &schema_matches::KIND,
         &sequences_ahead::KIND,
+        &settings_match::KIND,
         &statistics_present::KIND,
     ],
 };

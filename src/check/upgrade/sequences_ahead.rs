@@ -8,13 +8,14 @@ use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::survey::{Cluster, Findings, Words, cell};
+use super::survey::{Cluster, Findings, Words};
 use crate::base::{Span, text};
 use crate::check::door::{Door, silent};
 use crate::check::registry::CheckKind;
+use crate::check::sequences::{PAIRS, SEQUENCES, Standing, standings};
 use crate::check::{Check, Context, Outcome};
 use crate::world::pg::{Session, literal};
-use judge::{Fed, Sight, Standing};
+use judge::{Fed, Sight};
 
 /// Will the next value of every sequence be a new one?
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -108,30 +109,6 @@ postconditions:
       except: [{ sequence: public.tmp_seq, reason: nothing uses it any more }]
 ```
 ";
-
-/// Sequence, step, cycles, table, column (quoted), type fits, how it is fed.
-const PAIRS: &str = "with used as ( \
-    select d.objid as seq, d.refobjid as rel, d.refobjsubid::int2 as att from pg_depend d \
-    where d.classid = 'pg_class'::regclass and d.refclassid = 'pg_class'::regclass and d.refobjsubid > 0 and d.deptype in ('a', 'i') \
-    union select d.refobjid, a.adrelid, a.adnum from pg_depend d join pg_attrdef a on a.oid = d.objid \
-    where d.classid = 'pg_attrdef'::regclass and d.refclassid = 'pg_class'::regclass) \
-    select format('%I.%I', sn.nspname, s.relname), q.seqincrement, q.seqcycle, format('%I.%I', tn.nspname, t.relname), \
-    quote_ident(a.attname), coalesce(nullif(y.typbasetype, 0), y.oid) in (20, 21, 23, 700, 701, 1700) and t.relkind in ('r', 'p'), \
-    a.attidentity <> '' or d.adbin is null or pg_get_expr(d.adbin, d.adrelid) ~ '^nextval\\(''([^'']|'''')+''::regclass\\)$', \
-    format_type(a.atttypid, a.atttypmod) \
-    from used u join pg_sequence q on q.seqrelid = u.seq \
-    join pg_class s on s.oid = u.seq join pg_namespace sn on sn.oid = s.relnamespace \
-    join pg_class t on t.oid = u.rel join pg_namespace tn on tn.oid = t.relnamespace \
-    join pg_attribute a on a.attrelid = u.rel and a.attnum = u.att and not a.attisdropped join pg_type y on y.oid = a.atttypid \
-    left join pg_attrdef d on d.adrelid = u.rel and d.adnum = u.att \
-    where t.relpersistence <> 't' and s.relpersistence <> 't' \
-    and not (t.relispartition and exists (select from pg_inherits i join used p on p.rel = i.inhparent and p.seq = u.seq \
-        where i.inhrelid = t.oid)) order by 1, 4, 5";
-
-/// All sequences: name, step, cycles.
-const SEQUENCES: &str = "select format('%I.%I', n.nspname, c.relname), q.seqincrement, q.seqcycle from pg_sequence q \
-    join pg_class c on c.oid = q.seqrelid join pg_namespace n on n.oid = c.relnamespace \
-    where c.relpersistence <> 't' order by 1";
 
 fn build(params: Map<String, Value>) -> Result<Box<dyn Check>, String> {
     let it: SequencesAhead = serde_json::from_value(Value::Object(params)).map_err(|e| e.to_string())?;
@@ -262,7 +239,7 @@ impl SequencesAhead {
             (Ok(was), Ok(is)) => (was, is),
             (Err(why), _) | (_, Err(why)) => return findings.unasked.push(why),
         };
-        let (was, is) = match (standings(&was).await, standings(&is).await) {
+        let (was, is) = match (every(&was).await, every(&is).await) {
             (Ok(was), Ok(is)) => (was, is),
             (Err(why), _) | (_, Err(why)) => {
                 return findings.unasked.push(format!("database {database}: {why}"));
@@ -311,25 +288,7 @@ impl Feeds {
     }
 }
 
-async fn standings(session: &Session) -> Result<Vec<(String, Standing)>, String> {
+async fn every(session: &Session) -> Result<Vec<(String, Standing)>, String> {
     let rows = session.query(SEQUENCES).await.map_err(|error| error.message)?;
-    let mut all = Vec::new();
-    for batch in rows.chunks(200) {
-        let parts: Vec<String> = batch
-            .iter()
-            .map(|row| {
-                let (name, step, cycles) = (cell(row, 0), cell(row, 1), cell(row, 2));
-                format!(
-                    "select {}, last_value, is_called, {}, {} from {name}",
-                    literal(name),
-                    literal(step),
-                    literal(cycles)
-                )
-            })
-            .collect();
-        for row in session.query(&parts.join(" union all ")).await.map_err(|error| error.message)? {
-            all.push((cell(&row, 0).to_owned(), Standing::read(&row[1..])?));
-        }
-    }
-    Ok(all)
+    standings(session, &rows).await
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use holdpoint::check::{Context, Verdict};
+use holdpoint::runbook::Target;
 use holdpoint::world::World;
 use serde_json::json;
 
@@ -63,15 +64,32 @@ pub fn register(r: &mut Registry) {
         let stopped = look(&cx, "xid_time_to_stop", json!({ "target": "db" }));
         is(&stopped, Verdict::Fail, "writes are refused already");
         is(&look(&cx, "xid_age", json!({ "target": "db" })), Verdict::Fail, "2.15 G");
-        vec![soon, planned, stopped]
+        // Multixacts end before transactions do.
+        let cluster = aged_multixacts();
+        let shared = sharing(&cluster, cluster.target("postgres"), json!({ "at_least": "36500d" }));
+        is(&shared, Verdict::Fail, " multixacts/s; 94");
+        assert!(
+            shared.details.iter().any(|line| line.starts_with("4.29 G members of multixacts left")),
+            "{shared:#?}"
+        );
+        vec![soon, planned, stopped, shared]
     });
-    verdict(r, "xid_time_to_stop", Verdict::Unknown, &[Need::Pg13], || {
+    verdict(r, "xid_time_to_stop", Verdict::Unknown, &[Need::Pg13, Need::Pg18], || {
         let cluster = Cluster::start(Major::V13);
         let cx = context([("db", cluster.target("postgres"))]);
         let first = look(&cx, "xid_time_to_stop", json!({ "target": "db" }));
         is(&first, Verdict::Unknown, "only 1 look over 0s yet");
         cluster.stop();
-        vec![first, look(&cx, "xid_time_to_stop", json!({ "target": "db" }))]
+        // Multixacts are spent, and their members may not be seen.
+        let newer = Cluster::start(Major::V18);
+        looker(&newer);
+        let hidden = sharing(&newer, as_looker(&newer), json!({}));
+        is(&hidden, Verdict::Unknown, "the room of their members cannot be seen: ");
+        let granted = "grant execute on function pg_ls_dir(text) to looker";
+        newer.psql(granted);
+        let seen = sharing(&newer, as_looker(&newer), json!({}));
+        is(&seen, Verdict::Pass, "/s; 2.1");
+        vec![first, look(&cx, "xid_time_to_stop", json!({ "target": "db" })), hidden]
     });
     verdict(r, "horizon_holders", Verdict::Pass, &[Need::Pg15], || {
         let cluster = Cluster::start(Major::V15);
@@ -183,6 +201,32 @@ fn spending(
         clock.pass(pause);
     }
     (look(&cx, "xid_time_to_stop", all), cx, cluster)
+}
+
+/// Looks three times, a minute apart by its clock, while transactions share locks on a row.
+fn sharing(cluster: &Cluster, target: Target, params: serde_json::Value) -> holdpoint::check::Outcome {
+    let clock = Arc::new(Later::default());
+    let folder = tempfile::tempdir().unwrap();
+    let cx = Context {
+        world: World { clock: clock.clone(), ..World::local() },
+        samples: Some(folder.path().join("samples")),
+        ..context([("db", target)])
+    };
+    let mut all = json!({ "target": "db", "history": "1min" });
+    all.as_object_mut().unwrap().extend(params.as_object().unwrap().clone());
+    cluster.psql("create table if not exists m (n int)");
+    cluster.psql("insert into m values (1)");
+    for _ in 0..2 {
+        is(&look(&cx, "xid_time_to_stop", all.clone()), Verdict::Unknown, "no rate is known (");
+        // A transaction within another one counts as a second holder of the lock.
+        cluster.psql(
+            "do $$ begin for i in 1..500 loop perform from m for share; \
+             begin perform from m for no key update; exception when others then raise; end; commit; end loop; end $$",
+        );
+        cluster.psql("checkpoint");
+        clock.pass(Duration::from_secs(60));
+    }
+    look(&cx, "xid_time_to_stop", all)
 }
 
 fn spend(cluster: &Cluster, transactions: u32) {

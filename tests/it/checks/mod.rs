@@ -14,6 +14,7 @@ mod network;
 mod own;
 mod people;
 mod replication;
+mod server;
 mod storage;
 mod upgrade;
 
@@ -35,6 +36,7 @@ pub fn register(r: &mut Registry) {
         containers::register,
         backups::register,
         replication::register,
+        server::register,
         horizon::register,
         corruption::register,
         locks::register,

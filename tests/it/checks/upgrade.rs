@@ -4,6 +4,7 @@ mod catalogue;
 mod debian;
 mod people;
 mod roles;
+mod settings;
 mod way;
 
 use holdpoint::runbook::Target;
@@ -13,6 +14,7 @@ use crate::harness::{Cluster, Registry};
 pub fn register(r: &mut Registry) {
     catalogue::register(r);
     roles::register(r);
+    settings::register(r);
     people::register(r);
     way::register(r);
     debian::register(r);

@@ -1,6 +1,7 @@
 //! Whether a sequence is behind: pure.
 
-use crate::check::upgrade::survey::{Findings, cell};
+use crate::check::sequences::Standing;
+use crate::check::survey::{Findings, cell};
 use crate::world::pg::literal;
 
 /// A sequence and a column that it feeds.
@@ -17,16 +18,6 @@ pub struct Fed {
     /// The value goes into the column as it is.
     plain: bool,
     type_: String,
-}
-
-/// Where a sequence stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Standing {
-    last: i64,
-    called: bool,
-    step: i64,
-    /// It starts again at its end.
-    pub cycles: bool,
 }
 
 /// A pair, and what was read: the column's extreme value (`None` when the table is empty) and the sequence.
@@ -73,31 +64,6 @@ impl Fed {
                 self.sequence
             )
         })
-    }
-}
-
-impl Standing {
-    /// From last value, called, step, cycles.
-    pub fn read(row: &[Option<String>]) -> Result<Standing, String> {
-        let number =
-            |column| cell(row, column).parse::<i64>().map_err(|_| "a sequence has no number".to_owned());
-        let yes = |column| matches!(cell(row, column), "t" | "true");
-        Ok(Standing { last: number(0)?, called: yes(1), step: number(2)?, cycles: yes(3) })
-    }
-
-    /// The next value that it gives.
-    pub fn next(&self) -> i128 {
-        i128::from(self.last) + if self.called { i128::from(self.step) } else { 0 }
-    }
-
-    /// It would give a value that the other one gave already.
-    pub fn behind(&self, other: &Standing) -> bool {
-        if other.step < 0 { self.next() > other.next() } else { self.next() < other.next() }
-    }
-
-    /// Its next value lies beyond this one.
-    fn beyond(&self, value: i128) -> bool {
-        if self.step < 0 { self.next() < value } else { self.next() > value }
     }
 }
 
@@ -168,23 +134,6 @@ pub fn sort<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn standing(last: i64, called: bool, step: i64) -> Standing {
-        Standing { last, called, step, cycles: false }
-    }
-
-    #[test]
-    fn the_next_value_must_be_a_new_one() {
-        assert!(standing(100, true, 1).beyond(100));
-        assert!(!standing(100, false, 1).beyond(100), "100 would be given again");
-        assert!(!standing(99, true, 1).beyond(100));
-        assert!(standing(-100, true, -1).beyond(-100));
-        assert!(!standing(-99, true, -1).beyond(-100));
-        assert!(standing(i64::MAX, true, 1).beyond(i128::from(i64::MAX)), "no overflow");
-        assert!(standing(1, true, 1).behind(&standing(2, true, 1)));
-        assert!(!standing(5, false, 1).behind(&standing(4, true, 1)));
-        assert!(standing(-1, true, -1).behind(&standing(-5, true, -1)));
-    }
 
     #[test]
     fn a_column_may_hold_fractions_and_what_is_no_number() {

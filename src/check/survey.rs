@@ -1,5 +1,5 @@
-//! What the checks of this family share: all databases of a server one after the other, and how what was found in each of
-//! them becomes one verdict.
+//! What checks of whole servers share: all databases one after the other, and how what was found in each of them becomes one
+//! verdict.
 
 use crate::base::text::thousands;
 use crate::check::door::Door;
