@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use rustix::fs::{FlockOperation, OFlags, StatVfsMountFlags};
 
 use super::{Files, Space, Stat, tree};
+use crate::world::mounts;
 
 /// More links than this on one path are a loop.
 const MAX_LINKS: usize = 40;
@@ -277,51 +278,16 @@ fn space(path: &Path) -> Result<Space, String> {
         inodes_available: vfs.f_favail,
         read_only: vfs.f_flag.contains(StatVfsMountFlags::RDONLY),
         device,
-        kind: std::fs::read_to_string("/proc/self/mountinfo").ok().and_then(|text| mount_kind(&text, &found)),
+        kind: std::fs::read_to_string(mounts::TABLE)
+            .ok()
+            .and_then(|table| mounts::over(&mounts::parse(&table), &found).map(|mount| mount.kind.clone())),
         path: found,
     })
-}
-
-/// The type of the file system mounted nearest above `path`, from the text of `/proc/self/mountinfo`.
-fn mount_kind(mountinfo: &str, path: &Path) -> Option<String> {
-    let mut best: Option<(usize, &str)> = None;
-    for line in mountinfo.lines() {
-        let (front, back) = line.split_once(" - ")?;
-        let point = unescape(front.split(' ').nth(4)?);
-        let depth = Path::new(&point).components().count();
-        // The last of several mounts on one point is the one that is seen.
-        if path.starts_with(&point) && best.is_none_or(|(deepest, _)| depth >= deepest) {
-            best = Some((depth, back.split(' ').next()?));
-        }
-    }
-    best.map(|(_, kind)| kind.to_owned())
-}
-
-/// Undoes the kernel's octal escapes for space, tab, newline and backslash.
-fn unescape(field: &str) -> String {
-    field.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_the_file_system_that_is_seen() {
-        let text = "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n23 22 8:2 / /srv/my\\040disk rw shared:1 - xfs /dev/sdb rw\n\
-                    24 22 0:5 / /srv rw - tmpfs tmpfs rw\n25 22 8:3 / /srv rw - nfs4 server:/ rw\n";
-        assert_eq!(mount_kind(text, Path::new("/srv/my disk/a")).as_deref(), Some("xfs"));
-        assert_eq!(
-            mount_kind(text, Path::new("/srv/other")).as_deref(),
-            Some("nfs4"),
-            "the later mount hides the first"
-        );
-        assert_eq!(
-            mount_kind(text, Path::new("/srvx")).as_deref(),
-            Some("ext4"),
-            "a prefix of a name is not a parent"
-        );
-    }
 
     #[test]
     fn a_missing_path_is_measured_where_it_will_be() {
