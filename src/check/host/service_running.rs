@@ -1,7 +1,6 @@
 //! Does a service run, or is it proved to be stopped? By systemd unit, process name or pid file; all that are given must
 //! agree.
 
-mod proc;
 mod server;
 mod sight;
 mod systemd;
@@ -11,11 +10,11 @@ use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::proc::Process;
 use crate::base::{Moment, Span};
 use crate::check::params::Flag;
 use crate::check::registry::CheckKind;
 use crate::check::{Check, Context, Outcome};
-use proc::Process;
 use sight::look;
 
 /// Does a service run, or is it proved to be stopped?
