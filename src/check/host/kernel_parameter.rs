@@ -174,7 +174,7 @@ impl KernelParameter {
             )),
             Ok(Some(_)) => match cx.world.files.read(&file, 1 << 20).await {
                 Ok(bytes) => Ok(normal(&String::from_utf8_lossy(&bytes))),
-                Err(why) => Err((why, "read it as root")),
+                Err(why) => Err((why, "look as root; some can only be written")),
             },
             Err(why) => Err((why, "read it as root")),
         }

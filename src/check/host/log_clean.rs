@@ -254,6 +254,12 @@ fn shown(at: Timestamp) -> String {
 /// The one thing to do about a reason.
 fn help(why: &str) -> &'static str {
     match why {
+        _ if why.contains("does not exist")
+            || why.contains("no file is called")
+            || why.contains("not a file") =>
+        {
+            "correct `path`: see where the server logs (`show log_directory`, `select pg_current_logfile()`)"
+        }
         _ if why.contains("reaches back") => {
             "give a pattern that finds the older files, too, or a shorter `within`"
         }

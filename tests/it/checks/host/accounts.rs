@@ -3,7 +3,7 @@
 use holdpoint::check::{Outcome, Verdict};
 use serde_json::{Value, json};
 
-use super::super::network::inside;
+use super::super::network::{AS_NOBODY, inside, inside_of};
 use super::super::{is, verdict};
 use crate::harness::{Need, Registry, Sandbox};
 
@@ -53,7 +53,11 @@ pub fn register(r: &mut Registry) {
         );
         let unseen = account("files", json!({ "user": "hpbare", "locked": true }));
         is(&unseen, Unknown, "cannot be seen");
-        vec![down, missing, none, unseen]
+        // systemd's source of names makes up an entry of root for those who may not read the file.
+        let root = json!({ "account": { "user": "root", "locked": true } });
+        let forbidden = inside_of(&["--mount"], "true", AS_NOBODY, root);
+        is(&forbidden, Unknown, "/etc/shadow: permission denied");
+        vec![down, missing, none, unseen, forbidden]
     });
 }
 

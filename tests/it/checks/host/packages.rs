@@ -119,7 +119,11 @@ impl Packages {
 
     fn command(&self) -> Command {
         let mut command = Command::new("dpkg");
-        command.arg(format!("--root={}", self.root().display())).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        // Not into the machine's own log.
+        command
+            .arg("--log=/dev/null")
+            .arg(format!("--root={}", self.root().display()))
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
         command
     }
 
