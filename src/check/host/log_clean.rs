@@ -76,7 +76,7 @@ there or nothing came after it; when messages are in another language (`lc_messa
 
 **Traps.** A log that is clean proves nothing of pages that nobody read: `checksums_clean` and `heap_intact` read them. Damage is
 told once and then again at each access: repair what was found before you shorten `within`. The journal of systemd is not
-read: name a file. A full disk also stops the log.
+read: name a file. A full disk also stops the log, and a log that stopped within that time passes: the evidence tells its newest line.
 
 ```yaml
 postconditions:
@@ -196,9 +196,8 @@ impl LogClean {
         let expected = self.expected();
         let reader = Reader::new(self.timezone.as_deref())?;
         let now = cx.world.clock.now().wall;
-        let cutoff = self.window().map(|within| {
-            now - jiff::SignedDuration::try_from(within.0).unwrap_or(jiff::SignedDuration::MAX)
-        });
+        let back = |within: Span| now.checked_sub(within.0).unwrap_or(Timestamp::MIN);
+        let cutoff = self.window().map(back);
         let words =
             Words { own: self.patterns.clone(), also: self.also.clone(), except: self.except.clone() };
         let places = self.places(cutoff, &reader, cx).await?;

@@ -1,6 +1,7 @@
 //! Real sockets: on loopback, on all addresses, for both families, UDP, and those whose holder cannot be seen.
 
 use std::net::{TcpListener, UdpSocket};
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use holdpoint::check::{Outcome, Verdict};
 use serde_json::{Value, json};
@@ -78,14 +79,13 @@ fn number(socket: &TcpListener) -> u16 {
     socket.local_addr().unwrap().port()
 }
 
-/// A port that nothing listens on: below those that the kernel gives away, so that no other test gets it meanwhile.
+/// A port that nothing listens on: below those that the kernel gives away, and another one each time, so that nobody gets
+/// it or looks at it meanwhile.
 fn free() -> u16 {
-    (1024..30_000)
-        .rev()
-        .find(|port| {
-            TcpListener::bind(("0.0.0.0", *port)).is_ok() && TcpListener::bind(("::", *port)).is_ok()
-        })
-        .unwrap()
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 10_000 + (std::process::id() % 900) as u16 * 20;
+    let closed = |port: &u16| TcpListener::bind(("::", *port)).is_ok();
+    std::iter::repeat_with(|| first + NEXT.fetch_add(1, Ordering::Relaxed)).find(closed).unwrap()
 }
 
 /// The file name of this very program.
