@@ -268,6 +268,8 @@ fn space(path: &Path) -> Result<Space, String> {
     let found = nearest(path)?;
     let device = std::fs::metadata(&found).map_err(|e| say(&found, &e))?.dev();
     let vfs = rustix::fs::statvfs(&found).map_err(|e| say(&found, &e.into()))?;
+    let table = std::fs::read_to_string(mounts::TABLE).map(|table| mounts::parse(&table)).unwrap_or_default();
+    let mount = mounts::over(&table, &found).cloned();
     // f_blocks counts in f_frsize; f_bsize is only the preferred size of a transfer.
     let bytes = |blocks: u64| blocks.saturating_mul(vfs.f_frsize);
     Ok(Space {
@@ -276,11 +278,11 @@ fn space(path: &Path) -> Result<Space, String> {
         free: bytes(vfs.f_bfree),
         inodes: vfs.f_files,
         inodes_available: vfs.f_favail,
-        read_only: vfs.f_flag.contains(StatVfsMountFlags::RDONLY),
+        // After an error ext4 of newer kernels writes no more, and only the mount table says so.
+        read_only: vfs.f_flag.contains(StatVfsMountFlags::RDONLY)
+            || mount.as_ref().is_some_and(mounts::Mount::read_only),
         device,
-        kind: std::fs::read_to_string(mounts::TABLE)
-            .ok()
-            .and_then(|table| mounts::over(&mounts::parse(&table), &found).map(|mount| mount.kind.clone())),
+        kind: mount.map(|mount| mount.kind),
         path: found,
     })
 }

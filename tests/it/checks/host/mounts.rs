@@ -14,6 +14,9 @@ const PLACE: &str = "mount -t tmpfs none /mnt; mkdir '/mnt/back up' /mnt/a; ln -
 const EXT4: &str = "truncate -s 16M image; mkfs.ext4 -q -F image; mount -o loop,noexec image '/mnt/back up'; \
                     loop=$(findmnt -no SOURCE '/mnt/back up')";
 
+/// What the kernel does after an error.
+const ABORTED: &str = "mount -o remount,errors=remount-ro,abort '/mnt/back up'";
+
 pub fn register(r: &mut Registry) {
     use Verdict::{Fail, Pass, Unknown};
     let mount = &[Need::Root, Need::Mount];
@@ -61,6 +64,9 @@ pub fn register(r: &mut Registry) {
         );
         let error = mounted(&error, json!({ "path": "/mnt/a" }));
         is(&error, Fail, "the file system is read-only, though the mount says rw");
+        // The same by the kernel's own hand.
+        let aborted = mounted(&format!("{EXT4}; {ABORTED}"), json!({ "path": "/mnt/link" }));
+        is(&aborted, Fail, "the file system is read-only, though the mount says rw");
         let there = mounted(EXT4, json!({ "path": "/mnt/link", "mounted": false }));
         vec![
             none,
@@ -69,10 +75,12 @@ pub fn register(r: &mut Registry) {
             other,
             executes,
             error,
+            aborted,
             there,
             mounted("true", json!({ "path": "/mnt/nothing" })),
         ]
     });
+    r.add("checks::disk_free_sees_that_the_kernel_writes_no_more", mount, aborted);
     verdict(r, "mounted", Unknown, mount, || {
         let link = mounted(EXT4, json!({ "path": "/mnt/link", "device": "UUID=2f6d-nowhere" }));
         is(&link, Unknown, "cannot be told");
@@ -89,6 +97,14 @@ pub fn register(r: &mut Registry) {
         }
         seen
     });
+}
+
+/// Free space on a file system that nobody can write to any more.
+fn aborted() {
+    let check = json!({ "disk_free": { "path": "/mnt/back up", "at_least": "1MiB", "inodes_at_least": 10 } });
+    let free = |more: &str| inside(&format!("{PLACE}; {EXT4}{more}"), check.clone());
+    is(&free(""), Verdict::Pass, "available of");
+    is(&free(&format!("; {ABORTED}")), Verdict::Fail, "read-only");
 }
 
 fn mounted(before: &str, params: Value) -> Outcome {
