@@ -11,6 +11,7 @@ pub mod findings;
 pub mod history;
 pub mod measure;
 pub mod params;
+pub mod pattern;
 pub mod registry;
 mod sequences;
 mod survey;

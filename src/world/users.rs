@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use super::mounts;
+
 /// The processes that use `path` or anything below it: `postgres (pid 812) has 14 files open in /srv/old`. An error when
 /// /proc cannot be read; processes of other users that /proc hides from us are said so.
 pub async fn of(path: &Path) -> Result<Vec<String>, String> {
@@ -134,11 +136,10 @@ fn files_below(
 
 /// Other file systems mounted below `path`: removing the folder would reach into them.
 fn mounts_below(path: &Path) -> Result<Vec<String>, String> {
-    let table = std::fs::read_to_string("/proc/self/mountinfo")
-        .map_err(|e| format!("cannot read the mount table: {e}"))?;
-    let points = table.lines().filter_map(|line| line.split(' ').nth(4)).map(unescaped);
-    let below: BTreeSet<PathBuf> =
-        points.map(PathBuf::from).filter(|point| point != path && point.starts_with(path)).collect();
+    let table =
+        std::fs::read_to_string(mounts::TABLE).map_err(|e| format!("cannot read the mount table: {e}"))?;
+    let points = mounts::parse(&table).into_iter().map(|mount| mount.point);
+    let below: BTreeSet<PathBuf> = points.filter(|point| point != path && point.starts_with(path)).collect();
     Ok(below.into_iter().map(|point| format!("a file system is mounted at {}", point.display())).collect())
 }
 
@@ -152,15 +153,6 @@ fn loops_below(path: &Path) -> Vec<String> {
         file.starts_with(path).then(|| format!("the loop device {name} uses {}", file.display()))
     });
     each.collect()
-}
-
-/// The kernel writes blanks and the like in a path as `\040`.
-fn unescaped(field: &str) -> String {
-    let mut text = field.to_owned();
-    for (code, plain) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
-        text = text.replace(code, plain);
-    }
-    text
 }
 
 fn owner_is_another(path: &Path) -> bool {
@@ -223,6 +215,5 @@ mod tests {
         assert!(mounts_below(Path::new("/")).unwrap().iter().any(|mount| mount.ends_with(" /proc")));
         let dir = tempfile::tempdir().unwrap();
         assert!(mounts_below(dir.path()).unwrap().is_empty());
-        assert_eq!(unescaped("/a\\040b"), "/a b");
     }
 }

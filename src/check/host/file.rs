@@ -10,12 +10,12 @@ use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::names::{self, Entry};
 use crate::base::{Size, Span};
 use crate::check::params::Flag;
 use crate::check::registry::CheckKind;
 use crate::check::{Check, Context, Outcome, Verdict};
 use crate::world::files::Stat;
-use crate::world::process::Probe;
 
 /// A modification time this far ahead is still "now": clocks of file servers are never quite ours.
 const CLOCK_SLACK_S: f64 = 2.0;
@@ -316,27 +316,14 @@ async fn owned_by(owner: &str, uid: u32, cx: &Context) -> Finding {
     if let Ok(number) = owner.parse::<u32>() {
         return Finding::is(number == uid, format!("owned by user {uid}"));
     }
-    // getent also knows the users of a directory service.
-    let probe = Probe {
-        argv: ["getent", "passwd", owner].map(str::to_owned).to_vec(),
-        env: Default::default(),
-        cwd: None,
-        user: None,
-        timeout: std::time::Duration::from_secs(10),
-        keep: 4096,
-    };
-    match cx.world.processes.probe(&probe).await {
-        Ok(seen) if seen.status == Some(0) => {
-            let line = String::from_utf8_lossy(&seen.stdout).into_owned();
-            match line.split(':').nth(2).and_then(|id| id.parse::<u32>().ok()) {
-                Some(wanted) => {
-                    Finding::is(wanted == uid, format!("owned by user {uid}; {owner} is user {wanted}"))
-                }
-                None => Finding::unknown(format!("getent gave no number for the user {owner}")),
+    match names::look_up("passwd", owner, cx).await {
+        Ok(Entry::Found(fields)) => match fields.get(2).and_then(|id| id.parse::<u32>().ok()) {
+            Some(wanted) => {
+                Finding::is(wanted == uid, format!("owned by user {uid}; {owner} is user {wanted}"))
             }
-        }
-        Ok(seen) if seen.status == Some(2) => Finding::unknown(format!("no user is called {owner}")),
-        Ok(_) => Finding::unknown(format!("getent could not look up the user {owner}")),
+            None => Finding::unknown(format!("getent gave no number for the user {owner}")),
+        },
+        Ok(Entry::Absent(why) | Entry::Unsure(why)) => Finding::unknown(why),
         Err(why) => Finding::unknown(format!("the user {owner} could not be looked up: {why}")),
     }
 }

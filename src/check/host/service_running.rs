@@ -1,7 +1,6 @@
 //! Does a service run, or is it proved to be stopped? By systemd unit, process name or pid file; all that are given must
 //! agree.
 
-mod proc;
 mod server;
 mod sight;
 mod systemd;
@@ -11,11 +10,11 @@ use schemars::{JsonSchema, schema_for};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::proc::Process;
 use crate::base::{Moment, Span};
 use crate::check::params::Flag;
 use crate::check::registry::CheckKind;
 use crate::check::{Check, Context, Outcome};
-use proc::Process;
 use sight::look;
 
 /// Does a service run, or is it proved to be stopped?
@@ -75,7 +74,7 @@ const DOCS: &str = r"
 Shows that a service runs, or with `running: false` that it is stopped.
 
 **How it is measured.** `unit`: `systemctl show`. `process`: every process in /proc whose executable's file name, or whose name
-as the kernel keeps it, is exactly this. `pidfile`: the process whose number stands in the file. All that are given must agree. Ages
+as the kernel keeps it, is exactly this (where the executable may not be seen, the name in its command line). `pidfile`: the process whose number stands in the file. All that are given must agree. Ages
 come from the start time in /proc and the boot clock, which nobody can set.
 
 **Passes** when it runs (or with `running: false`, when the unit is inactive, no such process exists, and the pid file names

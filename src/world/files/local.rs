@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use rustix::fs::{FlockOperation, OFlags, StatVfsMountFlags};
 
 use super::{Files, Space, Stat, tree};
+use crate::world::mounts;
 
 /// More links than this on one path are a loop.
 const MAX_LINKS: usize = 40;
@@ -267,6 +268,8 @@ fn space(path: &Path) -> Result<Space, String> {
     let found = nearest(path)?;
     let device = std::fs::metadata(&found).map_err(|e| say(&found, &e))?.dev();
     let vfs = rustix::fs::statvfs(&found).map_err(|e| say(&found, &e.into()))?;
+    let table = std::fs::read_to_string(mounts::TABLE).map(|table| mounts::parse(&table)).unwrap_or_default();
+    let mount = mounts::over(&table, &found).cloned();
     // f_blocks counts in f_frsize; f_bsize is only the preferred size of a transfer.
     let bytes = |blocks: u64| blocks.saturating_mul(vfs.f_frsize);
     Ok(Space {
@@ -275,53 +278,18 @@ fn space(path: &Path) -> Result<Space, String> {
         free: bytes(vfs.f_bfree),
         inodes: vfs.f_files,
         inodes_available: vfs.f_favail,
-        read_only: vfs.f_flag.contains(StatVfsMountFlags::RDONLY),
+        // After an error ext4 of newer kernels writes no more, and only the mount table says so.
+        read_only: vfs.f_flag.contains(StatVfsMountFlags::RDONLY)
+            || mount.as_ref().is_some_and(mounts::Mount::read_only),
         device,
-        kind: std::fs::read_to_string("/proc/self/mountinfo").ok().and_then(|text| mount_kind(&text, &found)),
+        kind: mount.map(|mount| mount.kind),
         path: found,
     })
-}
-
-/// The type of the file system mounted nearest above `path`, from the text of `/proc/self/mountinfo`.
-fn mount_kind(mountinfo: &str, path: &Path) -> Option<String> {
-    let mut best: Option<(usize, &str)> = None;
-    for line in mountinfo.lines() {
-        let (front, back) = line.split_once(" - ")?;
-        let point = unescape(front.split(' ').nth(4)?);
-        let depth = Path::new(&point).components().count();
-        // The last of several mounts on one point is the one that is seen.
-        if path.starts_with(&point) && best.is_none_or(|(deepest, _)| depth >= deepest) {
-            best = Some((depth, back.split(' ').next()?));
-        }
-    }
-    best.map(|(_, kind)| kind.to_owned())
-}
-
-/// Undoes the kernel's octal escapes for space, tab, newline and backslash.
-fn unescape(field: &str) -> String {
-    field.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_the_file_system_that_is_seen() {
-        let text = "22 1 8:1 / / rw - ext4 /dev/sda1 rw\n23 22 8:2 / /srv/my\\040disk rw shared:1 - xfs /dev/sdb rw\n\
-                    24 22 0:5 / /srv rw - tmpfs tmpfs rw\n25 22 8:3 / /srv rw - nfs4 server:/ rw\n";
-        assert_eq!(mount_kind(text, Path::new("/srv/my disk/a")).as_deref(), Some("xfs"));
-        assert_eq!(
-            mount_kind(text, Path::new("/srv/other")).as_deref(),
-            Some("nfs4"),
-            "the later mount hides the first"
-        );
-        assert_eq!(
-            mount_kind(text, Path::new("/srvx")).as_deref(),
-            Some("ext4"),
-            "a prefix of a name is not a parent"
-        );
-    }
 
     #[test]
     fn a_missing_path_is_measured_where_it_will_be() {

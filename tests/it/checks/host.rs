@@ -1,5 +1,12 @@
 //! Clocks by an NTP server of our own, hooks, programs replaced under those that run them, services in order.
 
+mod accounts;
+mod kernel;
+mod logs;
+mod mounts;
+mod packages;
+mod processes;
+
 use std::net::UdpSocket;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
@@ -15,6 +22,16 @@ use crate::harness::{Cluster, Major, Need, Registry, Sandbox, eventually};
 
 pub fn register(r: &mut Registry) {
     use Verdict::{Fail, Pass, Unknown};
+    for family in [
+        accounts::register,
+        kernel::register,
+        logs::register,
+        mounts::register,
+        packages::register,
+        processes::register,
+    ] {
+        family(r);
+    }
     verdict(r, "clock_offset", Pass, &[], || {
         let (a, b) = (Ntp::start(0.0, 2), Ntp::start(0.01, 2));
         vec![clock(&[&a.at]), clock(&[&a.at, &b.at])]

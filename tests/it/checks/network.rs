@@ -1,5 +1,8 @@
 //! Routes and leases in network name spaces of their own, ports, names, certificates and web services for real.
 
+mod device;
+mod ports;
+
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
@@ -14,6 +17,8 @@ use crate::harness::{Need, Registry, Sandbox, eventually, finish, must};
 
 pub fn register(r: &mut Registry) {
     use Verdict::{Fail, Pass, Unknown};
+    device::register(r);
+    ports::register(r);
     verdict(r, "route_to", Pass, &[Need::Root], || routes(true));
     verdict(r, "route_to", Fail, &[Need::Root], || routes(false));
     verdict(r, "route_to", Unknown, &[Need::Root], || {
@@ -155,17 +160,28 @@ fn closed() -> String {
 
 /// Measures with the program in a network and mount name space of its own, after a few shell commands.
 pub fn inside(before: &str, check: Value) -> Outcome {
+    inside_of(&["--net", "--mount"], &format!("ip link set lo up; {before}"), "", check)
+}
+
+/// The same in name spaces of one's choice, the program started through another (`setpriv …`) when `by` says so.
+pub fn inside_of(spaces: &[&str], before: &str, by: &str, check: Value) -> Outcome {
     let sandbox = Sandbox::new();
     let site = json!({ "holdpoint": 1, "name": "inside", "checks": [check] });
     sandbox.write("site.yaml", &site.to_string());
+    // Through an open descriptor, since the way to the program may be closed to another user.
     let program = env!("CARGO_BIN_EXE_holdpoint");
-    let script = format!("ip link set lo up; {before}\nexec {program} check site.yaml --json");
+    let script = format!(
+        "chmod 755 .; {before}\nexec 7<{program}; exec {by} /proc/self/fd/7 check \"$PWD/site.yaml\" --json"
+    );
     let mut command = Command::new("unshare");
-    command.args(["--net", "--mount", "--", "bash", "-euc", &script]).current_dir(sandbox.path());
-    let ran = finish(&mut command, Duration::from_secs(30));
+    command.args(spaces).args(["--", "bash", "-euc", &script]).current_dir(sandbox.path());
+    let ran = finish(&mut command, Duration::from_secs(60));
     let answer: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
     serde_json::from_value(answer["evidence"][0].clone()).unwrap()
 }
+
+/// As an ordinary user.
+pub const AS_NOBODY: &str = "setpriv --reuid=65534 --regid=65534 --clear-groups";
 
 /// May 2017: the specific route is lost, and the default one answers in its place.
 fn routes(good: bool) -> Vec<Outcome> {

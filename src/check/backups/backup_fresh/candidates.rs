@@ -8,7 +8,7 @@ use jiff::tz::TimeZone;
 
 use super::header::{self, Header};
 use super::names;
-use crate::check::Context;
+use crate::check::{Context, pattern};
 use crate::world::files::Stat;
 
 /// More entries than this need a pattern.
@@ -86,7 +86,7 @@ pub(in crate::check::backups) async fn find(
     let mut looked = 0;
     for entry in entries {
         let name = name_of(&entry.path);
-        if pattern.is_some_and(|pattern| !names::fits(pattern, &name)) {
+        if pattern.is_some_and(|pattern| !pattern::fits(pattern, &name)) {
             continue;
         }
         if names::unfinished(&name) {

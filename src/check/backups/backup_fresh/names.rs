@@ -1,4 +1,4 @@
-//! What the name of a file tells: whether it fits a pattern, is still being written, belongs to a series, has a date.
+//! What the name of a file tells: whether it is still being written, belongs to a series, has a date.
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -20,34 +20,6 @@ const BACKUPS: [&str; 14] = [
     ".pg", ".psql", ".dir",
 ];
 const COMPRESSED: [&str; 6] = [".gz", ".zst", ".xz", ".bz2", ".lz4", ".tgz"];
-
-/// True when `name` fits `pattern`, in which `*` stands for any characters and `?` for one.
-pub(super) fn fits(pattern: &str, name: &str) -> bool {
-    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
-    // Where the last star stood, and how much it has taken so far.
-    let (mut p, mut n, mut star) = (0, 0, None);
-    while n < name.len() {
-        match pattern.get(p) {
-            Some('*') => {
-                star = Some((p, n));
-                p += 1;
-            }
-            Some(c) if *c == '?' || *c == name[n] => {
-                p += 1;
-                n += 1;
-            }
-            _ => match star {
-                Some((at, taken)) => {
-                    star = Some((at, taken + 1));
-                    p = at + 1;
-                    n = taken + 1;
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|c| *c == '*')
-}
 
 /// A name that programs give to what is not finished yet: `x.tmp`, `x.part`, `.x.dump.k3Jd9` (rsync), `x~`.
 pub(super) fn unfinished(name: &str) -> bool {
@@ -112,20 +84,6 @@ pub(super) fn dated(name: &str) -> Option<Timestamp> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn patterns() {
-        for (pattern, name) in
-            [("*.dump", "a.dump"), ("syn*-*.d?mp", "synapse-2021-01.dump"), ("*", ""), ("a**b", "ab")]
-        {
-            assert!(fits(pattern, name), "{pattern} {name}");
-        }
-        for (pattern, name) in [("*.dump", "a.dump.gz"), ("?", ""), ("a*b", "ac"), ("", "x"), ("[ab]", "a")] {
-            assert!(!fits(pattern, name), "{pattern} {name}");
-        }
-        let long = "a".repeat(2000);
-        assert!(!fits(&"a*".repeat(200).replace("**", "*"), &format!("b{long}")));
-    }
 
     #[test]
     fn names_tell_what_they_are() {

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::Service;
-use super::proc::{self, Process};
 use super::systemd::{self, State};
 use crate::check::Context;
+use crate::check::host::proc::{self, Process};
 
 /// A process younger than its pid file by this much is another one under the same number.
 const REUSED: Duration = Duration::from_secs(10);
