@@ -86,13 +86,23 @@ pub(in crate::check) async fn all(cx: &Context) -> Result<Vec<Process>, String> 
     Ok(found)
 }
 
-/// All processes called `name`: by their executable's file name, or by the name that the kernel keeps.
+/// All processes called `name`: by their executable's file name, or by the name that the kernel keeps. An error when none
+/// is seen and one may be: what others execute only root may see.
 pub(in crate::check) async fn by_name(name: &str, cx: &Context) -> Result<Vec<Process>, String> {
-    let mut found = Vec::new();
+    let (mut found, mut untold) = (Vec::new(), None);
     for process in all(cx).await? {
-        if called(&process, name, cx).await == Some(true) {
-            found.push(process);
+        match called(&process, name, cx).await {
+            Some(true) => found.push(process),
+            Some(false) => {}
+            // One that has ended meanwhile is no longer in question.
+            None => untold = by_pid(process.pid, cx).await?.or(untold),
         }
+    }
+    if let (true, Some(process)) = (found.is_empty(), untold) {
+        return Err(format!(
+            "the executable of process {} ({}) may not be seen, so that it may be {name}; measure as root",
+            process.pid, process.name
+        ));
     }
     found.sort_by_key(|process| (process.start, process.pid));
     Ok(found)

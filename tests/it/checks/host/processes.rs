@@ -80,9 +80,12 @@ pub fn register(r: &mut Registry) {
         });
         let absent_name = json!({ "name": "no-such-program", "running": false });
         let unseen = inside_of(&["--mount"], "true", AS_NOBODY, check(absent_name));
+        let stopped = json!({ "service_running": { "process": "no-such-program", "running": false } });
+        let stopped = inside_of(&["--mount"], "true", AS_NOBODY, stopped);
         other.kill().unwrap();
         other.wait().unwrap();
         is(&unseen, Unknown, "may not be seen");
+        is(&stopped, Unknown, "may not be seen");
         let nobody = processes(json!({ "user": "no-user-of-this-name" }));
         vec![container, missing, hidden, unseen, nobody]
     });
