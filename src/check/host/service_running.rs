@@ -74,13 +74,15 @@ const DOCS: &str = r"
 Shows that a service runs, or with `running: false` that it is stopped.
 
 **How it is measured.** `unit`: `systemctl show`. `process`: every process in /proc whose executable's file name, or whose name
-as the kernel keeps it, is exactly this (where the executable may not be seen, the name in its command line). `pidfile`: the process whose number stands in the file. All that are given must agree. Ages
-come from the start time in /proc and the boot clock, which nobody can set.
+as the kernel keeps it, is exactly this (where the executable may not be seen, the name in its command line). `pidfile`: the
+process whose number stands in the file. All that are given must agree. Ages come from the start time in /proc and the boot
+clock, which nobody can set.
 
 **Passes** when it runs (or with `running: false`, when the unit is inactive, no such process exists, and the pid file names
 none). **Fails** otherwise; a zombie does not run, and a unit that is `activating`, `auto-restart` or `active (exited)` does not
 either. **Unknown** when systemd is not in charge or does not answer, it knows no such unit, /proc shows only our own
-processes, or a pid file's process is younger than the file, so that it may be another program.
+processes, none is found and one of somebody else may be it (only root sees what others execute), or a pid file's process is
+younger than the file, so that it may be another program.
 
 `newer_than` compares start times: the first process of this service must have started after the first one of the
 other. With `target` the other is a PostgreSQL server, here or elsewhere: its age is asked of itself, and a restart inside of
@@ -325,6 +327,12 @@ mod tests {
                 Some("/proc/1/comm") => Ok(b"systemd\n".to_vec()),
                 _ => LocalFiles.read(path, limit).await,
             }
+        }
+        async fn read_range(&self, path: &std::path::Path, from: u64, len: usize) -> Result<Vec<u8>, String> {
+            LocalFiles.read_range(path, from, len).await
+        }
+        async fn read_link(&self, path: &std::path::Path) -> Result<Option<std::path::PathBuf>, String> {
+            LocalFiles.read_link(path).await
         }
         async fn tree_size(&self, path: &std::path::Path) -> Result<u64, String> {
             LocalFiles.tree_size(path).await
