@@ -211,7 +211,8 @@ fn records(new: &Cluster, cx: &Context) {
     assert_eq!(manifest, taken);
     let mut older = manifest.clone();
     for relation in older.databases.values_mut().flat_map(|d| d.relations.values_mut()) {
-        relation.digest = relation.digest.take().map(|digest| digest.replace("pg2:", "pg1:"));
+        let older = |digest: String| format!("pg1:{}", digest.split_once(':').unwrap().1);
+        relation.digest = relation.digest.take().map(older);
     }
     let params = json!({ "recorded": "before", "target": "new" });
     let cx = context_with(&[("new", target.clone())], Arc::new(One(older)));

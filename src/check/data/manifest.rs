@@ -101,7 +101,7 @@ pub struct Relation {
     /// Exact number of rows it stores itself; `None` for what stores none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
-    /// Digest of its rows, independent of their order: `pg1:…` or `sqlite1:…`.
+    /// Digest of its rows, independent of their order: `pg3:…` or `sqlite1:…`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
     /// Bytes on disk, for progress and for people; never compared.

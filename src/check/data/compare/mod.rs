@@ -137,7 +137,7 @@ fn comparable(source: &Manifest, target: &Manifest, rules: &Rules) -> Result<(),
     }
 }
 
-/// How rows were hashed, by the mark of the first digest: `pg2`.
+/// How rows were hashed, by the mark of the first digest: `pg3`.
 fn format(manifest: &Manifest) -> Option<&str> {
     manifest.stored().find_map(|(_, _, r)| r.digest.as_deref()?.split_once(':').map(|(format, _)| format))
 }

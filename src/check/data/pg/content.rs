@@ -20,17 +20,17 @@ const SECOND_SESSION: u64 = 64 << 20;
 /// The settings for reading rows: no damaged index can hide one. Set after the catalogue was read, which needs its
 /// indexes.
 ///
-/// Parallel workers cost some 15 ms of processor time each and give none back, and both sides are read by two sessions
-/// anyway: so only tables whose reading would take long get any.
+/// Parallel workers cost some 15 ms of processor time each, and 25 to 100 more to compile, and give none back; and both
+/// sides are read by two sessions anyway: so only tables whose reading would take long get any.
 const SCANS: &str = "set enable_indexscan = off; set enable_indexonlyscan = off; set enable_bitmapscan = off; \
-    set min_parallel_table_scan_size = '2GB'; set jit_above_cost = 0; set jit_optimize_above_cost = 0";
+    set min_parallel_table_scan_size = '8GB'; set jit_above_cost = 0; set jit_optimize_above_cost = 0";
 
 /// Compiling and optimising the expression gives back 5 to 7 ns a value, and costs 25 to 60 ms in each process that takes
 /// part: it pays from 5 to 9 million values on.
 const COMPILE: u64 = 10_000_000;
 
 /// Putting the hash functions themselves in line gives back 1 to 4 ns more a value, for 40 ms more.
-const INLINE: u64 = 40_000_000;
+const INLINE: u64 = 60_000_000;
 
 /// Bytes that a value takes, with its part of what the row itself takes: a guess where the server has none.
 const VALUE: u64 = 32;

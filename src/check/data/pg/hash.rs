@@ -13,7 +13,8 @@
 //! - A `bool` needs no hash: three 64-bit constants per column stand for true, false and NULL.
 //! - PostgreSQL's hash of an integer folds an `int8` to 32 bits before it mixes, but takes all 64 bits of its seed. So an
 //!   `int8` is the *seed* of the hash of a constant, and so is the row's combined hash in the last step: two rows that
-//!   differ are taken for equal once in 2^64, not once in 2^32. Points in time have no such way round: a change of one
+//!   differ are taken for equal once in 2^64, not once in 2^32. The first `int8` by name goes into the last step as it is:
+//!   that hashes it with all the others, and saves a hash in nearly every table. Points in time have no such way round: a change of one
 //!   of them to any other is missed once in 2^32, and never when only its upper or its lower half changes.
 //! - The sum over the rows is a `numeric` of the exact sum: nothing overflows, duplicates count, order does not.
 
@@ -53,7 +54,7 @@ pub const PROBE: &str = "select concat_ws(' ', hashint4extended(42, 123456789012
 pub const PROBED: &str = "8324381110957387447 -1153735631166043584 -2688544301605215345 2889648945258520220 5633642110734346436 7636468627218866520 -2722932551527414515 -8574076941708933926 8413202912854121072 -3444578315918368373 -1424959801180891087 -1658414107735151202 9173365533024078552 -3371759505823484898 6429863883385864295";
 
 /// Marks digests made in this way. Another way needs another mark, so that nobody compares what cannot be compared.
-pub const FORMAT: &str = "pg2";
+pub const FORMAT: &str = "pg3";
 
 /// A number that stands for a name.
 fn number(text: &str) -> i64 {
@@ -73,6 +74,9 @@ fn constant32(number: i64) -> String {
 
 /// A `bool`, which may be NULL.
 const BOOL: &str = "case when $v then $t when not $v then $f end";
+
+/// An `int8`, which is a seed.
+const INT8: &str = "hashint4extended($i, $v)";
 
 /// How a value is hashed: SQL with `$v` for it, and constants made of the column's name: `$s` (64 bits), `$i` (32 bits),
 /// `$t` and `$f`.
@@ -96,7 +100,7 @@ fn function(column: &Hashed) -> &'static str {
         "bool" => BOOL,
         "int2" => "hashint2extended($v, $s)",
         "int4" => "hashint4extended($v, $s)",
-        "int8" => "hashint4extended($i, $v)",
+        "int8" => INT8,
         "oid" => "hashoidextended($v, $s)",
         "char" => "hashcharextended($v, $s)",
         "text" | "varchar" => "hashtextextended($v collate \"C\", $s)",
@@ -142,17 +146,22 @@ fn value(column: &Hashed) -> String {
 
 /// The expression for a row with these columns; `None` when there are none to hash.
 ///
-/// Each value is hashed with a key made of its column's name, NULL has a number of its own, the hashes are combined by
-/// exclusive or, and one more hash mixes all of it.
+/// Each value but the first `int8` is hashed with a key made of its column's name, NULL has a number of its own, all of them
+/// are combined by exclusive or, and one more hash mixes all of it.
 pub fn row(columns: &[Hashed]) -> Option<String> {
-    let terms: Vec<String> = sorted(columns).into_iter().map(term).collect();
+    let columns = sorted(columns);
+    // One only: a second one as it is could cancel the first.
+    let plain = columns.iter().position(|column| function(column) == INT8);
+    let term = |(at, column): (usize, &&Hashed)| term(column, Some(at) == plain);
+    let terms: Vec<String> = columns.iter().enumerate().map(term).collect();
     (!terms.is_empty())
         .then(|| format!("hashint4extended({}, {})", constant32(number("row")), terms.join(" # ")))
 }
 
-fn term(column: &Hashed) -> String {
+fn term(column: &Hashed, plain: bool) -> String {
     let about = |what: &str| number(&format!("{what} {}", column.name));
     let function = match function(column) {
+        _ if plain => "$v",
         BOOL if column.not_null => "case when $v then $t else $f end",
         other => other,
     };
@@ -204,6 +213,15 @@ mod tests {
         let renamed = Hashed { name: "c".into(), ..b.clone() };
         assert_ne!(row(&[a.clone(), b]), row(&[a, renamed]));
         assert_eq!(row(&[]), None);
+    }
+
+    #[test]
+    fn one_whole_number_is_mixed_with_the_rest_and_the_others_are_hashed() {
+        let (a, b) = (column("a", "int8", true), column("b", "int8", false));
+        let sql = row(&[b.clone(), column("0", "text", true), a.clone()]).unwrap();
+        assert!(sql.contains(" # (\"a\") # coalesce(hashint4extended("), "{sql}");
+        let null = row(&[b]).unwrap();
+        assert!(null.contains(", coalesce((\"b\"), '"), "{null}");
     }
 
     #[test]
