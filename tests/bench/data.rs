@@ -5,7 +5,7 @@
 //! how often each is run (default 3; the median counts), `HOLDPOINT_BENCH_BUFFERS` the servers' shared_buffers (default
 //! 64MB: like a real database, it does not fit in; with more than its size, the floor is a walk through memory). Only
 //! ratios mean anything on a shared machine. The peer must know `compare data`: Debian 12's 0.10 does not, Debian 13's
-//! 0.17 does; `HOLDPOINT_BENCH_PGCOPYDB` names another program than the one on the PATH.
+//! 0.17 does, which `tests/bench/peer.sh` fetches; `HOLDPOINT_BENCH_PGCOPYDB` names another program than the one on the PATH.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, missing_docs, dead_code)]
 
