@@ -120,7 +120,7 @@ fn judge(rows: &[Row], wanted: Option<Span>) -> Outcome {
         return unknown(
             why,
             "rely on heap_intact, indexes_intact, no_duplicate_keys and a comparison of contents instead; turn \
-             checksums on with pg_checksums when the server is stopped next",
+             checksums on with pg_checksums the next time that the server is stopped",
         )
         .fact("data_checksums", checksums);
     }
