@@ -79,8 +79,9 @@ pub static KIND: CheckKind = CheckKind {
 const DOCS: &str = r"
 Shows that vacuum and analyze keep up with every large table, in every database.
 
-**How it is measured.** `pg_stat_all_tables` for tables of at least `min_size` (TOAST included), system catalogues too but those that all databases share: the last vacuum and the
-last analyze, by hand or by autovacuum, dead rows, and rows changed since the last analyze.
+**How it is measured.** `pg_stat_all_tables` for tables of at least `min_size` (TOAST included), system catalogues too but those
+that all databases share: the last vacuum and the last analyze, by hand or by autovacuum, dead rows, and rows changed since
+the last analyze.
 
 **Passes** when each of these tables was vacuumed within `within` (7 days) or has at most `dead_rows` (10 %) dead rows, and was
 analyzed within that time or changed by at most `changed_rows` (10 %). **Fails** when one was not. **Unknown** when the counters
