@@ -2,10 +2,11 @@
 //! verdict.
 
 use crate::base::text::thousands;
-use crate::check::door::Door;
+use crate::check::door::{Door, silent};
 use crate::check::{Context, Outcome};
 use crate::world::Identity;
-use crate::world::pg::Session;
+use crate::world::pg::session::Row;
+use crate::world::pg::{QueryError, Session};
 
 /// Lines that evidence keeps.
 const LINES: usize = 50;
@@ -88,6 +89,14 @@ impl<'a> Cluster<'a> {
             .await
             .map_err(|error| format!("database {database}: {}", error.message))?;
         Ok(session)
+    }
+
+    /// The rows of one query in one of the databases.
+    pub async fn rows(&self, database: &str, sql: &str, cx: &Context) -> Result<Vec<Row>, String> {
+        let session = self.enter(database, cx).await?;
+        let unanswered =
+            |error: QueryError| format!("database {database}: {} ({})", error.message, silent(&error));
+        session.query(sql).await.map_err(unanswered)
     }
 }
 

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::base::{Size, Span, text};
-use crate::check::door::{Door, silent};
+use crate::check::door::Door;
 use crate::check::registry::CheckKind;
 use crate::check::survey::{Cluster, Findings, Words, cell};
 use crate::check::{Check, Context, Outcome};
@@ -134,11 +134,7 @@ impl NoUnloggedTables {
         cx: &Context,
         findings: &mut Findings,
     ) -> Result<(), String> {
-        let session = cluster.enter(database, cx).await?;
-        let rows = session
-            .query(TABLES)
-            .await
-            .map_err(|error| format!("database {database}: {} ({})", error.message, silent(&error)))?;
+        let rows = cluster.rows(database, TABLES, cx).await?;
         for row in rows {
             let (name, sequence) = (cell(&row, 0), cell(&row, 1) == "S");
             findings.looked += u64::from(!sequence);

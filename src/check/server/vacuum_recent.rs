@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::base::{Size, Span, text};
-use crate::check::door::{Door, silent};
+use crate::check::door::Door;
 use crate::check::params::Percent;
 use crate::check::registry::CheckKind;
 use crate::check::survey::{Cluster, Findings, Words, cell};
@@ -187,11 +187,8 @@ impl VacuumRecent {
         cx: &Context,
         findings: &mut Findings,
     ) -> Result<(), String> {
-        let session = cluster.enter(database, cx).await?;
-        let rows = session
-            .query(&format!("{TABLES}{} order by 2 desc, 1", self.min_size.0))
-            .await
-            .map_err(|error| format!("database {database}: {} ({})", error.message, silent(&error)))?;
+        let rows =
+            cluster.rows(database, &format!("{TABLES}{} order by 2 desc, 1", self.min_size.0), cx).await?;
         for row in rows {
             let (name, full) = (cell(&row, 0), format!("{database}.{}", cell(&row, 0)));
             if let Some(except) = self.except.iter().find(|e| e.table == name || e.table == full) {

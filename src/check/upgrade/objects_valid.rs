@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::survey::{Cluster, Findings, Words, cell};
 use crate::base::{Span, text};
-use crate::check::door::{Door, silent};
+use crate::check::door::Door;
 use crate::check::registry::CheckKind;
 use crate::check::{Check, Context, Outcome};
 
@@ -153,11 +153,7 @@ impl ObjectsValid {
         cx: &Context,
         findings: &mut Findings,
     ) -> Result<(), String> {
-        let session = cluster.enter(database, cx).await?;
-        let rows = session
-            .query(OBJECTS)
-            .await
-            .map_err(|error| format!("database {database}: {} ({})", error.message, silent(&error)))?;
+        let rows = cluster.rows(database, OBJECTS, cx).await?;
         for row in &rows {
             let (kind, name) = (cell(row, 0), cell(row, 1));
             let told = cell(row, 3) == "t";
