@@ -48,7 +48,7 @@ fn given_up() {
         let gone = || cluster.psql(&format!("select count(*) {OURS}")) == "0";
         eventually(Duration::from_secs(10), "all sessions are gone", gone);
         let log = std::fs::read_to_string(cluster.log()).unwrap();
-        assert_eq!(log.matches("canceling statement due to user request").count(), 2, "{log}");
+        assert!(log.matches("canceling statement due to user request").count() >= 2, "{log}");
     }
     drop(runtime);
 

@@ -11,12 +11,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 use tokio::net::UnixStream;
 use tokio::runtime::Handle;
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_postgres::tls::TlsStream;
 use tokio_postgres::{AsyncMessage, CancelToken, Client, Connection, NoTls, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -66,6 +66,9 @@ const NOTICES: usize = 200;
 /// How long a cancel request may take, and how long the server may take to obey it.
 const CANCEL: Duration = Duration::from_secs(5);
 
+/// How long a server may take between the two signals of a cancel.
+const SECOND_SIGNAL: Duration = Duration::from_millis(100);
+
 /// A session. `Send + Sync`; dropping it ends the connection.
 pub struct Session {
     line: Arc<Line>,
@@ -98,10 +101,27 @@ impl Line {
         let _ = match &self.cancel_by {
             CancelBy::Tls(tls) => self.cancel.cancel_query(tls.clone()).await,
             CancelBy::Socket(path) => match UnixStream::connect(path).await {
-                Ok(stream) => self.cancel.cancel_query_raw(stream, NoTls).await,
+                Ok(mut stream) => {
+                    let sent = self.cancel.cancel_query_raw(&mut stream, NoTls).await;
+                    // The server hangs up when it has sent all of its signals.
+                    let _ = stream.read_to_end(&mut Vec::new()).await;
+                    sent
+                }
                 Err(_) => Ok(()),
             },
         };
+    }
+
+    /// Comes back when no cancel is on its way any more. A cancel is two signals, to the process and to its group
+    /// (`signal_child` in the postmaster): on a busy machine the second may come when the statement has ended already, and would
+    /// hit the next one of this session. An empty statement ends after the cancelled one, and takes what comes meanwhile.
+    async fn settled(&self) {
+        let _ = self.client.batch_execute("").await;
+        // Over TCP the end of the cancel's own connection is not to be seen.
+        if let CancelBy::Tls(_) = self.cancel_by {
+            sleep(SECOND_SIGNAL).await;
+            let _ = self.client.batch_execute("").await;
+        }
     }
 }
 
@@ -133,9 +153,7 @@ impl Drop for Running {
         let line = Arc::clone(&self.line);
         line.clone().runtime.spawn(async move {
             let asked = timeout(CANCEL, line.send_cancel()).await;
-            // An empty statement comes back only after the cancelled one has ended, so that the cancel cannot hit
-            // the next statement of this session.
-            let idle = timeout(CANCEL, line.client.batch_execute("")).await;
+            let idle = timeout(CANCEL, line.settled()).await;
             if asked.is_err() || idle.is_err() {
                 line.reader.abort();
             }

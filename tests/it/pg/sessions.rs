@@ -99,9 +99,13 @@ fn dropped_query_stops() {
             assert_eq!((a.unwrap().as_deref(), b.unwrap().as_deref()), (Some("1"), Some("2")));
             // A session that is dropped with its query leaves nothing behind either.
             let sleep = tokio::spawn(async move { session.query("select pg_sleep(60)").await });
-            while watcher.value(SLEEPERS).await.unwrap().as_deref() != Some("1") {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
+            let asleep = async {
+                while watcher.value(SLEEPERS).await.unwrap().as_deref() != Some("1") {
+                    assert!(!sleep.is_finished(), "the cancel of an earlier statement hit it");
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(30), asleep).await.expect("it sleeps");
             sleep.abort();
             let others = "select count(*) from pg_stat_activity \
                           where backend_type = 'client backend' and pid <> pg_backend_pid()";
