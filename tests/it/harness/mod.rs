@@ -9,6 +9,8 @@ mod sandbox;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::time::Duration;
 
 pub use cluster::{Cluster, Major, must};
 pub use debian::Debian;
@@ -145,6 +147,30 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
         .block_on(future)
 }
 
+/// No test takes nearly so long. One that hangs must not hold all the others' results back.
+const LONGEST: Duration = Duration::from_secs(15 * 60);
+
+/// Gives the whole program up when it is not dropped in time.
+struct Watched {
+    _end: Sender<()>,
+}
+
+impl Watched {
+    fn begin(name: String) -> Watched {
+        let (end, ended) = channel::<()>();
+        std::thread::spawn(move || {
+            if ended.recv_timeout(LONGEST) == Err(RecvTimeoutError::Timeout) {
+                eprintln!(
+                    "HANGS: {name}, for {} minutes; given up with all that is left",
+                    LONGEST.as_secs() / 60
+                );
+                std::process::exit(101);
+            }
+        });
+        Watched { _end: end }
+    }
+}
+
 /// All tests.
 #[derive(Default)]
 pub struct Registry {
@@ -155,7 +181,9 @@ impl Registry {
     /// Adds a test that needs `needs`.
     pub fn add(&mut self, name: &str, needs: &[Need], test: impl FnOnce() + Send + 'static) {
         let missing: Vec<String> = needs.iter().filter_map(|need| need.missing()).collect();
+        let called = name.to_owned();
         let trial = Trial::test(name, move || {
+            let _watched = Watched::begin(called);
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(test)).map_err(|panic| {
                 let text = panic
                     .downcast_ref::<String>()
