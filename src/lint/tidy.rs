@@ -75,7 +75,8 @@ fn affects(
     problems: &mut Vec<Problem>,
 ) {
     let Work::Sql(Sql { statements, affects: Some(affects), .. }) = work else { return };
-    if !(0..=affects.at_most).any(|rows| affects.allows(rows)) {
+    // `at_most` itself is allowed whenever any number is.
+    if !affects.allows(affects.at_most) {
         let message = format!("no number of rows is at least and at most what `{step}` says");
         let help = "`at_least` is 1 when it is not given; it must not be more than `at_most`";
         problems.push(Problem::error("HP057", message, range()).help(help));
