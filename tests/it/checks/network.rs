@@ -7,13 +7,14 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use holdpoint::check::{Outcome, Verdict};
 use serde_json::{Value, json};
 
 use super::{context, is, look, verdict};
-use crate::harness::{Need, Registry, Sandbox, eventually, finish, must};
+use crate::harness::{Need, Port, Registry, Sandbox, eventually, finish, must};
 
 pub fn register(r: &mut Registry) {
     use Verdict::{Fail, Pass, Unknown};
@@ -155,7 +156,8 @@ fn ask(kind: &str, params: Value) -> Outcome {
 
 /// An address where nothing listens.
 fn closed() -> String {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string()
+    static CLOSED: LazyLock<Port> = LazyLock::new(Port::free);
+    format!("127.0.0.1:{}", CLOSED.number())
 }
 
 /// Measures with the program in a network and mount name space of its own, after a few shell commands.
@@ -274,7 +276,7 @@ fn answer(mut stream: std::net::TcpStream) {
 struct Tls {
     child: Child,
     dir: tempfile::TempDir,
-    port: u16,
+    port: Port,
 }
 
 impl Tls {
@@ -332,13 +334,13 @@ impl Tls {
             "-out",
             &at("pem"),
         ]);
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = Port::free();
         let child = Command::new("openssl")
             .args([
                 "s_server",
                 "-quiet",
                 "-accept",
-                &format!("127.0.0.1:{port}"),
+                &format!("127.0.0.1:{}", port.number()),
                 "-cert",
                 &at("pem"),
                 "-key",
@@ -351,7 +353,7 @@ impl Tls {
             .unwrap();
         let tls = Tls { child, dir, port };
         eventually(Duration::from_secs(10), "openssl listens", || {
-            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+            std::net::TcpStream::connect(("127.0.0.1", tls.port.number())).is_ok()
         });
         tls
     }
@@ -361,7 +363,7 @@ impl Tls {
     }
 
     fn ask(&self, more: Value) -> Outcome {
-        let address = format!("127.0.0.1:{}", self.port);
+        let address = format!("127.0.0.1:{}", self.port.number());
         let mut params = json!({ "address": address, "name": "localhost", "ca_file": self.ca() });
         for (key, value) in more.as_object().unwrap() {
             params[key] = value.clone();

@@ -1,7 +1,6 @@
 //! Throw-away PostgreSQL clusters: made by initdb in a temporary directory, on a free port and a socket of their own,
 //! stopped and removed when dropped, also when a test panics.
 
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -104,7 +103,7 @@ fn as_owner(program: &Path) -> Command {
 /// A running cluster (until [`Cluster::stop`]).
 pub struct Cluster {
     major: Major,
-    port: u16,
+    port: super::Port,
     base: tempfile::TempDir,
     around: Vec<String>,
 }
@@ -139,7 +138,7 @@ impl Cluster {
         if super::is_root() {
             must(Command::new("chown").arg("postgres:postgres").arg(base.path()));
         }
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = super::Port::free();
         let around = around.iter().map(|word| (*word).to_owned()).collect();
         let cluster = Cluster { major, port, base, around };
         must(
@@ -152,8 +151,9 @@ impl Cluster {
         );
         let socket = cluster.socket_dir();
         cluster.configure(&format!(
-            "port = {port}\nunix_socket_directories = '{}'\nlisten_addresses = '127.0.0.1'\nfsync = off\n\
+            "port = {}\nunix_socket_directories = '{}'\nlisten_addresses = '127.0.0.1'\nfsync = off\n\
              shared_buffers = 16MB\nmax_connections = 40\n{conf}\n",
+            cluster.port.number(),
             socket.display()
         ));
         cluster
@@ -201,17 +201,17 @@ impl Cluster {
 
     /// The port.
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     /// How to reach a database of it over the socket.
     pub fn conninfo(&self, database: &str) -> String {
-        format!("host={} port={} user=postgres dbname={database}", self.socket_dir().display(), self.port)
+        format!("host={} port={} user=postgres dbname={database}", self.socket_dir().display(), self.port())
     }
 
     /// How to reach a database of it over TCP.
     pub fn conninfo_tcp(&self, database: &str) -> String {
-        format!("host=127.0.0.1 port={} user=postgres dbname={database}", self.port)
+        format!("host=127.0.0.1 port={} user=postgres dbname={database}", self.port())
     }
 
     /// A target for a database of it, over the socket.

@@ -5,6 +5,7 @@
 mod cluster;
 pub mod debian;
 pub mod engine;
+mod port;
 mod sandbox;
 
 use std::path::PathBuf;
@@ -16,6 +17,7 @@ pub use cluster::{Cluster, Major, must};
 pub use debian::Debian;
 pub use engine::Engine;
 use libtest_mimic::{Arguments, Failed, Trial};
+pub use port::Port;
 pub use sandbox::{Ran, Sandbox, eventually, finish};
 
 /// Something that a machine may lack.

@@ -1,20 +1,19 @@
 //! Real sockets: on loopback, on all addresses, for both families, UDP, and those whose holder cannot be seen.
 
 use std::net::{TcpListener, UdpSocket};
-use std::sync::atomic::{AtomicU16, Ordering};
 
 use holdpoint::check::{Outcome, Verdict};
 use serde_json::{Value, json};
 
 use super::super::{is, verdict};
 use super::{AS_NOBODY, ask, inside_of};
-use crate::harness::{Need, Registry};
+use crate::harness::{Need, Port, Registry};
 
 pub fn register(r: &mut Registry) {
     use Verdict::{Fail, Pass, Unknown};
     verdict(r, "port_listening", Pass, &[], || {
         let (loopback, all, both) = (tcp("127.0.0.1:0"), tcp("0.0.0.0:0"), tcp("[::]:0"));
-        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (udp, quiet) = (UdpSocket::bind("127.0.0.1:0").unwrap(), Port::free());
         let uid = rustix::process::geteuid().as_raw().to_string();
         let whole =
             json!({ "only_loopback": true, "addresses": ["127.0.0.1"], "process": program(), "user": uid });
@@ -26,12 +25,13 @@ pub fn register(r: &mut Registry) {
             // One socket for both families.
             port(&both, json!({ "addresses": ["127.0.0.1", "::1"] })),
             ask("port_listening", json!({ "port": udp.local_addr().unwrap().port(), "protocol": "udp" })),
-            ask("port_listening", json!({ "port": free(), "listening": false })),
+            ask("port_listening", json!({ "port": quiet.number(), "listening": false })),
         ]
     });
     verdict(r, "port_listening", Fail, &[], || {
         let (loopback, all, both) = (tcp("127.0.0.1:0"), tcp("0.0.0.0:0"), tcp("[::]:0"));
-        let nothing = ask("port_listening", json!({ "port": free() }));
+        let quiet = Port::free();
+        let nothing = ask("port_listening", json!({ "port": quiet.number() }));
         is(&nothing, Fail, "nothing listens on tcp port");
         let open = port(&all, json!({ "only_loopback": true }));
         is(&open, Fail, "it also listens on 0.0.0.0:");
@@ -77,15 +77,6 @@ fn tcp(at: &str) -> TcpListener {
 
 fn number(socket: &TcpListener) -> u16 {
     socket.local_addr().unwrap().port()
-}
-
-/// A port that nothing listens on: below those that the kernel gives away, and another one each time, so that nobody gets
-/// it or looks at it meanwhile.
-fn free() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = 10_000 + (std::process::id() % 900) as u16 * 20;
-    let closed = |port: &u16| TcpListener::bind(("::", *port)).is_ok();
-    std::iter::repeat_with(|| first + NEXT.fetch_add(1, Ordering::Relaxed)).find(closed).unwrap()
 }
 
 /// The file name of this very program.
