@@ -26,6 +26,7 @@ mod play;
 mod review;
 mod room;
 mod runbook;
+mod signatures;
 mod steps;
 mod storefaults;
 mod supervise;
@@ -58,6 +59,7 @@ fn main() -> std::process::ExitCode {
     laws::register(&mut registry);
     night::register(&mut registry);
     operators::register(&mut registry);
+    signatures::register(&mut registry);
     pg::register(&mut registry);
     review::register(&mut registry);
     room::register(&mut registry);
