@@ -3,62 +3,93 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::args::{Book, RehearseOptions};
+use super::args::{Book, RehearseFormat, RehearseOptions};
 use super::error::CliError;
 use super::global::Cmd;
+use super::outcome::Before;
 use super::session::{self, Cast};
-use super::{book, run};
+use super::{book, outcome, run, staging};
+use crate::base::ids::hex;
+use crate::engine::event::Reporter;
 use crate::engine::machine::Given;
 use crate::engine::state::Status;
 use crate::engine::{Exit, RunState, work};
 use crate::journal::record::{Event, LeaseHow};
 use crate::journal::{Claim, Lease, RunDir, Seat};
 use crate::rehearse::Rehearser;
+use crate::rehearse::apart::Apart;
+use crate::rehearse::operator::BeforeDestruction;
+use crate::report::words::flat;
 use crate::supervise;
+use crate::ui::Out;
+use crate::ui::github::Groups;
+use crate::world::host;
 
 /// The longest that a command of an interrupted rehearsal is waited for once it was told to stop.
 const STOPPING: Duration = Duration::from_secs(20);
 
 /// Rehearses a runbook.
-pub fn rehearse(cmd: &Cmd, book: &Book, _options: &RehearseOptions) -> Result<Exit, CliError> {
+pub fn rehearse(cmd: &Cmd, book: &Book, options: &RehearseOptions) -> Result<Exit, CliError> {
     let Some(environment) = book.env.clone() else {
         return Err(CliError::usage("a rehearsal needs an environment to rehearse in")
             .hint("name it with --env; `environments` in the runbook declares them"));
     };
     let bound = book::work(cmd, &book.file, Some(&environment), &book.vars)?;
     if bound.runbook.environments.get(&environment).is_some_and(|place| place.protected) {
-        return Err(CliError::new(
-            Exit::Held,
-            format!("`{environment}` is protected: nothing is rehearsed there"),
-        )
-        .hint("rehearse in an environment of its own, such as staging"));
+        let message = format!("`{environment}` is protected: nothing is rehearsed there");
+        return Err(
+            CliError::new(Exit::Held, message).hint("rehearse in an environment of its own, such as staging")
+        );
+    }
+    outcome::ready(options)?;
+    let staging = staging::prove(cmd, &bound, &environment)?;
+    for weakness in &staging.apart.weaknesses {
+        cmd.err(&format!("warning: {}\n", flat(weakness)));
     }
     close_dead_rehearsals(cmd, &bound)?;
+    let before = Before::of(&bound, book);
     let refusals: Arc<Mutex<Vec<String>>> = Arc::default();
-    let told = refusals.clone();
-    let refused = Arc::new(move |why: &str| {
-        told.lock().unwrap_or_else(PoisonError::into_inner).push(why.to_owned());
-    });
-    let cast = Cast {
-        operator: Box::new(move |_, nobody| Arc::new(Rehearser::new(nobody, Vec::new(), refused))),
-        reporters: Vec::new(),
-    };
+    let groups = groups(cmd, options);
     let opening = run::Opening {
         environment: Some(environment.clone()),
         receipt: None,
         given: Given::default(),
-        cast: Some(cast),
+        cast: Some(cast(&staging.apart, &refusals, groups.clone())),
     };
     let session = run::open(cmd, bound.rehearsed(&environment), opening)?;
     let dir = session.dir.clone();
-    let mut exit = session.drive()?;
+    let driven = session.drive();
+    if let Some(groups) = groups {
+        groups.end();
+    }
+    let mut exit = driven?;
     let refusals = refusals.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    for why in &refusals {
-        cmd.err(&format!("refused: {why}\n"));
+    if !refusals.is_empty() {
         exit = Exit::Held;
     }
     close(cmd, &dir, exit)?;
-    Ok(exit)
+    outcome::tell(cmd, options, &before, &staging, &dir, exit, refusals)
+}
+
+/// Who takes part: the operator of a rehearsal, who looks at what would go once more.
+fn cast(apart: &Apart, refusals: &Arc<Mutex<Vec<String>>>, groups: Option<Arc<Groups>>) -> Cast {
+    let looks: Vec<Arc<dyn BeforeDestruction>> = vec![Arc::new(apart.clone())];
+    let told = refusals.clone();
+    let refused = Arc::new(move |why: &str| {
+        told.lock().unwrap_or_else(PoisonError::into_inner).push(why.to_owned());
+    });
+    Cast {
+        operator: Box::new(move |_, nobody| Arc::new(Rehearser::new(nobody, looks, refused))),
+        reporters: groups.into_iter().map(|groups| groups as Arc<dyn Reporter>).collect(),
+    }
+}
+
+fn groups(cmd: &Cmd, options: &RehearseOptions) -> Option<Arc<Groups>> {
+    if options.format != RehearseFormat::Github {
+        return None;
+    }
+    let token = host::random::<16>().map_or_else(|_| cmd.now().boot_ms.to_string(), |bytes| hex(&bytes));
+    Some(Arc::new(Groups::begin(Out::stderr(&cmd.err_style), token)))
 }
 
 /// An unfinished rehearsal of the same work whose session is gone was killed: it is ended, so that the next may begin. One
