@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::error::CliError;
 use super::global::Cmd;
+use super::local::LocalFiles;
 use crate::base::Digest;
 use crate::base::redact::Redactor;
 use crate::engine::{Exit, RunState};
@@ -98,7 +99,11 @@ pub fn judge(source: &Source) -> (Option<Document>, Vec<Problem>) {
     match load::parse(source.clone(), &lint::catalogue()) {
         Ok(document) => {
             let problems = match document.bind_for_lint() {
-                Ok(runbook) => lint::lint(&document, &runbook, &lint::facts),
+                Ok(runbook) => {
+                    let files = LocalFiles::beside(Path::new(&source.name));
+                    let beside = lint::Beside { values: None, files: &files };
+                    lint::lint_beside(&document, &runbook, &lint::facts, beside)
+                }
                 Err(problems) => problems,
             };
             (Some(document), problems)
@@ -149,7 +154,9 @@ pub fn work(cmd: &Cmd, path: &Path, env: Option<&str>, vars: &[(String, String)]
 
 /// What is wrong with a runbook now that its values are known, in words without its secrets.
 fn judge_bound(document: &Document, runbook: &Runbook, values: &Values) -> Vec<Problem> {
-    let mut problems = lint::lint(document, runbook, &lint::facts);
+    let files = LocalFiles::beside(Path::new(&document.source().name));
+    let beside = lint::Beside { values: Some(values), files: &files };
+    let mut problems = lint::lint_beside(document, runbook, &lint::facts, beside);
     problems.retain(|problem| problem.severity == Severity::Error);
     let redactor = Redactor::new(secrets(values));
     for problem in &mut problems {

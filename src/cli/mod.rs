@@ -8,6 +8,7 @@ pub mod change;
 pub mod check;
 pub mod error;
 pub mod global;
+pub mod local;
 pub mod outcome;
 pub mod pages;
 pub mod receipts;

@@ -12,8 +12,8 @@ use super::{receipts, run, session};
 use crate::base::{Digest, StepId};
 use crate::engine::{Exit, work};
 use crate::journal::{RunDir, read};
+use crate::rehearse::made;
 use crate::rehearse::receipt::{self, NAMESPACE, Script, Variables};
-use crate::rehearse::{made, scripts};
 use crate::report::rehearsed::{Manner, Rehearsed};
 use crate::report::words::flat;
 use crate::report::{course, github, junit, summary};
@@ -45,7 +45,7 @@ impl Before {
             file: book.file.clone(),
             manners: made::manners(&bound.runbook),
             lines: steps.filter_map(|(nth, step)| Some((step.key(), line(nth)?))).collect(),
-            called: scripts::called(&bound.runbook, receipts::beside(&book.file)),
+            called: receipts::called(bound, book),
             variables: Variables {
                 names: bound.document.names().vars.clone(),
                 digest: Digest::of(values.as_bytes()),
@@ -192,7 +192,8 @@ fn words(all: &Rehearsed) -> String {
         }
     }
     all.weaknesses.iter().for_each(|why| say("weak", why));
-    say("run", all.course.run.as_str());
+    let ended = if all.course.complete { "complete" } else { "abandoned: nobody goes on with a rehearsal" };
+    say("run", &format!("{} ({ended})", all.course.run));
     text
 }
 

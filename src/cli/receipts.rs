@@ -7,12 +7,14 @@ use super::args::{Book, ReceiptOptions};
 use super::book::Bound;
 use super::error::CliError;
 use super::global::{Cmd, shown};
+use super::local::LocalFiles;
 use super::session;
 use crate::base::signature::Allowed;
 use crate::base::{Digest, Span};
 use crate::engine::Exit;
 use crate::journal::disk;
 use crate::journal::record::Blocker;
+use crate::lint::Beside;
 use crate::rehearse::demand::{self, Wanted};
 use crate::rehearse::receipt::{self, MAX_BYTES, Sealed};
 use crate::rehearse::{places, scripts};
@@ -186,7 +188,7 @@ fn wanted(cmd: &Cmd, bound: &Bound, book: &Book) -> Result<Wanted, CliError> {
     Ok(Wanted {
         name: bound.runbook.name.clone(),
         runbook: bound.digest(),
-        called: scripts::called(&bound.runbook, beside(&book.file)),
+        called: called(bound, book),
         engine: env!("CARGO_PKG_VERSION").to_owned(),
         steps: bound.runbook.steps.iter().map(|step| step.id.clone()).collect(),
         targets: targets.collect(),
@@ -195,8 +197,15 @@ fn wanted(cmd: &Cmd, bound: &Bound, book: &Book) -> Result<Wanted, CliError> {
     })
 }
 
+/// The local files that the runbook's steps call.
+pub fn called(bound: &Bound, book: &Book) -> Vec<receipt::Script> {
+    let files = LocalFiles::beside(&book.file);
+    let around = Beside { values: Some(&bound.values), files: &files };
+    scripts::called(&bound.document, &bound.runbook, around, beside(&book.file))
+}
+
 /// The folder of a runbook.
-pub fn beside(file: &Path) -> &Path {
+fn beside(file: &Path) -> &Path {
     match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

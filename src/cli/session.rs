@@ -146,8 +146,9 @@ impl Session<'_> {
         let alone = self.cast.is_some();
         let (operator, screens) = match self.cast {
             Some(cast) => {
-                let (nobody, plain) = people(cmd, &view, false);
-                ((cast.operator)(&view, nobody), [cast.reporters, vec![plain]].concat())
+                let nobody = NobodyOperator::new(view.clone(), cmd.world.clock.clone()).for_ever();
+                let (_, plain) = people(cmd, &view, false);
+                ((cast.operator)(&view, Arc::new(nobody)), [cast.reporters, vec![plain]].concat())
             }
             None => {
                 let (operator, screen) = people(cmd, &view, prompt::present(cmd.global.non_interactive));

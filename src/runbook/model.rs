@@ -205,6 +205,9 @@ pub struct Step {
     /// Makes the step destructive: what is destroyed, which the operator types.
     #[serde(default)]
     pub destroys: Option<Destroys>,
+    /// Commands that look as if they destroyed, and do not: with the reason. Not for what destroys for certain.
+    #[serde(default)]
+    pub harmless: Vec<Harmless>,
     /// Work that undoes the step.
     #[serde(default)]
     pub rollback: Option<Rollback>,
@@ -437,6 +440,9 @@ pub struct Rollback {
     /// Makes the undoing destructive: what it destroys, which the operator types. Then it needs preconditions.
     #[serde(default)]
     pub destroys: Option<Destroys>,
+    /// Commands of the undoing that look as if they destroyed, and do not: with the reason.
+    #[serde(default)]
+    pub harmless: Vec<Harmless>,
     /// A command.
     #[serde(default)]
     pub run: Option<Run>,
@@ -475,6 +481,18 @@ impl Rollback {
         let mut given = all.into_iter().flatten();
         given.next().filter(|_| given.next().is_none())
     }
+}
+
+/// A command that looks as if it destroyed, and does not.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Harmless {
+    /// The whole command as it stands in the work, from its name to its last argument.
+    #[schemars(length(min = 1), extend("format" = "script"))]
+    pub text: String,
+    /// Why nothing of value goes. `plan` shows it.
+    #[schemars(length(min = 1), extend("format" = "script"))]
+    pub because: String,
 }
 
 /// What an invariant does when it no longer holds.
