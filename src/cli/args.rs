@@ -76,6 +76,9 @@ pub enum Command {
         /// Answers.
         #[command(flatten)]
         answers: Answers,
+        /// What was rehearsed.
+        #[command(flatten)]
+        rehearsed: ReceiptOptions,
     },
     /// Go on with your own run after a crash, a Ctrl-C or a dropped connection.
     Resume {
@@ -158,6 +161,15 @@ pub enum Command {
         #[command(flatten)]
         book: Book,
     },
+    /// Run the whole runbook against staging, unattended: for CI. Passing gives a receipt.
+    Rehearse {
+        /// The runbook; --env names the environment to rehearse in.
+        #[command(flatten)]
+        book: Book,
+        /// What is left of it.
+        #[command(flatten)]
+        options: RehearseOptions,
+    },
     /// Find what is wrong with runbooks.
     Lint {
         /// The runbooks.
@@ -197,10 +209,13 @@ pub enum Command {
         #[arg(long, value_enum, default_value_t = LogFormat::Text)]
         format: LogFormat,
     },
-    /// Prove that a journal is whole.
+    /// Prove that a journal, or the receipt of a rehearsal, is whole.
     Verify {
-        /// A run, or a journal file.
+        /// A run, a journal file, or a receipt.
         what: String,
+        /// Whose signatures on a receipt count: a file as ssh-keygen's allowed signers [default: STORE/allowed_signers].
+        #[arg(long, value_name = "FILE", env = "HOLDPOINT_SIGNERS")]
+        signers: Option<PathBuf>,
         /// The head that a handoff printed: finds a cut tail or an older copy, too.
         #[arg(long, value_name = "DIGEST")]
         head: Option<String>,
@@ -231,6 +246,47 @@ pub enum Command {
         /// What it does.
         args: Vec<String>,
     },
+}
+
+/// The receipt of a rehearsal, where an environment asks for one.
+#[derive(Debug, Args, Clone, Default)]
+pub struct ReceiptOptions {
+    /// The receipt of the rehearsal that this environment asks for [default: the newest that fits, in STORE/receipts].
+    #[arg(long, value_name = "FILE")]
+    pub receipt: Option<PathBuf>,
+    /// Whose signatures count: a file as ssh-keygen's allowed signers [default: STORE/allowed_signers].
+    #[arg(long, value_name = "FILE", env = "HOLDPOINT_SIGNERS")]
+    pub signers: Option<PathBuf>,
+}
+
+/// What a rehearsal leaves.
+#[derive(Debug, Args, Clone, Default)]
+pub struct RehearseOptions {
+    /// Write JUnit XML here: a suite for each step, a case for each check.
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Write the receipt here; it is kept in the store as well.
+    #[arg(long, value_name = "FILE")]
+    pub receipt: Option<PathBuf>,
+    /// Write a summary in Markdown here.
+    #[arg(long, value_name = "FILE")]
+    pub summary: Option<PathBuf>,
+    /// Sign the receipt with this SSH key: a private key, or a .pub file whose key the agent holds.
+    #[arg(long, value_name = "KEY", env = "HOLDPOINT_SIGN_KEY")]
+    pub sign: Option<PathBuf>,
+    /// How to print; github adds annotations and groups, and the summary where GITHUB_STEP_SUMMARY says.
+    #[arg(long, value_enum, default_value_t = RehearseFormat::Text)]
+    pub format: RehearseFormat,
+}
+
+/// How `rehearse` prints.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum RehearseFormat {
+    /// For people and logs.
+    #[default]
+    Text,
+    /// For GitHub Actions.
+    Github,
 }
 
 /// How `check` measures and prints.

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use super::error::CliError;
 use super::global::Cmd;
+use super::local::LocalFiles;
 use crate::base::Digest;
 use crate::base::redact::Redactor;
 use crate::engine::{Exit, RunState};
 use crate::lint;
 use crate::problem::{Problem, Severity};
+use crate::rehearse::standin;
 use crate::runbook::Runbook;
 use crate::runbook::load::{self, Document};
 use crate::runbook::source::Source;
@@ -26,9 +28,26 @@ pub struct Bound {
     pub values: Values,
     /// The types.
     pub runbook: Arc<Runbook>,
+    /// The environment in which it is rehearsed; `None` for the real thing.
+    pub rehearsed_in: Option<String>,
 }
 
 impl Bound {
+    /// As it is rehearsed in this environment.
+    pub fn rehearsed(self, environment: &str) -> Bound {
+        let runbook = Arc::new(standin::rehearsed(&self.runbook, Some(environment)));
+        Bound { runbook, rehearsed_in: Some(environment.to_owned()), ..self }
+    }
+
+    /// The runbook with more values known.
+    pub fn again(&self, values: &Values) -> Result<Runbook, Vec<Problem>> {
+        let runbook = self.document.bind(values)?;
+        Ok(match &self.rehearsed_in {
+            Some(environment) => standin::rehearsed(&runbook, Some(environment)),
+            None => runbook,
+        })
+    }
+
     /// Digest of the file.
     pub fn digest(&self) -> Digest {
         Digest::of(&self.bytes)
@@ -80,7 +99,11 @@ pub fn judge(source: &Source) -> (Option<Document>, Vec<Problem>) {
     match load::parse(source.clone(), &lint::catalogue()) {
         Ok(document) => {
             let problems = match document.bind_for_lint() {
-                Ok(runbook) => lint::lint(&document, &runbook, &lint::facts),
+                Ok(runbook) => {
+                    let files = LocalFiles::beside(Path::new(&source.name));
+                    let beside = lint::Beside { values: None, files: &files };
+                    lint::lint_beside(&document, &runbook, &lint::facts, beside)
+                }
                 Err(problems) => problems,
             };
             (Some(document), problems)
@@ -116,7 +139,7 @@ pub fn bind(cmd: &Cmd, path: &Path, env: Option<&str>, vars: &[(String, String)]
     if !errors.is_empty() {
         return Err(refuse(cmd, &source, &errors));
     }
-    Ok(Bound { document, bytes, values, runbook: Arc::new(runbook) })
+    Ok(Bound { document, bytes, values, runbook: Arc::new(runbook), rehearsed_in: None })
 }
 
 /// The same of a file that has work in it: checks alone cannot be run.
@@ -131,7 +154,9 @@ pub fn work(cmd: &Cmd, path: &Path, env: Option<&str>, vars: &[(String, String)]
 
 /// What is wrong with a runbook now that its values are known, in words without its secrets.
 fn judge_bound(document: &Document, runbook: &Runbook, values: &Values) -> Vec<Problem> {
-    let mut problems = lint::lint(document, runbook, &lint::facts);
+    let files = LocalFiles::beside(Path::new(&document.source().name));
+    let beside = lint::Beside { values: Some(values), files: &files };
+    let mut problems = lint::lint_beside(document, runbook, &lint::facts, beside);
     problems.retain(|problem| problem.severity == Severity::Error);
     let redactor = Redactor::new(secrets(values));
     for problem in &mut problems {
@@ -176,7 +201,11 @@ pub fn of_run(
         Some(given) => give_secrets(&mut values, &document, state, given)?,
     }
     let runbook = document.bind(&values).map_err(|problems| refuse(cmd, &source, &problems))?;
-    Ok(Bound { document, bytes, values, runbook: Arc::new(runbook) })
+    let bound = Bound { document, bytes, values, runbook: Arc::new(runbook), rehearsed_in: None };
+    Ok(match state.environment.as_deref().filter(|_| state.rehearsal) {
+        Some(environment) => bound.rehearsed(environment),
+        None => bound,
+    })
 }
 
 fn give_secrets(

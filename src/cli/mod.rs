@@ -8,12 +8,17 @@ pub mod change;
 pub mod check;
 pub mod error;
 pub mod global;
+pub mod local;
+pub mod outcome;
 pub mod pages;
+pub mod receipts;
 pub mod records;
+pub mod rehearse;
 pub mod resume;
 pub mod run;
 pub mod session;
 pub mod show;
+pub mod staging;
 pub mod walk;
 pub mod who;
 
@@ -69,7 +74,7 @@ fn developer_log() {
 
 fn dispatch(cmd: &Cmd, command: Command) -> Result<Exit, CliError> {
     match command {
-        Command::Run { book, answers } => run::run(cmd, &book, &answers),
+        Command::Run { book, answers, rehearsed } => run::run(cmd, &book, &answers, &rehearsed),
         Command::Resume { run, vars, answers } => resume::resume(cmd, run.as_deref(), &vars, &answers),
         Command::Handoff { run, note, to } => resume::handoff(cmd, run.as_deref(), &note, to.as_deref()),
         Command::Accept { run, acknowledge, take_over, vars, answers } => {
@@ -82,13 +87,16 @@ fn dispatch(cmd: &Cmd, command: Command) -> Result<Exit, CliError> {
         Command::Check { book, step, options } => check::check(cmd, &book, step.as_deref(), &options),
         Command::Ack { code } => ack::ack(cmd, &code),
         Command::Plan { book } => author::plan(cmd, &book),
+        Command::Rehearse { book, options } => rehearse::rehearse(cmd, &book, &options),
         Command::Lint { files, format } => author::lint(cmd, &files, format),
         Command::Rollback { run, to, confirm, vars } => {
             resume::rollback(cmd, &run, to.as_deref(), &vars, confirm)
         }
         Command::Abandon { run, reason } => change::abandon(cmd, &run, &reason),
         Command::Log { run, format } => show::log(cmd, run.as_deref(), format),
-        Command::Verify { what, head } => show::verify(cmd, &what, head.as_deref()),
+        Command::Verify { what, head, signers } => {
+            show::verify(cmd, &what, head.as_deref(), signers.as_deref())
+        }
         Command::Checks { name } => author::checks(cmd, name.as_deref()),
         Command::Schema => author::print_schema(cmd),
         Command::Demo { dir } => crate::demo::play(cmd, dir.as_deref()),

@@ -54,6 +54,14 @@ pub const CODES: &[(&str, &str)] = &[
     ("HP060", "a changing step without a postcondition"),
     ("HP061", "a command without a time limit"),
     ("HP062", "a value that becomes part of an SQL text"),
+    ("HP063", "what runs cannot be read, so it counts as destruction"),
+    ("HP064", "a pipe in which a failure is not noticed"),
+    ("HP065", "psql goes on after an error"),
+    ("HP066", "pg_restore goes on after an error"),
+    ("HP067", "sqlite3 goes on after an error"),
+    ("HP068", "something is called harmless that is not there"),
+    ("HP069", "something is called harmless that never is"),
+    ("HP080", "a rehearsal where nothing may be rehearsed"),
 ];
 
 /// What a code stands for.

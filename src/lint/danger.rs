@@ -1,189 +1,179 @@
-//! Commands and statements that destroy, in steps that do not say so. It knows the usual ones and reads scripts word by
-//! word; it is a net, not a proof.
+//! What was read in a step, judged: destruction that is not declared, what cannot be read, statuses that lie, and what the
+//! runbook calls harmless.
 
 use super::Places;
+use super::read::{Finding, Kind};
+use super::works::{Around, Read, Text, even, of_step};
 use crate::problem::Problem;
-use crate::runbook::model::Run;
-use crate::runbook::{Step, Work};
+use crate::runbook::Step;
+use crate::runbook::model::Harmless;
+use crate::runbook::tree::Node;
 
-/// How certain it is that data goes.
-enum Danger {
-    /// A database, cluster, volume or file system goes.
-    Certain(String),
-    /// Perhaps nothing that matters.
-    Possible(String),
-}
-
-/// Adds destruction that is not declared.
-pub(super) fn judge(at: usize, step: &Step, places: &Places<'_>, problems: &mut Vec<Problem>) {
-    if let Some(found) = step.work().filter(|_| step.destroys.is_none()) {
-        let help = "say what goes with `destroys`, so that it is guarded";
-        judge_work(found, &format!("`{}`", step.id), help, || places.key(at, found.word()), problems);
-    }
-    let rollback = step.rollback.as_ref().filter(|rollback| rollback.destroys.is_none());
-    if let Some(found) = rollback.and_then(|rollback| rollback.work()) {
-        let help = "say what goes with `destroys` in the rollback, so that it is guarded";
-        let range = || places.key(at, &format!("rollback.{}", found.word()));
-        judge_work(found, &format!("the rollback of `{}`", step.id), help, range, problems);
-    }
-}
-
-fn judge_work(
-    found: Work<'_>,
-    whose: &str,
-    help: &str,
-    range: impl Fn() -> std::ops::Range<usize>,
+/// Adds what is wrong with what runs in a step.
+pub(super) fn judge(
+    at: usize,
+    step: &Step,
+    places: &Places<'_>,
+    around: &Around<'_>,
     problems: &mut Vec<Problem>,
 ) {
-    match work(found) {
-        Some(Danger::Certain(what)) => {
-            let message = format!("`{what}` destroys, and {whose} does not say so");
-            problems.push(Problem::error("HP053", message, range()).help(help));
+    let Some(node) = places.doc.step(at) else { return };
+    let none: &[Harmless] = &[];
+    let undo = step.rollback.as_ref();
+    let mut work = Judged::new(&step.harmless, step.destroys.is_some());
+    let mut back = Judged::new(
+        undo.map_or(none, |undo| &undo.harmless),
+        undo.is_some_and(|undo| undo.destroys.is_some()),
+    );
+    for text in of_step(node) {
+        let read = around.read(&text);
+        if read.found.is_empty() {
+            continue;
         }
-        Some(Danger::Possible(what)) => {
-            let message = format!("`{what}` may destroy, and {whose} does not say so");
-            problems.push(Problem::warning("HP053", message, range()).help(help));
+        let whose = match (text.check, text.undo) {
+            (true, _) => format!("a check of `{}`", step.id),
+            (false, true) => format!("the rollback of `{}`", step.id),
+            (false, false) => format!("`{}`", step.id),
+        };
+        let judged = if text.undo { &mut back } else { &mut work };
+        for finding in &read.found {
+            judged.one(finding, &read, &text, &whose, places, problems);
         }
-        None => {}
+    }
+    work.left(node.get("harmless"), problems);
+    back.left(node.at("rollback.harmless"), problems);
+}
+
+/// One step's work or undoing.
+struct Judged<'a> {
+    harmless: &'a [Harmless],
+    used: Vec<bool>,
+    declared: bool,
+    /// What was found and is not certain, to name it to somebody who looks for its text.
+    texts: Vec<String>,
+}
+
+impl<'a> Judged<'a> {
+    fn new(harmless: &'a [Harmless], declared: bool) -> Self {
+        Judged { harmless, used: vec![false; harmless.len()], declared, texts: Vec::new() }
+    }
+
+    fn one(
+        &mut self,
+        finding: &Finding,
+        read: &Read,
+        text: &Text<'_>,
+        whose: &str,
+        places: &Places<'_>,
+        problems: &mut Vec<Problem>,
+    ) {
+        let source = &places.doc.source().text;
+        let range = || read.place(source, text.node, finding);
+        let certain = match finding.kind {
+            Kind::Lies(code) => {
+                if !text.check {
+                    problems.push(
+                        Problem::warning(code, via(finding, finding.what.clone()), range())
+                            .help(advice(code)),
+                    );
+                }
+                return;
+            }
+            // A check has no `destroys`, and many read what comes out of pipes and programs.
+            Kind::Unreadable if text.check => return,
+            Kind::Unreadable => false,
+            Kind::Destroys { certain } => certain,
+        };
+        let called = read.text(finding);
+        let named = self.harmless.iter().position(|one| even(&one.text) == called && !text.check);
+        if let Some(nth) = named {
+            self.used[nth] = true;
+            if certain {
+                let message = format!("{} is never harmless", quoted(&finding.what));
+                problems.push(
+                    Problem::error("HP069", via(finding, message), range())
+                        .help("say what goes with `destroys`, so that it is guarded"),
+                );
+            }
+            return;
+        }
+        if !certain {
+            self.texts.push(called);
+        }
+        if self.declared && !text.check {
+            return;
+        }
+        let help = match text.check {
+            true => "a check must not change anything: look at what is there instead".to_owned(),
+            false if text.undo => {
+                "say what goes with `destroys` in the rollback, so that it is guarded".to_owned()
+            }
+            false => "say what goes with `destroys`, so that it is guarded".to_owned(),
+        };
+        problems.push(match finding.kind {
+            Kind::Unreadable => {
+                let message =
+                    format!("{}, so it counts as destruction, and {whose} declares none", finding.what);
+                Problem::error("HP063", via(finding, message), range())
+                    .help(format!("write it so that it can be read, or {help}"))
+            }
+            _ => {
+                let message = format!("{} destroys, and {whose} does not say so", quoted(&finding.what));
+                Problem::error("HP053", via(finding, message), range()).help(help)
+            }
+        });
+    }
+
+    /// What is called harmless and was not found.
+    fn left(&self, list: Option<&Node>, problems: &mut Vec<Problem>) {
+        for (nth, one) in self.harmless.iter().enumerate().filter(|(nth, _)| !self.used[*nth]) {
+            let Some(node) = list.and_then(|list| list.items().get(nth)) else { continue };
+            let range = node.get("text").map_or(node.range(), Node::range);
+            let message = format!(
+                "`{}` is called harmless, and nothing of that text was found to destroy",
+                even(&one.text)
+            );
+            let help = match self.texts.as_slice() {
+                [] => "leave it out: nothing here has to be called harmless".to_owned(),
+                texts => format!("the text has to be the whole command: `{}`", texts.join("` or `")),
+            };
+            problems.push(Problem::error("HP068", message, range).help(help));
+        }
     }
 }
 
-fn work(work: Work<'_>) -> Option<Danger> {
-    match work {
-        Work::Run(Run::Argv(argv)) => {
-            let words: Vec<&str> = argv.iter().map(String::as_str).collect();
-            command(&words)
-        }
-        Work::Run(Run::Script(script)) => self::script(script),
-        Work::Sql(sql) => worst(sql.statements.iter().filter_map(|statement| self::sql(statement))),
-        _ => None,
+/// Where it stands, when that is not in the runbook.
+fn via(finding: &Finding, message: String) -> String {
+    match &finding.via {
+        Some((file, line)) => format!("{message} (line {line} of {file})"),
+        None => message,
     }
 }
 
-/// The first that is certain, else the first.
-fn worst(mut all: impl Iterator<Item = Danger>) -> Option<Danger> {
-    let first = all.next()?;
-    if matches!(first, Danger::Certain(_)) {
-        return Some(first);
-    }
-    all.find(|danger| matches!(danger, Danger::Certain(_))).or(Some(first))
-}
-
-/// The most dangerous command of a script. Comments and quoted heredocs are not understood in full; ends of commands
-/// are.
-fn script(text: &str) -> Option<Danger> {
-    let lines = text.lines().map(str::trim_start).filter(|line| !line.starts_with('#'));
-    let parts = lines.flat_map(|line| {
-        let line = line.split(" #").next().unwrap_or_default();
-        line.split([';', '|', '&', '(', ')', '`'])
-    });
-    worst(parts.filter_map(|part| {
-        let words: Vec<&str> = part.split_whitespace().map(|word| word.trim_matches(['"', '\''])).collect();
-        command(&words)
-    }))
-}
-
-fn command(words: &[&str]) -> Option<Danger> {
-    const BEFORE: [&str; 14] = [
-        "sudo", "env", "exec", "nohup", "nice", "ionice", "time", "command", "then", "do", "else", "!", "{",
-        "if",
+/// A command's or statement's name in quotes; a description as it is.
+fn quoted(what: &str) -> String {
+    let described = [
+        "emptying ",
+        "overwriting ",
+        "rm of ",
+        "dd onto ",
+        "cp onto ",
+        "mv onto ",
+        "mv to ",
+        "install onto ",
     ];
-    let skip = words
-        .iter()
-        .take_while(|word| BEFORE.contains(word) || word.starts_with('-') || word.contains('='))
-        .count();
-    let (program, rest) = words.get(skip..)?.split_first()?;
-    let program = program.rsplit('/').next().unwrap_or_default();
-    let has = |wanted: &[&str]| wanted.iter().all(|word| rest.contains(word));
-    let flag = |short: char, long: &str| {
-        rest.iter().any(|word| {
-            *word == long || (word.starts_with('-') && !word.starts_with("--") && word.contains(short))
-        })
-    };
-    let named = |text: &str| text.to_owned();
-    match program {
-        "pg_dropcluster" | "dropdb" | "wipefs" | "blkdiscard" | "lvremove" | "vgremove" | "shred" => {
-            Some(Danger::Certain(named(program)))
-        }
-        program if program == "mkfs" || program.starts_with("mkfs.") => Some(Danger::Certain(named(program))),
-        "zfs" | "zpool" if has(&["destroy"]) => Some(Danger::Certain(format!("{program} destroy"))),
-        "docker" | "podman" if has(&["volume"]) && (has(&["rm"]) || has(&["prune"])) => {
-            Some(Danger::Certain(format!("{program} volume")))
-        }
-        "docker" | "podman" | "docker-compose" if has(&["down"]) && flag('v', "--volumes") => {
-            Some(Danger::Certain(format!("{program} down -v")))
-        }
-        "docker" | "podman" if has(&["prune"]) => Some(Danger::Possible(format!("{program} prune"))),
-        "rm" if flag('r', "--recursive") || flag('R', "--recursive") => {
-            Some(Danger::Possible(named("rm -r")))
-        }
-        "find" if has(&["-delete"]) => Some(Danger::Possible(named("find -delete"))),
-        "dd" if rest.iter().any(|word| word.starts_with("of=/dev/") && *word != "of=/dev/null") => {
-            Some(Danger::Certain(named("dd")))
-        }
-        "psql" | "sqlite3" | "mysql" => sql(&rest.join(" ")),
-        _ => None,
+    match described.iter().any(|begin| what.starts_with(begin)) {
+        true => what.to_owned(),
+        false => format!("`{what}`"),
     }
 }
 
-fn sql(text: &str) -> Option<Danger> {
-    let upper = text.to_uppercase();
-    let words: Vec<&str> =
-        upper.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|w| !w.is_empty()).collect();
-    for pair in words.windows(2) {
-        match pair {
-            ["DROP", what @ ("DATABASE" | "TABLESPACE")] => {
-                return Some(Danger::Certain(format!("DROP {what}")));
-            }
-            ["DROP", what @ ("TABLE" | "SCHEMA" | "INDEX" | "COLUMN" | "OWNED" | "MATERIALIZED")] => {
-                return Some(Danger::Possible(format!("DROP {what}")));
-            }
-            ["TRUNCATE", _] => return Some(Danger::Possible("TRUNCATE".to_owned())),
-            ["DELETE", "FROM"] if !words.contains(&"WHERE") => {
-                return Some(Danger::Possible("DELETE without WHERE".to_owned()));
-            }
-            _ => {}
-        }
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn word(danger: Option<Danger>) -> String {
-        match danger {
-            Some(Danger::Certain(what)) => format!("! {what}"),
-            Some(Danger::Possible(what)) => format!("? {what}"),
-            None => String::new(),
-        }
-    }
-
-    #[test]
-    fn knows_the_usual_ones() {
-        for (line, found) in [
-            ("pg_dropcluster 13 main --stop", "! pg_dropcluster"),
-            ("sudo -n /usr/bin/pg_dropcluster 13 main", "! pg_dropcluster"),
-            ("PGPORT=5433 dropdb synapse", "! dropdb"),
-            ("# pg_dropcluster 13 main", ""),
-            ("echo pg_dropcluster", ""),
-            ("set -x; if true; then rm -fr /srv/x; fi", "? rm -r"),
-            ("rm -f one", ""),
-            ("rm -r /srv/x\npg_dropcluster 13 main", "! pg_dropcluster"),
-            ("docker volume rm pg", "! docker volume"),
-            ("docker compose down -v", "! docker down -v"),
-            ("docker compose down", ""),
-            ("dd if=/dev/zero of=/dev/sdb", "! dd"),
-            ("dd if=/dev/sdb of=/dev/null", ""),
-            ("psql -c 'drop database synapse'", "! DROP DATABASE"),
-            ("psql -c 'select 1'", ""),
-        ] {
-            assert_eq!(word(script(line)), found, "{line}");
-        }
-        assert_eq!(word(sql("DELETE FROM t")), "? DELETE without WHERE");
-        assert_eq!(word(sql("DELETE FROM t WHERE a = 1")), "");
-        assert_eq!(word(sql("ALTER TABLE t DROP COLUMN c")), "? DROP COLUMN");
-        assert_eq!(word(sql("SELECT dropped FROM t")), "");
+fn advice(code: &str) -> &'static str {
+    match code {
+        "HP064" => "put `set -o pipefail` in front of it; plain `sh` may not know that: use bash",
+        "HP065" => "add `-v ON_ERROR_STOP=1`",
+        "HP066" => "add `--exit-on-error`",
+        "HP067" => "add `-bail`",
+        _ => "",
     }
 }

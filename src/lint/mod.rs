@@ -8,7 +8,10 @@ pub mod codes;
 mod danger;
 mod law;
 pub mod proof;
+pub mod read;
+mod rehearsal;
 mod tidy;
+mod works;
 
 use std::ops::Range;
 
@@ -17,7 +20,9 @@ use crate::problem::{Problem, Severity};
 use crate::runbook::graph::Section;
 use crate::runbook::load::{Document, in_order};
 use crate::runbook::schema::CheckSchema;
+use crate::runbook::vars::{self, Values};
 use crate::runbook::{CheckSpec, Runbook};
+use read::files::{Called, Files, NoFiles};
 
 /// What is to be known of a check without measuring.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -53,18 +58,61 @@ pub fn catalogue() -> Vec<CheckSchema> {
     each.collect()
 }
 
-/// Everything that is questionable about a runbook, in the order of the file. `runbook` comes from
+/// What is known beside the runbook's own text.
+#[derive(Clone, Copy)]
+pub struct Beside<'a> {
+    /// Values of variables; the defaults when there are none yet.
+    pub values: Option<&'a Values>,
+    /// The files that its steps may call.
+    pub files: &'a dyn Files,
+}
+
+impl Beside<'_> {
+    /// Nothing: defaults, and no files.
+    pub fn nothing() -> Self {
+        Beside { values: None, files: &NoFiles }
+    }
+}
+
+/// The local files that the steps of a runbook call, in the order of the steps; also those that such files call in turn,
+/// read statements from, or source. Each once for each step.
+pub fn calls(doc: &Document, runbook: &Runbook, beside: Beside<'_>) -> Vec<Called> {
+    let defaults = beside.values.is_none().then(|| vars::defaults(doc)).unwrap_or_default();
+    let around = works::Around { doc, values: beside.values.unwrap_or(&defaults), files: beside.files };
+    let mut all: Vec<Called> = Vec::new();
+    for (at, step) in runbook.steps.iter().enumerate() {
+        for text in doc.step(at).map(works::of_step).unwrap_or_default() {
+            for path in around.read(&text).called {
+                let one = Called { step: step.id.clone(), path };
+                if !all.contains(&one) {
+                    all.push(one);
+                }
+            }
+        }
+    }
+    all
+}
+
+/// Everything that is questionable about a runbook by itself, in the order of the file. `runbook` comes from
 /// [`Document::bind_for_lint`], or from [`Document::bind`] before a run.
 pub fn lint(doc: &Document, runbook: &Runbook, facts: Facts<'_>) -> Vec<Problem> {
+    lint_beside(doc, runbook, facts, Beside::nothing())
+}
+
+/// The same, with what is known beside the runbook.
+pub fn lint_beside(doc: &Document, runbook: &Runbook, facts: Facts<'_>, beside: Beside<'_>) -> Vec<Problem> {
+    let defaults = beside.values.is_none().then(|| vars::defaults(doc)).unwrap_or_default();
+    let around = works::Around { doc, values: beside.values.unwrap_or(&defaults), files: beside.files };
     let mut problems = Vec::new();
     let places = Places { doc };
     let known = proof::collect(runbook, facts, &places, &mut problems);
     proof::alone(runbook, facts, &places, &mut problems);
+    rehearsal::judge(runbook, facts, &places, &mut problems);
     law::judge(runbook, &known, &places, &mut problems);
     for (at, step) in runbook.steps.iter().enumerate() {
         tidy::judge(at, step, &places, &mut problems);
         code::judge(at, &places, &mut problems);
-        danger::judge(at, step, &places, &mut problems);
+        danger::judge(at, step, &places, &around, &mut problems);
     }
     in_order(problems)
 }

@@ -12,7 +12,7 @@ use crate::engine::event::action_word;
 use crate::engine::reverse;
 use crate::runbook::Runbook;
 use crate::runbook::graph::{self, Section};
-use crate::runbook::model::{CheckSpec, Rerun, Run, Step, Work};
+use crate::runbook::model::{CheckSpec, Harmless, Rerun, Run, Step, Work};
 
 /// The whole answer.
 #[derive(Debug, Clone, Serialize)]
@@ -48,6 +48,9 @@ pub struct PlanStep {
     pub terms: Vec<String>,
     /// What it destroys: the text to type, then what is named besides.
     pub destroys: Option<String>,
+    /// What looks as if it destroyed and is called harmless, with the reason; of its undoing, too.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub harmless: Vec<String>,
     /// Checks of its own before it, and, for a destructive step, everything that guards it.
     pub guards: Vec<PlanCheck>,
     /// Checks while it runs.
@@ -129,6 +132,7 @@ fn step(runbook: &Runbook, at: usize, step: &Step, lapses: Vec<PlanCheck>, way_b
         work: step.work().map(|work| work_text(&work)).unwrap_or_default(),
         terms: terms(step),
         destroys: step.destroys.as_ref().map(|d| d.what.clone()),
+        harmless: harmless(step),
         guards,
         invariants: own(step, Section::Inv),
         postconditions: own(step, Section::Post),
@@ -140,6 +144,13 @@ fn step(runbook: &Runbook, at: usize, step: &Step, lapses: Vec<PlanCheck>, way_b
         irreversible: reverse::irreversible(step),
         way_back,
     }
+}
+
+fn harmless(step: &Step) -> Vec<String> {
+    let undo = step.rollback.as_ref().map(|undo| undo.harmless.as_slice()).unwrap_or_default();
+    let line = |one: &Harmless| format!("{}: {}", one.text.trim(), one.because.trim());
+    let undo = undo.iter().map(|one| format!("{} (when undone)", line(one)));
+    step.harmless.iter().map(line).chain(undo).collect()
 }
 
 fn own(step: &Step, section: Section) -> Vec<PlanCheck> {

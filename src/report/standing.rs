@@ -33,6 +33,9 @@ pub struct Standing {
     pub title: Option<String>,
     /// The environment.
     pub environment: Option<String>,
+    /// A rehearsal.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub rehearsal: bool,
     /// The host.
     pub host: String,
     /// When it was opened, UTC.
@@ -125,6 +128,7 @@ pub fn standing(runbook: &Runbook, state: &RunState, around: &Around) -> Standin
         name: state.name.clone(),
         title: state.title.clone(),
         environment: state.environment.clone(),
+        rehearsal: state.rehearsal,
         host: state.host.clone(),
         opened: state.opened.wall,
         phase,
@@ -293,6 +297,9 @@ pub struct RunRow {
     pub run: RunId,
     /// The environment.
     pub environment: Option<String>,
+    /// A rehearsal.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub rehearsal: bool,
     /// One word, as in [`Standing::phase`].
     pub phase: &'static str,
     /// One sentence.
@@ -316,6 +323,7 @@ impl RunRow {
         RunRow {
             run: state.run.clone(),
             environment: state.environment.clone(),
+            rehearsal: state.rehearsal,
             phase,
             summary,
             holder,

@@ -106,6 +106,37 @@ pub struct Environment {
     /// The operator types the environment's name at the start.
     #[serde(default)]
     pub protected: bool,
+    /// Checks that prove that this is no protected place: a rehearsal measures them before its first step and as guards
+    /// of every destructive one.
+    #[serde(default)]
+    pub proof: Vec<CheckSpec>,
+    /// Host names or machine ids of the machines from which the work is done here. Elsewhere no run starts in it, and
+    /// local addresses mean other objects.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// A run starts only with the receipt of a rehearsal that fits.
+    #[serde(default)]
+    pub rehearsal: Option<Demand>,
+}
+
+/// Which rehearsal has to have passed before a run may start.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Demand {
+    /// Where it was rehearsed: another environment of this runbook, which is not protected.
+    pub environment: String,
+    /// How long ago it may have ended.
+    pub max_age: Span,
+    /// The receipt has to be signed by an allowed signer.
+    #[serde(default)]
+    pub signed: bool,
+    /// Steps that need not have been rehearsed, or only in part: a person's work, a watch that takes too long.
+    #[serde(default)]
+    #[schemars(extend("items" = { "type": "string", "format": "step-from" }))]
+    pub not_rehearsed: Vec<String>,
+    /// It has to have been shown that every guard of a destructive step can fail.
+    #[serde(default)]
+    pub falsified: bool,
 }
 
 /// One unit of work: exactly one of `run`, `sql`, `manual`, `record`, `soak`.
@@ -174,6 +205,9 @@ pub struct Step {
     /// Makes the step destructive: what is destroyed, which the operator types.
     #[serde(default)]
     pub destroys: Option<Destroys>,
+    /// Commands that look as if they destroyed, and do not: with the reason. Not for what destroys for certain.
+    #[serde(default)]
+    pub harmless: Vec<Harmless>,
     /// Work that undoes the step.
     #[serde(default)]
     pub rollback: Option<Rollback>,
@@ -184,6 +218,10 @@ pub struct Step {
     #[serde(default)]
     #[schemars(regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]{0,62}$"))]
     pub capture: Option<String>,
+    /// The one line that the command prints is what was observed: it stands in for a person who would have looked.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub observes: bool,
 }
 
 /// What a step does, one of five.
@@ -352,6 +390,9 @@ pub struct Soak {
     pub length: Span,
     /// How often they are measured.
     pub every: Span,
+    /// How long they must hold in a rehearsal instead; its receipt then says that the watch was shortened.
+    #[serde(default)]
+    pub rehearse_for: Option<Span>,
 }
 
 /// What a destructive step destroys. In short form only the text that the operator types.
@@ -399,6 +440,9 @@ pub struct Rollback {
     /// Makes the undoing destructive: what it destroys, which the operator types. Then it needs preconditions.
     #[serde(default)]
     pub destroys: Option<Destroys>,
+    /// Commands of the undoing that look as if they destroyed, and do not: with the reason.
+    #[serde(default)]
+    pub harmless: Vec<Harmless>,
     /// A command.
     #[serde(default)]
     pub run: Option<Run>,
@@ -437,6 +481,18 @@ impl Rollback {
         let mut given = all.into_iter().flatten();
         given.next().filter(|_| given.next().is_none())
     }
+}
+
+/// A command that looks as if it destroyed, and does not.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Harmless {
+    /// The whole command as it stands in the work, from its name to its last argument.
+    #[schemars(length(min = 1), extend("format" = "script"))]
+    pub text: String,
+    /// Why nothing of value goes. `plan` shows it.
+    #[schemars(length(min = 1), extend("format" = "script"))]
+    pub because: String,
 }
 
 /// What an invariant does when it no longer holds.

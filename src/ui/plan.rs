@@ -72,6 +72,9 @@ fn step(page: &mut Page<'_>, step: &PlanStep) {
         }
         kind => page.item(4, (Tone::Plain, kind), LABEL, &step.work),
     }
+    for (n, text) in step.harmless.iter().enumerate() {
+        page.item(4, (Tone::Doubt, if n == 0 { "harmless" } else { "" }), LABEL, text);
+    }
     let before = if step.destroys.is_some() { "guards" } else { "before" };
     if step.destroys.is_some() {
         let text = match step.guards.len() {

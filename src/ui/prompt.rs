@@ -283,18 +283,25 @@ pub struct NobodyOperator {
     style: Style,
     view: View,
     clock: Arc<dyn Clock>,
+    over: bool,
 }
 
 impl NobodyOperator {
     /// Prints to standard error.
     pub fn new(view: View, clock: Arc<dyn Clock>) -> Self {
         let style = Style { colour: false, ..Style::detect(io::stderr()) };
-        NobodyOperator { out: Out::stderr(&style), style, view, clock }
+        NobodyOperator { out: Out::stderr(&style), style, view, clock, over: false }
     }
 
     /// Prints somewhere else.
     pub fn on(out: Out, view: View, clock: Arc<dyn Clock>) -> Self {
-        NobodyOperator { out, style: Style::PLAIN, view, clock }
+        NobodyOperator { out, style: Style::PLAIN, view, clock, over: false }
+    }
+
+    /// Nobody will ever answer: what would be asked is printed, and no command that answers it.
+    #[must_use]
+    pub fn for_ever(self) -> Self {
+        NobodyOperator { over: true, ..self }
     }
 }
 
@@ -306,7 +313,11 @@ impl Operator for NobodyOperator {
 
     async fn ask(&self, question: &Question) -> Answer {
         let snapshot = self.view.snapshot();
-        let text = ask::unanswered(question, &snapshot, &self.clock.now(), &self.style);
+        let now = self.clock.now();
+        let text = match self.over {
+            true => ask::page(question, &snapshot, &now, &self.style),
+            false => ask::unanswered(question, &snapshot, &now, &self.style),
+        };
         // Without a reader the exit status still says that a person is needed.
         let _ = self.out.print(&text);
         Answer::Nobody

@@ -52,7 +52,8 @@ pub fn head(page: &mut Page<'_>, standing: &Standing, now: &Moment) {
     page.say(Tone::Strong, &format!("Run {}", standing.run));
     let environment = standing.environment.as_ref().map(|e| format!(", {e}")).unwrap_or_default();
     page.item(2, (Tone::Plain, "work"), LABEL, standing.title.as_deref().unwrap_or(&standing.name));
-    page.item(2, (Tone::Plain, "where"), LABEL, &format!("{}{environment}", standing.host));
+    let rehearsal = if standing.rehearsal { ", a REHEARSAL" } else { "" };
+    page.item(2, (Tone::Plain, "where"), LABEL, &format!("{}{environment}{rehearsal}", standing.host));
     page.item(2, (Tone::Plain, "opened"), LABEL, &when::stamp(standing.opened));
     match &standing.holder {
         Some(holder) => page.item(2, (Tone::Plain, "held by"), LABEL, &holder_words(holder, now)),
@@ -161,7 +162,11 @@ pub fn runs(rows: &[RunRow], unreadable: &[(String, String)], now: &Moment, styl
         page.text(2, &row.summary);
         let environment = row.environment.as_ref().map(|e| format!("{e}, ")).unwrap_or_default();
         let holder = row.holder.as_deref().unwrap_or("nobody");
-        page.text(2, &format!("{environment}held by {holder}, last event {}", when::both(now, &row.latest)));
+        let rehearsal = if row.rehearsal { "REHEARSAL, " } else { "" };
+        page.text(
+            2,
+            &format!("{rehearsal}{environment}held by {holder}, last event {}", when::both(now, &row.latest)),
+        );
     }
     for (run, why) in unreadable {
         page.blank();

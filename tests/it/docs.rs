@@ -147,6 +147,7 @@ fn keys() {
         ("`record`", "Record"),
         ("`soak`", "Soak"),
         ("`destroys`", "DestroysLong"),
+        ("`harmless`", "Harmless"),
         ("`space`", "Space"),
         ("`rollback`", "Rollback"),
     ] {

@@ -25,7 +25,8 @@ pub fn top(page: &mut Page<'_>, snapshot: &Snapshot, id: &StepId, tone: Tone, wo
         page.text(2, step.name());
     }
     let environment = snapshot.state.environment.as_ref().map(|e| format!(" in {e}")).unwrap_or_default();
-    page.text(2, &format!("run {}{environment}, on {}", snapshot.state.run, snapshot.state.host));
+    let run = if snapshot.state.rehearsal { "rehearsal" } else { "run" };
+    page.text(2, &format!("{run} {}{environment}, on {}", snapshot.state.run, snapshot.state.host));
     page.rule('-');
 }
 
