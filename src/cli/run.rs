@@ -9,8 +9,10 @@ use super::session::Session;
 use super::{book, session};
 use crate::base::Digest;
 use crate::engine::machine::Mode;
+use crate::engine::people::Terms;
 use crate::engine::{Exit, RunState};
 use crate::journal::record::{Event, FORMAT, LeaseHow};
+use crate::journal::second::Author;
 use crate::journal::{Claim, Journal, Lease, Seat, Store};
 use crate::runbook::Runbook;
 use crate::world::host;
@@ -45,11 +47,14 @@ pub fn run(cmd: &Cmd, book: &Book, answers: &Answers) -> Result<Exit, CliError> 
         facts: host::facts(),
         host: seat.host.clone(),
         machine: seat.machine.clone(),
+        author: author(cmd, &bound, book)?,
     };
     let (mut journal, first) =
         Journal::create(&dir, &cmd.by(), cmd.now(), opened).map_err(CliError::journal)?;
     let mut state = RunState::fold(&[first]).map_err(CliError::journal)?;
-    let claim = Claim { operator: cmd.by(), how: LeaseHow::Start, reason: None, acknowledged: Vec::new() };
+    let signature = super::resume::signed(cmd, &journal, LeaseHow::Start, &[])?;
+    let (operator, how, acknowledged) = (cmd.by(), LeaseHow::Start, Vec::new());
+    let claim = Claim { operator, how, reason: None, acknowledged, signature };
     let (lease, taken) = Lease::take(&mut journal, &seat, claim, cmd.now()).map_err(super::lease_error)?;
     taken.own.iter().for_each(|line| state.apply(line));
     drop(exclusive);
@@ -57,6 +62,25 @@ pub fn run(cmd: &Cmd, book: &Book, answers: &Answers) -> Result<Exit, CliError> 
     let session =
         Session { cmd, bound, dir, journal, lease, state, mode: Mode::Forward, given, resumed: false };
     session.drive()
+}
+
+/// Who last changed the runbook, where they may not approve what it destroys.
+fn author(cmd: &Cmd, bound: &book::Bound, book: &Book) -> Result<Option<Author>, CliError> {
+    let terms = Terms::of(&bound.runbook, book.env.as_deref());
+    let approved = bound.runbook.steps.iter().any(|step| {
+        [false, true].into_iter().any(|undo| terms.wanted(&bound.runbook, &step.key(), undo) > 0)
+    });
+    if !terms.protected || !approved {
+        return Ok(None);
+    }
+    let author = super::origin::author(&book.file, &*cmd.world.processes)?;
+    if author.names.is_empty() {
+        let how = &author.how;
+        cmd.err(&format!(
+            "warning: nobody knows who last changed the runbook ({how}); only signed approvals will count\n"
+        ));
+    }
+    Ok(Some(author))
 }
 
 fn public_vars(bound: &book::Bound) -> std::collections::BTreeMap<String, String> {

@@ -135,6 +135,7 @@ pub fn verify(cmd: &Cmd, what: &str, head: Option<&str>) -> Result<Exit, CliErro
     for damage in &report.problems {
         text.push_str(&format!("damaged: {damage}\n"));
     }
+    let signed = super::signatures::of(cmd, &bytes, &run);
     let mut matches = true;
     if let Some(head) = head {
         match verify::verify_against_head(&report, head) {
@@ -151,7 +152,7 @@ pub fn verify(cmd: &Cmd, what: &str, head: Option<&str>) -> Result<Exit, CliErro
     if cmd.global.json {
         let value = serde_json::json!({
             "run": run, "lines": report.lines, "head": report.head, "whole": whole, "head_matches": matches,
-            "damage": report.problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "damage": report.problems.iter().map(ToString::to_string).collect::<Vec<_>>(), "said": signed,
         });
         cmd.print(&format!("{value:#}\n"));
     } else {
@@ -174,8 +175,10 @@ pub fn verify(cmd: &Cmd, what: &str, head: Option<&str>) -> Result<Exit, CliErro
                  copy was put in its place: compare with the head that a handoff printed (--head).\n",
             );
         }
+        text.push_str(&super::signatures::told(&signed));
         cmd.print(&text);
     }
+    let matches = matches && signed.iter().all(|said| said.broken.is_none());
     Ok(if whole && matches { Exit::Done } else { Exit::Journal })
 }
 

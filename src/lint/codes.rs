@@ -54,6 +54,10 @@ pub const CODES: &[(&str, &str)] = &[
     ("HP060", "a changing step without a postcondition"),
     ("HP061", "a command without a time limit"),
     ("HP062", "a value that becomes part of an SQL text"),
+    ("HP080", "approvals or a change window that would have no effect"),
+    ("HP081", "a change window that makes no sense, or never opens"),
+    ("HP082", "`waivable` where it says nothing"),
+    ("HP083", "a hook that may take too long"),
 ];
 
 /// What a code stands for.

@@ -51,6 +51,7 @@ pub fn opened() -> Vec<Event> {
             facts: Default::default(),
             host: "db1".into(),
             machine: "m".into(),
+            author: None,
         },
         Event::Lease {
             operator: "alice@db1".into(),
@@ -60,6 +61,7 @@ pub fn opened() -> Vec<Event> {
             boot_id: "b".into(),
             reason: None,
             acknowledged: vec![],
+            signature: None,
         },
     ]
 }

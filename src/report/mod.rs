@@ -14,6 +14,7 @@ pub mod log;
 pub mod monitor;
 pub mod plan;
 pub mod room;
+pub mod second;
 pub mod standing;
 pub mod walkdown;
 pub mod when;

@@ -22,6 +22,7 @@ pub mod plan;
 pub mod prompt;
 mod room;
 pub mod screen;
+pub mod second;
 pub mod snippet;
 pub mod status;
 pub mod terminal;

@@ -67,6 +67,7 @@ fn snapshot(clock: &dyn Clock) -> (Snapshot, Moment) {
             facts: Default::default(),
             host: "db1".into(),
             machine: "m".into(),
+            author: None,
         },
         prev: Digest::of(b""),
     };

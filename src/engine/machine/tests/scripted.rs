@@ -383,6 +383,7 @@ fn boot(state: &mut RunState, id: &str, epoch: u64) {
         boot_id: id.to_owned(),
         reason: None,
         acknowledged: Vec::new(),
+        signature: None,
     };
     state.event(&event, &moment(0), "b@h", epoch);
 }
@@ -611,6 +612,8 @@ fn a_permitted_undoing_that_nobody_saw_the_end_of_wants_another_permit() {
         runbook: "digest".into(),
         guards: Vec::new(),
         blast: "".into(),
+        approvers: Vec::new(),
+        waived: Vec::new(),
     });
     events.push(Event::RollbackBegan { step: "copy".into(), attempt: 1, permit: Some(1) });
     let lost = |play: &mut Play| {
@@ -682,6 +685,7 @@ fn a_session_that_lost_the_lease_does_nothing_more() {
         boot_id: "b".to_owned(),
         reason: None,
         acknowledged: Vec::new(),
+        signature: None,
     };
     let line = Line { seq: 99, at: play.now, by: "b@h".to_owned(), epoch: 9, event, prev: "".into() };
     play.give(Input::Foreign(vec![line]));
