@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 mod scripted;
+mod second;
 
 use super::*;
 use crate::check::{Outcome, Seen, Verdict};
