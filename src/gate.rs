@@ -43,11 +43,15 @@
 //! No flag, variable, environment or mode reaches this module: it sees evidence, identities, the list of what goes, and
 //! the text that was typed.
 
+pub mod approvals;
+pub mod clock;
 mod grown;
 mod rules;
 mod targets;
 #[cfg(test)]
 mod tests;
+pub mod waivers;
+pub mod window;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -59,8 +63,12 @@ use crate::runbook::Step;
 use crate::runbook::model::Destroys;
 use crate::world::Identity;
 
+pub use approvals::{APPROVAL, Approvals, REJECTION, content};
+pub use clock::Clock;
 pub use rules::{COPY, NOT_SHOWN_BY};
-pub use targets::{identity_changes, objection};
+pub use targets::{elsewhere, identity_changes, objection};
+pub use waivers::Waived;
+pub use window::Window;
 
 /// How long evidence opens a hold point, from the end of its measurement.
 pub const VALIDITY: Duration = Duration::from_secs(60);
@@ -96,6 +104,18 @@ pub struct Request<'a> {
     pub blast: &'a Blast,
     /// Machine id of the host that paths are on.
     pub machine: &'a str,
+    /// Variables that are not secret, captured ones included.
+    pub vars: &'a BTreeMap<String, String>,
+    /// Approvals that are wanted, and what people said.
+    pub approvals: &'a Approvals,
+    /// Checks that somebody waived.
+    pub waivers: &'a [Waived],
+    /// Change windows, all of which must be open; a text for one that cannot be read.
+    pub windows: &'a [Result<Window, String>],
+    /// Boot id of this machine.
+    pub boot: &'a str,
+    /// The latest date in the journal.
+    pub newest: jiff::Timestamp,
     /// What was shown and typed; `None` when nobody confirmed.
     pub confirmed: Option<&'a Confirmation>,
     /// The guard that proves the copy that survives, when the runbook names one; its id.
@@ -110,6 +130,11 @@ impl Request<'_> {
     /// What the step, or its undoing, declares to destroy.
     fn destroys(&self) -> Option<&Destroys> {
         self.step.destroying(self.undo)
+    }
+
+    /// The clock, with what is known about it.
+    pub fn clock(&self) -> Clock<'_> {
+        Clock { now: self.now, session: self.epoch_began, boot: self.boot, newest: self.newest }
     }
 
     /// True when the target that would go was looked for and is not there. Only an undoing may find that: one that was
@@ -129,6 +154,8 @@ pub struct Guard {
     pub targets: Vec<String>,
     /// Files or folders that it vouches for, such as the backups: they must not lie in what goes.
     pub keeps: Vec<String>,
+    /// A second person may waive it.
+    pub waivable: bool,
 }
 
 /// Which guards prove that the data is held elsewhere.
@@ -166,6 +193,8 @@ pub struct Permit {
     runbook: Digest,
     guards: Vec<CheckId>,
     blast: Digest,
+    approvers: Vec<String>,
+    waived: Vec<CheckId>,
     made: Moment,
     /// When its oldest evidence was measured: it ends [`VALIDITY`] after that, not after its own making.
     oldest: Moment,
@@ -205,6 +234,16 @@ impl Permit {
     /// The checks it rests on.
     pub fn guards(&self) -> &[CheckId] {
         &self.guards
+    }
+
+    /// Who approved it.
+    pub fn approvers(&self) -> &[String] {
+        &self.approvers
+    }
+
+    /// The guards that did not pass, and are waived.
+    pub fn waived(&self) -> &[CheckId] {
+        &self.waived
     }
 
     /// Digest of the list of what goes.
@@ -306,6 +345,8 @@ pub fn clear(request: &Request<'_>) -> Result<Permit, Vec<Blocker>> {
         runbook: request.runbook.clone(),
         guards: request.guards.iter().map(|guard| guard.id.clone()).collect(),
         blast: request.blast.digest(),
+        approvers: request.approvals.judge(Some(&content(request)), &request.clock()).counted,
+        waived: rules::waived(request),
         made: *request.now,
         oldest: oldest(request),
     })

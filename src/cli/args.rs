@@ -4,6 +4,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use super::approve::Approval;
+use super::signing::Signing;
+use super::waive::Waiving;
+
 /// Guides you through risky maintenance, measures what must be true before and after every step, and refuses to
 /// destroy anything until all of it holds, now, on the right machine.
 #[derive(Debug, Parser)]
@@ -79,6 +83,9 @@ pub enum Command {
         /// What was rehearsed.
         #[command(flatten)]
         rehearsed: ReceiptOptions,
+        /// Keys.
+        #[command(flatten)]
+        signing: Signing,
     },
     /// Go on with your own run after a crash, a Ctrl-C or a dropped connection.
     Resume {
@@ -90,6 +97,9 @@ pub enum Command {
         /// Answers.
         #[command(flatten)]
         answers: Answers,
+        /// Keys.
+        #[command(flatten)]
+        signing: Signing,
     },
     /// Offer the run to the next operator; a running command goes on.
     Handoff {
@@ -101,6 +111,9 @@ pub enum Command {
         /// To whom.
         #[arg(long, value_name = "NAME")]
         to: Option<String>,
+        /// Keys.
+        #[command(flatten)]
+        signing: Signing,
     },
     /// Take a run over: briefing, walk-down, every open point acknowledged; then it is yours.
     Accept {
@@ -118,11 +131,17 @@ pub enum Command {
         /// Answers.
         #[command(flatten)]
         answers: Answers,
+        /// Keys.
+        #[command(flatten)]
+        signing: Signing,
     },
     /// Where a run stands: done, running, held and by what, who holds it, what can still be undone.
     Status {
         /// The run [default: the only unfinished one].
         run: Option<String>,
+        /// Keys.
+        #[command(flatten)]
+        signing: Signing,
     },
     /// All runs.
     Runs,
@@ -137,6 +156,32 @@ pub enum Command {
         run: String,
         /// What.
         text: String,
+    },
+    /// Approve what a step would destroy, as somebody who does not drive the run: shows exactly what, and asks for its name.
+    Approve {
+        /// The run.
+        run: String,
+        /// The step.
+        step: String,
+        /// What is said.
+        #[command(flatten)]
+        said: Approval,
+        /// Keys.
+        #[command(flatten)]
+        signing: Signing,
+    },
+    /// Let a run go on without one check, for a while; it is measured and shown all the same.
+    Waive {
+        /// The run.
+        run: String,
+        /// The check, by its id.
+        check: String,
+        /// What is decided.
+        #[command(flatten)]
+        how: Waiving,
+        /// Keys.
+        #[command(flatten)]
+        signing: Signing,
     },
     /// Measure checks now: those of a runbook, or of a file of checks alone; changes nothing, and sends nothing unless
     /// told to.
@@ -192,6 +237,9 @@ pub enum Command {
         /// Values of secret variables; they are never stored.
         #[arg(long = "var", value_name = "NAME=VALUE", value_parser = pair)]
         vars: Vec<(String, String)>,
+        /// Keys.
+        #[command(flatten)]
+        signing: Signing,
     },
     /// End a run that will not be finished.
     Abandon {
@@ -213,12 +261,12 @@ pub enum Command {
     Verify {
         /// A run, a journal file, or a receipt.
         what: String,
-        /// Whose signatures on a receipt count: a file as ssh-keygen's allowed signers [default: STORE/allowed_signers].
-        #[arg(long, value_name = "FILE", env = "HOLDPOINT_SIGNERS")]
-        signers: Option<PathBuf>,
         /// The head that a handoff printed: finds a cut tail or an older copy, too.
         #[arg(long, value_name = "DIGEST")]
         head: Option<String>,
+        /// Keys.
+        #[command(flatten)]
+        signing: Signing,
     },
     /// The checks that there are; with a name, all about one.
     Checks {
@@ -248,15 +296,30 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// The keys that it was given.
+    pub fn signing(&self) -> Signing {
+        match self {
+            Command::Run { signing, .. }
+            | Command::Resume { signing, .. }
+            | Command::Handoff { signing, .. }
+            | Command::Accept { signing, .. }
+            | Command::Status { signing, .. }
+            | Command::Approve { signing, .. }
+            | Command::Waive { signing, .. }
+            | Command::Rollback { signing, .. }
+            | Command::Verify { signing, .. } => signing.clone(),
+            _ => Signing::default(),
+        }
+    }
+}
+
 /// The receipt of a rehearsal, where an environment asks for one.
 #[derive(Debug, Args, Clone, Default)]
 pub struct ReceiptOptions {
     /// The receipt of the rehearsal that this environment asks for [default: the newest that fits, in STORE/receipts].
     #[arg(long, value_name = "FILE")]
     pub receipt: Option<PathBuf>,
-    /// Whose signatures count: a file as ssh-keygen's allowed signers [default: STORE/allowed_signers].
-    #[arg(long, value_name = "FILE", env = "HOLDPOINT_SIGNERS")]
-    pub signers: Option<PathBuf>,
 }
 
 /// What a rehearsal leaves.

@@ -47,7 +47,7 @@ fn finding(source: &crate::runbook::source::Source, problem: &Problem) -> serde_
 /// What would happen, and whether there is room for it.
 pub fn plan(cmd: &Cmd, book: &Book) -> Result<Exit, CliError> {
     let bound = book::work(cmd, &book.file, book.env.as_deref(), &book.vars)?;
-    let mut plan = plan::plan(&bound.runbook, Vec::new());
+    let mut plan = plan::plan_in(&bound.runbook, book.env.as_deref(), Vec::new());
     if engine::room::declared(&bound.runbook) {
         let cx = session::context(cmd, &bound, None);
         let volumes = session::runtime()?.block_on(engine::room::forecast(&bound.runbook, &cx))?;

@@ -29,7 +29,13 @@ pub fn abandon(cmd: &Cmd, run: &str, reason: &str) -> Result<Exit, CliError> {
     let (mut journal, mut state) = session::open(&dir)?;
     may_be_abandoned(&state)?;
     let seat = Seat::here().map_err(CliError::journal)?;
-    let claim = Claim { operator: cmd.by(), how: LeaseHow::Resume, reason: None, acknowledged: Vec::new() };
+    let claim = Claim {
+        operator: cmd.by(),
+        how: LeaseHow::Resume,
+        reason: None,
+        acknowledged: Vec::new(),
+        signature: None,
+    };
     let (lease, taken) = Lease::take(&mut journal, &seat, claim, cmd.now()).map_err(super::lease_error)?;
     // Another session may have begun something since we looked; from now on none can.
     taken.foreign.iter().chain(&taken.own).for_each(|line| state.apply(line));
@@ -39,7 +45,10 @@ pub fn abandon(cmd: &Cmd, run: &str, reason: &str) -> Result<Exit, CliError> {
     }
     let events =
         vec![Event::Abandoned { reason: reason.to_owned() }, Event::Released { why: "abandoned".to_owned() }];
-    journal.append(&cmd.by(), Some(lease.epoch()), cmd.now(), events).map_err(super::append_error)?;
+    let ended =
+        journal.append(&cmd.by(), Some(lease.epoch()), cmd.now(), events).map_err(super::append_error)?;
+    let bound = session::readable(cmd, &dir, &state)?;
+    session::tell(cmd, &bound, &mut journal, &state.run, &ended.own)?;
     if cmd.global.json {
         let value = serde_json::json!({ "run": state.run, "abandoned": reason });
         cmd.print(&format!("{value:#}\n"));

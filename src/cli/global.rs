@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::args::Global;
 use super::error::CliError;
+use super::signing::Signing;
 use super::who;
 use crate::base::Moment;
 use crate::engine::Exit;
@@ -28,6 +29,8 @@ pub struct Cmd {
     pub world: World,
     /// Who asks, as claimed.
     pub operator: String,
+    /// Keys.
+    pub signing: Signing,
 }
 
 impl Cmd {
@@ -42,6 +45,7 @@ impl Cmd {
             err_style,
             world: World::local(),
             operator,
+            signing: Signing::default(),
             global,
         }
     }

@@ -1,6 +1,7 @@
 //! The command line: arguments in, exit status out. One file a family of verbs.
 
 pub mod ack;
+pub mod approve;
 pub mod args;
 pub mod author;
 pub mod book;
@@ -9,6 +10,7 @@ pub mod check;
 pub mod error;
 pub mod global;
 pub mod local;
+pub mod origin;
 pub mod outcome;
 pub mod pages;
 pub mod receipts;
@@ -18,7 +20,10 @@ pub mod resume;
 pub mod run;
 pub mod session;
 pub mod show;
+pub mod signatures;
+pub mod signing;
 pub mod staging;
+pub mod waive;
 pub mod walk;
 pub mod who;
 
@@ -52,7 +57,7 @@ pub fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         }
     };
     developer_log();
-    let cmd = Cmd::new(cli.global);
+    let cmd = Cmd { signing: cli.command.signing(), ..Cmd::new(cli.global) };
     match dispatch(&cmd, cli.command) {
         Ok(exit) => ExitCode::from(exit.status()),
         Err(error) => {
@@ -74,29 +79,29 @@ fn developer_log() {
 
 fn dispatch(cmd: &Cmd, command: Command) -> Result<Exit, CliError> {
     match command {
-        Command::Run { book, answers, rehearsed } => run::run(cmd, &book, &answers, &rehearsed),
-        Command::Resume { run, vars, answers } => resume::resume(cmd, run.as_deref(), &vars, &answers),
-        Command::Handoff { run, note, to } => resume::handoff(cmd, run.as_deref(), &note, to.as_deref()),
-        Command::Accept { run, acknowledge, take_over, vars, answers } => {
+        Command::Run { book, answers, rehearsed, .. } => run::run(cmd, &book, &answers, &rehearsed),
+        Command::Resume { run, vars, answers, .. } => resume::resume(cmd, run.as_deref(), &vars, &answers),
+        Command::Handoff { run, note, to, .. } => resume::handoff(cmd, run.as_deref(), &note, to.as_deref()),
+        Command::Accept { run, acknowledge, take_over, vars, answers, .. } => {
             resume::accept(cmd, run.as_deref(), &acknowledge, take_over, &vars, &answers)
         }
-        Command::Status { run } => show::status(cmd, run.as_deref()),
+        Command::Status { run, .. } => show::status(cmd, run.as_deref()),
         Command::Runs => show::runs(cmd),
         Command::Watch { run } => show::watch(cmd, run.as_deref()),
         Command::Note { run, text } => change::note(cmd, &run, &text),
+        Command::Approve { run, step, said, .. } => approve::approve(cmd, &run, &step, &said),
+        Command::Waive { run, check, how, .. } => waive::waive(cmd, &run, &check, &how),
         Command::Check { book, step, options } => check::check(cmd, &book, step.as_deref(), &options),
         Command::Ack { code } => ack::ack(cmd, &code),
         Command::Plan { book } => author::plan(cmd, &book),
         Command::Rehearse { book, options } => rehearse::rehearse(cmd, &book, &options),
         Command::Lint { files, format } => author::lint(cmd, &files, format),
-        Command::Rollback { run, to, confirm, vars } => {
+        Command::Rollback { run, to, confirm, vars, .. } => {
             resume::rollback(cmd, &run, to.as_deref(), &vars, confirm)
         }
         Command::Abandon { run, reason } => change::abandon(cmd, &run, &reason),
         Command::Log { run, format } => show::log(cmd, run.as_deref(), format),
-        Command::Verify { what, head, signers } => {
-            show::verify(cmd, &what, head.as_deref(), signers.as_deref())
-        }
+        Command::Verify { what, head, .. } => show::verify(cmd, &what, head.as_deref()),
         Command::Checks { name } => author::checks(cmd, name.as_deref()),
         Command::Schema => author::print_schema(cmd),
         Command::Demo { dir } => crate::demo::play(cmd, dir.as_deref()),

@@ -1,6 +1,5 @@
 //! Receipts of rehearsals: asked for before a run starts, kept in the store, verified.
 
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::args::{Book, ReceiptOptions};
@@ -8,8 +7,7 @@ use super::book::Bound;
 use super::error::CliError;
 use super::global::{Cmd, shown};
 use super::local::LocalFiles;
-use super::session;
-use crate::base::signature::Allowed;
+use super::{session, signing};
 use crate::base::{Digest, Span};
 use crate::engine::Exit;
 use crate::journal::disk;
@@ -20,9 +18,6 @@ use crate::rehearse::receipt::{self, MAX_BYTES, Sealed};
 use crate::rehearse::{places, scripts};
 use crate::runbook::model::Demand;
 use crate::ui::refusal;
-
-/// Longest file of allowed signers that is read.
-const SIGNERS: u64 = 1 << 20;
 
 /// The folder of receipts in a store.
 fn folder(store: &Path) -> PathBuf {
@@ -63,26 +58,6 @@ pub fn is_one(bytes: &[u8]) -> bool {
     }
 }
 
-/// Whose signatures count. A file that others may write says nothing about that.
-pub fn allowed(cmd: &Cmd, given: Option<&Path>) -> Result<Allowed, String> {
-    let given = given.filter(|path| !path.as_os_str().is_empty()).map(Path::to_owned);
-    let path = given.or_else(|| Some(cmd.existing_store()?.join("allowed_signers")));
-    let path = path.ok_or("no file of allowed signers is given (`--signers FILE`)")?;
-    let wrong = |why: &str| format!("{}: {why}", shown(&path));
-    let meta = std::fs::metadata(&path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => wrong("there is no such file, so no signature counts"),
-        _ => wrong(&error.to_string()),
-    })?;
-    if !meta.is_file() || meta.len() > SIGNERS {
-        return Err(wrong("it is no plain file of at most 1 MiB"));
-    }
-    if meta.mode() & 0o022 != 0 {
-        return Err(wrong("its group or everybody may change it, so no signature counts (chmod go-w)"));
-    }
-    let text = std::fs::read_to_string(&path).map_err(|error| wrong(&error.to_string()))?;
-    Allowed::parse(&text).map_err(|why| wrong(&why))
-}
-
 /// The receipt that the environment asks for, when it asks for one: its digest goes on record. Everything that does not
 /// match is said at once.
 pub fn demanded(
@@ -102,7 +77,7 @@ pub fn demanded(
         };
     };
     let wanted = wanted(cmd, bound, book)?;
-    let signers = allowed(cmd, options.signers.as_deref());
+    let signers = signing::signers(cmd)().0;
     let judged = |sealed: &Sealed| {
         let signer = signers.as_ref().map_err(Clone::clone).and_then(|all| sealed.signer(all, wanted.now));
         demand::judge(demand, &wanted, &sealed.receipt, &signer)
@@ -213,17 +188,11 @@ fn beside(file: &Path) -> &Path {
 }
 
 /// Verifies a receipt: its digest, its signature; says what that proves and what not.
-pub fn verify(
-    cmd: &Cmd,
-    path: &Path,
-    bytes: &[u8],
-    head: Option<&str>,
-    signers: Option<&Path>,
-) -> Result<Exit, CliError> {
+pub fn verify(cmd: &Cmd, path: &Path, bytes: &[u8], head: Option<&str>) -> Result<Exit, CliError> {
     let sealed = receipt::open(bytes).map_err(|why| CliError::journal(format!("{}: {why}", shown(path))))?;
     let receipt = &sealed.receipt;
-    let asked = signers.is_some_and(|path| !path.as_os_str().is_empty());
-    let allowed = allowed(cmd, signers);
+    let asked = cmd.signing.signers.as_ref().is_some_and(|path| !path.as_os_str().is_empty());
+    let allowed = signing::signers(cmd)().0;
     let now = cmd.now().wall;
     let (signed, good) = match (&sealed.signature, &allowed) {
         (None, _) => ("it is not signed: whoever can write the file can have made it".to_owned(), !asked),

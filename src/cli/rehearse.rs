@@ -53,6 +53,7 @@ pub fn rehearse(cmd: &Cmd, book: &Book, options: &RehearseOptions) -> Result<Exi
     let opening = run::Opening {
         environment: Some(environment.clone()),
         receipt: None,
+        author: None,
         given: Given::default(),
         cast: Some(cast(&staging.apart, &refusals, groups.clone())),
     };
@@ -136,7 +137,13 @@ pub fn end(cmd: &Cmd, dir: &RunDir, why: &str) -> Result<(), CliError> {
         return Ok(());
     }
     let seat = Seat::here().map_err(CliError::journal)?;
-    let claim = Claim { operator: cmd.by(), how: LeaseHow::Resume, reason: None, acknowledged: Vec::new() };
+    let claim = Claim {
+        operator: cmd.by(),
+        how: LeaseHow::Resume,
+        reason: None,
+        acknowledged: Vec::new(),
+        signature: None,
+    };
     let (lease, taken) = Lease::take(&mut journal, &seat, claim, cmd.now()).map_err(super::lease_error)?;
     taken.foreign.iter().chain(&taken.own).for_each(|line| state.apply(line));
     let mut events = Vec::new();

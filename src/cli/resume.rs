@@ -6,11 +6,13 @@ use super::args::Answers;
 use super::error::CliError;
 use super::global::Cmd;
 use super::session::{self, Session};
-use super::{book, walk};
+use super::{book, signing, walk};
 use crate::base::StepId;
 use crate::engine::machine::{Given, Mode};
+use crate::engine::people::Terms;
 use crate::engine::{Exit, RunState};
 use crate::journal::record::{Event, LeaseHow};
+use crate::journal::second::Signature;
 use crate::journal::{Appended, Claim, Journal, Lease, RunDir, Seat};
 use crate::report::{commands, json, standing, walkdown};
 use crate::ui::{briefing, handover, prompt};
@@ -67,11 +69,17 @@ pub fn handoff(cmd: &Cmd, run: Option<&str>, note: &str, to: Option<&str>) -> Re
         )
         .hint("if they are gone, take over with `holdpoint accept --take-over --reason …`"));
     }
-    let event = Event::Offered { to: to.map(str::to_owned), note: note.to_owned() };
-    journal.append(&cmd.by(), None, cmd.now(), vec![event]).map_err(super::append_error)?;
+    let mut event = Event::Offered { to: to.map(str::to_owned), note: note.to_owned(), signature: None };
+    let runbook = session::readable(cmd, &dir, &state)?.runbook;
+    if Terms::of(&runbook, state.environment.as_deref()).signed {
+        signing::demanded(cmd, "a handoff")?;
+    }
+    signing::sign(cmd, &state.run, &journal.head(), &mut event)?;
+    let offered = journal.append(&cmd.by(), None, cmd.now(), vec![event]).map_err(super::append_error)?;
     let (_, state) = session::peek(&dir)?;
     let bound = session::readable(cmd, &dir, &state)?;
     let head = journal.head();
+    super::session::tell(cmd, &bound, &mut journal, &state.run, &offered.own)?;
     let around = walk::around(cmd, walk::holder_alive(&state));
     if cmd.global.json {
         let offered =
@@ -98,6 +106,9 @@ pub fn accept(
     may_accept(cmd, &state, take_over)?;
     let bound = book::of_run(cmd, &dir.path, &state, Some(vars))?;
     let given = session::given(&bound, answers, &Mode::Forward)?;
+    if Terms::of(&bound.runbook, state.environment.as_deref()).signed {
+        signing::demanded(cmd, "taking a run over")?;
+    }
     let alive = walk::holder_alive(&state);
     if take_over && alive == Some(true) {
         let holder = state.holder.as_ref().map(|h| h.by.clone()).unwrap_or_default();
@@ -191,10 +202,32 @@ fn take_only(cmd: &Cmd, mut journal: Journal, taking: Taking) -> Result<Exit, Cl
     Ok(Exit::Done)
 }
 
+/// Who takes the lease signs it where they have given a key.
+pub fn signed(
+    cmd: &Cmd,
+    journal: &Journal,
+    how: LeaseHow,
+    acknowledged: &[String],
+) -> Result<Option<Signature>, CliError> {
+    let mut event = Event::Lease {
+        operator: cmd.by(),
+        how,
+        pid: 0,
+        pid_start: 0,
+        boot_id: String::new(),
+        reason: None,
+        acknowledged: acknowledged.to_vec(),
+        signature: None,
+    };
+    signing::sign(cmd, &journal.dir().run.clone(), &journal.head(), &mut event)?;
+    Ok(event.signature().cloned())
+}
+
 fn take(cmd: &Cmd, journal: &mut Journal, taking: Taking) -> Result<(Lease, Appended), CliError> {
     let Taking { how, reason, acknowledged } = taking;
     let seat = Seat::here().map_err(CliError::journal)?;
-    let claim = Claim { operator: cmd.by(), how, reason, acknowledged };
+    let signature = signed(cmd, journal, how, &acknowledged)?;
+    let claim = Claim { operator: cmd.by(), how, reason, acknowledged, signature };
     Lease::take(journal, &seat, claim, cmd.now()).map_err(super::lease_error)
 }
 

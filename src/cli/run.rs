@@ -10,8 +10,10 @@ use super::session::{Cast, Session};
 use super::{receipts, session};
 use crate::base::Digest;
 use crate::engine::machine::{Given, Mode};
+use crate::engine::people::Terms;
 use crate::engine::{Exit, RunState};
 use crate::journal::record::{Event, FORMAT, LeaseHow};
+use crate::journal::second::Author;
 use crate::journal::{Claim, Journal, Lease, Seat, Store};
 use crate::rehearse::places;
 use crate::runbook::Runbook;
@@ -27,7 +29,8 @@ pub fn run(cmd: &Cmd, book: &Book, answers: &Answers, rehearsed: &ReceiptOptions
         refuse_other_host(name, &place.hosts)?;
     }
     let receipt = receipts::demanded(cmd, &bound, book, rehearsed)?;
-    let opening = Opening { environment: book.env.clone(), receipt, given, cast: None };
+    let author = author(cmd, &bound, book)?;
+    let opening = Opening { environment: book.env.clone(), receipt, author, given, cast: None };
     open(cmd, bound, opening)?.drive()
 }
 
@@ -37,6 +40,8 @@ pub struct Opening {
     pub environment: Option<String>,
     /// Digest of the receipt that was asked for.
     pub receipt: Option<Digest>,
+    /// Who last changed the runbook, where that matters.
+    pub author: Option<Author>,
     /// Answers from the command line.
     pub given: Given,
     /// Who takes part in a rehearsal.
@@ -73,17 +78,39 @@ pub fn open<'a>(cmd: &'a Cmd, bound: Bound, opening: Opening) -> Result<Session<
         facts: host::facts(),
         host: seat.host.clone(),
         machine: seat.machine.clone(),
+        author: opening.author,
     };
     let (mut journal, first) =
         Journal::create(&dir, &cmd.by(), cmd.now(), opened).map_err(CliError::journal)?;
     let mut state = RunState::fold(&[first]).map_err(CliError::journal)?;
-    let claim = Claim { operator: cmd.by(), how: LeaseHow::Start, reason: None, acknowledged: Vec::new() };
+    let signature = super::resume::signed(cmd, &journal, LeaseHow::Start, &[])?;
+    let (operator, how, acknowledged) = (cmd.by(), LeaseHow::Start, Vec::new());
+    let claim = Claim { operator, how, reason: None, acknowledged, signature };
     let (lease, taken) = Lease::take(&mut journal, &seat, claim, cmd.now()).map_err(super::lease_error)?;
     taken.own.iter().for_each(|line| state.apply(line));
     drop(exclusive);
     cmd.err(&format!("run {}\n", dir.run));
     let (given, cast) = (opening.given, opening.cast);
     Ok(Session { cmd, bound, dir, journal, lease, state, mode: Mode::Forward, given, resumed: false, cast })
+}
+
+/// Who last changed the runbook, where they may not approve what it destroys.
+fn author(cmd: &Cmd, bound: &book::Bound, book: &Book) -> Result<Option<Author>, CliError> {
+    let terms = Terms::of(&bound.runbook, book.env.as_deref());
+    let approved = bound.runbook.steps.iter().any(|step| {
+        [false, true].into_iter().any(|undo| terms.wanted(&bound.runbook, &step.key(), undo) > 0)
+    });
+    if !terms.protected || !approved {
+        return Ok(None);
+    }
+    let author = super::origin::author(&book.file, &*cmd.world.processes)?;
+    if author.names.is_empty() {
+        let how = &author.how;
+        cmd.err(&format!(
+            "warning: nobody knows who last changed the runbook ({how}); only signed approvals will count\n"
+        ));
+    }
+    Ok(Some(author))
 }
 
 /// The variables that may be on record.

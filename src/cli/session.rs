@@ -10,6 +10,7 @@ use super::global::Cmd;
 use crate::base::StepId;
 use crate::check::Context;
 use crate::engine::machine::{Given, Mode};
+use crate::engine::notify::{self, Hooks};
 use crate::engine::reverse;
 use crate::engine::state::Status;
 use crate::engine::work::Tools;
@@ -84,7 +85,7 @@ pub fn context(cmd: &Cmd, bound: &Bound, folder: Option<&RunDir>) -> Context {
 }
 
 /// The store that a run lives in.
-fn store_of(folder: &RunDir) -> Option<&Path> {
+pub fn store_of(folder: &RunDir) -> Option<&Path> {
     folder.path.parent().and_then(Path::parent)
 }
 
@@ -189,6 +190,7 @@ impl Session<'_> {
             operator,
             reporter,
             rebind: rebinder(self.bound, view.clone()),
+            signers: super::signing::signers(cmd),
         };
         if present && !alone && !self.resumed {
             cmd.err(&overview::overview(&view.snapshot(), &cmd.by(), &cmd.err_style));
@@ -328,4 +330,32 @@ pub fn readable(cmd: &Cmd, dir: &RunDir, state: &RunState) -> Result<Bound, CliE
         ));
     }
     Ok(bound)
+}
+
+/// Tells others what a command put on record without driving: a handoff, the end of a run.
+pub fn tell(
+    cmd: &Cmd,
+    bound: &Bound,
+    journal: &mut Journal,
+    run: &crate::base::RunId,
+    lines: &[crate::journal::Line],
+) -> Result<(), CliError> {
+    if bound.runbook.notify.is_empty() {
+        return Ok(());
+    }
+    let secrets = Arc::new(bound.redactor());
+    let told = runtime()?.block_on(async {
+        let mut hooks = Hooks::new(&bound.runbook, run, cmd.world.processes.clone(), secrets);
+        lines.iter().for_each(|line| hooks.tell(line));
+        hooks.finish(notify::LONGEST + GRACE).await
+    })?;
+    for event in &told {
+        if let crate::journal::Event::Notified { delivered: false, .. } = event {
+            cmd.err(&format!("warning: {}\n", crate::report::words::event(event, &cmd.by()).head));
+        }
+    }
+    if !told.is_empty() {
+        journal.append(&cmd.by(), None, cmd.now(), told).map_err(super::append_error)?;
+    }
+    Ok(())
 }

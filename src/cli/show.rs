@@ -119,10 +119,10 @@ pub fn watch(cmd: &Cmd, run: Option<&str>) -> Result<Exit, CliError> {
 }
 
 /// Proves that a journal is whole.
-pub fn verify(cmd: &Cmd, what: &str, head: Option<&str>, signers: Option<&Path>) -> Result<Exit, CliError> {
+pub fn verify(cmd: &Cmd, what: &str, head: Option<&str>) -> Result<Exit, CliError> {
     let path = Path::new(what);
     if let Some(bytes) = receipts::read(path).filter(|bytes| receipts::is_one(bytes)) {
-        return receipts::verify(cmd, path, &bytes, head, signers);
+        return receipts::verify(cmd, path, &bytes, head);
     }
     let (path, run) = if path.is_file() {
         (path.to_owned(), run_of(path)?)
@@ -138,6 +138,7 @@ pub fn verify(cmd: &Cmd, what: &str, head: Option<&str>, signers: Option<&Path>)
     for damage in &report.problems {
         text.push_str(&format!("damaged: {damage}\n"));
     }
+    let signed = super::signatures::of(cmd, &bytes, &run);
     let mut matches = true;
     if let Some(head) = head {
         match verify::verify_against_head(&report, head) {
@@ -154,7 +155,7 @@ pub fn verify(cmd: &Cmd, what: &str, head: Option<&str>, signers: Option<&Path>)
     if cmd.global.json {
         let value = serde_json::json!({
             "run": run, "lines": report.lines, "head": report.head, "whole": whole, "head_matches": matches,
-            "damage": report.problems.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "damage": report.problems.iter().map(ToString::to_string).collect::<Vec<_>>(), "said": signed,
         });
         cmd.print(&format!("{value:#}\n"));
     } else {
@@ -177,8 +178,10 @@ pub fn verify(cmd: &Cmd, what: &str, head: Option<&str>, signers: Option<&Path>)
                  copy was put in its place: compare with the head that a handoff printed (--head).\n",
             );
         }
+        text.push_str(&super::signatures::told(&signed));
         cmd.print(&text);
     }
+    let matches = matches && signed.iter().all(|said| said.broken.is_none());
     Ok(if whole && matches { Exit::Done } else { Exit::Journal })
 }
 

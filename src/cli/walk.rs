@@ -47,5 +47,11 @@ pub fn holder_alive(state: &RunState) -> Option<bool> {
 
 /// What the journal does not say and a screen wants to know.
 pub fn around(cmd: &Cmd, alive: Option<bool>) -> Around {
-    Around { now: cmd.now(), holder_alive: alive, me: Some(cmd.by()) }
+    Around {
+        now: cmd.now(),
+        holder_alive: alive,
+        me: Some(cmd.by()),
+        signers: super::signing::signers(cmd)(),
+        boot: crate::world::host::boot_id(),
+    }
 }

@@ -15,6 +15,8 @@ use tokio::task::JoinHandle;
 
 use super::event::{Exit, Notice, Operator, Question, Reporter};
 use super::machine::{Effect, Ended, Input, Machine, Number};
+use super::notify::Hooks;
+use super::people::Signers;
 use super::plan::Plan;
 use super::scrub::scrub;
 use super::state::RunState;
@@ -31,6 +33,9 @@ use crate::runbook::model::Work;
 const TICK: Duration = Duration::from_millis(200);
 /// How often the journal is read for what others wrote: a note, an offer.
 const LISTEN: Duration = Duration::from_secs(1);
+
+/// How long hooks are waited for by somebody who is in a hurry.
+const HURRY: Duration = Duration::from_secs(5);
 
 /// Makes a runbook again with more variables known.
 pub type Rebind = Arc<dyn Fn(&RunState) -> Result<Arc<Runbook>, String> + Send + Sync>;
@@ -55,6 +60,8 @@ pub struct Desk {
     pub reporter: Arc<dyn Reporter>,
     /// Makes the runbook again after a capture.
     pub rebind: Rebind,
+    /// Reads whose signatures count.
+    pub signers: Arc<dyn Fn() -> Signers + Send + Sync>,
 }
 
 struct Driver {
@@ -66,6 +73,9 @@ struct Driver {
     asking: Option<JoinHandle<()>>,
     tasks: Vec<JoinHandle<()>>,
     pace: Pace,
+    hooks: Hooks,
+    /// The last line that this session wrote.
+    wrote: u64,
 }
 
 /// Work under way.
@@ -82,6 +92,10 @@ struct Working {
 pub async fn drive(desk: Desk, machine: Machine, resumed: bool) -> Exit {
     let (tx, rx) = unbounded_channel();
     let signals = signals(tx.clone());
+    let hooks = {
+        let (world, secrets) = (&desk.cx.world, desk.cx.secrets.clone());
+        Hooks::new(&machine.plan().runbook, &machine.state().run, world.processes.clone(), secrets)
+    };
     let mut driver = Driver {
         desk,
         machine,
@@ -91,8 +105,14 @@ pub async fn drive(desk: Desk, machine: Machine, resumed: bool) -> Exit {
         asking: None,
         tasks: Vec::new(),
         pace: Pace::default(),
+        hooks,
+        wrote: 0,
     };
     let exit = driver.run(rx, Input::Start { resumed }).await;
+    // Whoever pressed Ctrl-C wants to go; everybody else waits until those who had to be told were told.
+    let limit = if exit == Exit::Interrupted { HURRY } else { super::notify::LONGEST + HURRY };
+    let told = driver.hooks.finish(limit).await;
+    driver.told(told);
     signals.into_iter().for_each(|task| task.abort());
     driver.tasks.iter().chain(&driver.asking).for_each(JoinHandle::abort);
     if let Some(working) = driver.working {
@@ -129,6 +149,9 @@ impl Driver {
         loop {
             if let Input::WorkEnded(request, ended) = &mut input {
                 self.came_to_an_end(*request, ended);
+            }
+            if matches!(input, Input::Start { .. } | Input::Measured(_) | Input::Foreign(_)) {
+                self.machine.set_signers((self.desk.signers)());
             }
             let now = self.desk.cx.world.clock.now();
             let effects = self.machine.step(input, now);
@@ -193,7 +216,13 @@ impl Driver {
                 elapsed: Duration::from_millis(elapsed_ms),
                 wanted: Duration::from_millis(wanted_ms),
             }),
-            Effect::Leave(exit) => return Some(exit),
+            Effect::Leave(exit) => {
+                if exit == Exit::Waiting && self.machine.state().offer.is_none() {
+                    let step = self.machine.waits_at();
+                    self.hooks.waits(self.wrote, step);
+                }
+                return Some(exit);
+            }
         }
         None
     }
@@ -291,14 +320,42 @@ impl Driver {
         for line in appended.foreign.iter().chain(&appended.own) {
             self.desk.reporter.tell(&Notice::Journal(line.clone()));
         }
+        for line in &appended.own {
+            self.wrote = line.seq;
+            self.hooks.tell(line);
+        }
         if !appended.foreign.is_empty() {
             let _ = self.tx.send(Input::Foreign(appended.foreign));
         }
         Ok(if captured { self.rebind() } else { None })
     }
 
+    /// What became of hooks goes on record. That it cannot be written stops nothing: the next event that matters will.
+    fn told(&mut self, events: Vec<Event>) {
+        if events.is_empty() {
+            return;
+        }
+        let now = self.desk.cx.world.clock.now();
+        match self.desk.journal.append(&self.desk.by, None, now, events) {
+            Ok(appended) => {
+                for line in appended.foreign.iter().chain(&appended.own) {
+                    self.desk.reporter.tell(&Notice::Journal(line.clone()));
+                }
+                if !appended.foreign.is_empty() {
+                    let _ = self.tx.send(Input::Foreign(appended.foreign));
+                }
+            }
+            Err(error) => {
+                let text = format!("what became of a hook is not on record: {error}");
+                self.desk.reporter.tell(&Notice::Warning(text));
+            }
+        }
+    }
+
     /// What others wrote to the journal since we last looked.
     fn listen(&mut self) -> Result<Option<Input>, Exit> {
+        let told = self.hooks.ended();
+        self.told(told);
         match self.desk.journal.poll() {
             Ok(lines) if lines.is_empty() => Ok(None),
             Ok(lines) => {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::base::{CheckId, StepId};
 use crate::check::{DataProof, ProofSource, registry};
-use crate::gate::Guard;
+use crate::gate::{Guard, Window};
 use crate::runbook::graph::{self, Section};
 use crate::runbook::model::{Destroys, Work};
 use crate::runbook::{CheckSpec, Runbook, Step};
@@ -21,6 +21,9 @@ pub struct Plan {
     pub runbook: Arc<Runbook>,
     index: BTreeMap<StepId, usize>,
     recorded_of: BTreeMap<String, String>,
+    /// Windows of environments, and of steps, read once: a time zone comes from the disk.
+    environments: BTreeMap<String, Result<Window, String>>,
+    windows: BTreeMap<StepId, Result<Window, String>>,
 }
 
 impl Plan {
@@ -33,7 +36,22 @@ impl Plan {
             .filter_map(|step| step.record.as_ref())
             .map(|record| (record.name.clone(), record.target.clone()))
             .collect();
-        Plan { runbook, index, recorded_of }
+        let environments = runbook.environments.iter().filter_map(|(name, environment)| {
+            Some((name.clone(), Window::read(environment.change_window.as_ref()?)))
+        });
+        let environments = environments.collect();
+        let windows = runbook
+            .steps
+            .iter()
+            .filter_map(|step| Some((step.key(), Window::read(step.change_window.as_ref()?))));
+        let windows = windows.collect();
+        Plan { runbook, index, recorded_of, environments, windows }
+    }
+
+    /// The windows that have to be open before a step begins: the environment's, and the step's own.
+    pub fn windows(&self, environment: Option<&str>, step: &StepId) -> Vec<Result<Window, String>> {
+        let place = environment.and_then(|name| self.environments.get(name));
+        place.into_iter().chain(self.windows.get(step)).cloned().collect()
     }
 
     /// Position of a step; the number of steps for one that does not exist.
@@ -49,6 +67,14 @@ impl Plan {
     /// One list of a step's checks; advisory ones included.
     pub fn checks(&self, id: &StepId, section: Section) -> Vec<Placed> {
         self.step(id).map(|step| owned(graph::check_ids(step, section))).unwrap_or_default()
+    }
+
+    /// A check by its id.
+    pub fn find(&self, id: &CheckId) -> Option<Placed> {
+        let (step, _) = id.as_str().split_once('.')?;
+        let step = self.step(&StepId::from(step))?;
+        let mut all = Section::ALL.iter().flat_map(|section| graph::check_ids(step, *section));
+        all.find(|(known, _)| known == id).map(|(id, spec)| (id, spec.clone()))
     }
 
     /// What must pass for a destructive step, or for undoing it where that destroys: own preconditions and everything
@@ -114,7 +140,7 @@ impl Plan {
         let check = registry::build(&spec).ok();
         let targets = check.as_ref().map(|check| check.targets()).unwrap_or_default();
         let keeps = check.as_ref().map(|check| check.keeps()).unwrap_or_default();
-        Guard { id, targets, keeps }
+        Guard { id, targets, keeps, waivable: spec.common.waivable }
     }
 
     /// The guards that prove the copy that stays; `None` when there is none to prove. A step that destroys a target

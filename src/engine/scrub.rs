@@ -13,6 +13,8 @@ pub fn scrub(mut event: Event, secrets: &Redactor) -> Event {
     match &mut event {
         Event::Note { text } | Event::Observed { text, .. } => clean(text),
         Event::Offered { note, .. } => clean(note),
+        Event::WaiverUsed { reason, .. } => clean(reason),
+        Event::Notified { program, outcome, .. } => [program, outcome].into_iter().for_each(clean),
         Event::Decided { reason, .. } | Event::Abandoned { reason } => clean(reason),
         Event::Failed { why, .. } | Event::InDoubt { why, .. } | Event::Reopened { why, .. } => clean(why),
         Event::Ended { ending, left_running, .. } => {

@@ -6,6 +6,7 @@ use indexmap::IndexMap;
 use serde::Serialize;
 
 use super::event::action_word;
+use super::second::Second;
 use crate::base::{CheckId, Digest, Moment, RunId, StepId};
 use crate::check::{Evidence, Verdict};
 use crate::journal::Line;
@@ -228,6 +229,8 @@ pub struct RunState {
     pub permits: u64,
     /// How it ended.
     pub end: Option<End>,
+    /// What second persons decided.
+    pub second: Second,
     /// Sequence number of the last line.
     pub seq: u64,
     /// When the last line was written.
@@ -263,6 +266,7 @@ impl RunState {
             receipt,
             host,
             machine,
+            author,
             ..
         } = &line.event
         else {
@@ -296,6 +300,7 @@ impl RunState {
             held_undo: false,
             permits: 0,
             end: None,
+            second: Second::opened(author.clone(), line.at.wall),
             seq: line.seq,
             latest: line.at,
         })
@@ -310,6 +315,7 @@ impl RunState {
     /// One more event, written at a moment by somebody.
     pub fn event(&mut self, event: &Event, at: &Moment, by: &str, epoch: u64) {
         self.latest = *at;
+        self.second.event(event, at, by, &self.pins);
         let remark = |text: String| Remark { by: by.to_owned(), at: *at, text };
         match event {
             Event::Opened { .. } => {}
@@ -419,7 +425,7 @@ impl RunState {
             Event::Observed { step, text } => self.remarks.push(remark(format!("{step}: {text}"))),
             Event::Soaked { step, elapsed_ms } => self.step_mut(step).soaked_ms = *elapsed_ms,
             Event::Note { text } => self.remarks.push(remark(text.clone())),
-            Event::Offered { to, note } => {
+            Event::Offered { to, note, .. } => {
                 self.offer = Some(Offer { by: by.to_owned(), to: to.clone(), note: note.clone(), at: *at });
             }
             Event::RollbackBegan { step, attempt, .. } => {
@@ -442,6 +448,15 @@ impl RunState {
             }
             Event::Abandoned { reason } => self.end = Some(End::Abandoned(reason.clone())),
             Event::Completed { .. } => self.end = Some(End::Completed),
+            // See `second`.
+            Event::ApprovalWanted { .. }
+            | Event::Approved { .. }
+            | Event::Rejected { .. }
+            | Event::ApprovalWithdrawn { .. }
+            | Event::Waived { .. }
+            | Event::WaiverWithdrawn { .. }
+            | Event::WaiverUsed { .. }
+            | Event::Notified { .. } => {}
         }
     }
 

@@ -5,7 +5,7 @@ use crate::check::Verdict;
 use crate::journal::record::Blocker;
 
 use super::targets::{foreign, identities, survivors};
-use super::{Proof, Request, VALIDITY};
+use super::{Proof, Request, VALIDITY, approvals, elsewhere, window};
 
 /// Subject of the blockers that only somebody's typing takes away.
 pub(super) const CONFIRMATION: &str = "confirmation";
@@ -20,6 +20,8 @@ pub(super) fn blockers(request: &Request<'_>) -> Vec<Blocker> {
     blast(request, &mut blockers);
     survivors(request, &mut blockers);
     confirmation(request, &mut blockers);
+    windows(request, &mut blockers);
+    approvals::missing(request, &mut blockers);
     if request.runbook != request.runbook_now {
         blockers.push(blocker(
             "runbook",
@@ -69,6 +71,14 @@ fn guards(request: &Request<'_>, blockers: &mut Vec<Blocker>) {
             "at least one passing check",
             "add preconditions; the run cannot destroy on trust",
         ));
+    } else if waived(request).len() == request.guards.len() {
+        blockers.push(blocker(
+            "guards",
+            "Something was measured, and passes",
+            "every check that guards this step is waived",
+            "at least one passing check",
+            "put one of them right; nothing is destroyed on waivers alone",
+        ));
     }
     for super::Guard { id, targets, .. } in request.guards {
         match request.evidence.get(id) {
@@ -89,11 +99,16 @@ fn guards(request: &Request<'_>, blockers: &mut Vec<Blocker>) {
                         next,
                     ));
                 };
-                if evidence.verdict() != Verdict::Pass {
+                if evidence.verdict() != Verdict::Pass && waives(request, id).is_some_and(|why| why.is_none())
+                {
+                    // Somebody answers for it; it was measured all the same, and is on record as what it is.
+                } else if evidence.verdict() != Verdict::Pass {
                     let next =
                         evidence.outcome.help.as_deref().unwrap_or("put this right, then measure again");
                     let word = if evidence.verdict() == Verdict::Unknown { "unknown: " } else { "" };
-                    say(format!("{word}{}", evidence.outcome.observed), next);
+                    let waiver = waives(request, id).flatten();
+                    let waiver = waiver.map(|why| format!("; its waiver does not count: {why}"));
+                    say(format!("{word}{}{}", evidence.outcome.observed, waiver.unwrap_or_default()), next);
                 } else if let Some(why) = stale(&evidence.at, request) {
                     say(format!("passed, but {why}"), "measure again");
                 } else if let Some(why) = foreign(evidence, targets, request) {
@@ -103,6 +118,47 @@ fn guards(request: &Request<'_>, blockers: &mut Vec<Blocker>) {
                     );
                 }
             }
+        }
+    }
+}
+
+/// The waiver of a guard: none; one that counts; or one that does not, and why.
+fn waives(request: &Request<'_>, id: &CheckId) -> Option<Option<String>> {
+    let waiver = request.waivers.iter().find(|waiver| waiver.check == *id)?;
+    let guard = request.guards.iter().find(|guard| guard.id == *id)?;
+    let evidence = request.evidence.get(id)?;
+    let approvals = request.approvals;
+    let objection = || waiver.objection(&approvals.operator, approvals.signed, &request.clock());
+    // What the gate itself knows of the guard decides, whatever the waiver's maker thought.
+    let operator = approvals.operator.same(&waiver.person);
+    let why = (!guard.waivable)
+        .then(|| "the runbook does not let this check be waived".to_owned())
+        .or_else(|| operator.then(|| "who gave it drives the run".to_owned()))
+        .or_else(objection)
+        .or_else(|| waiver.uncovered(evidence))
+        .or_else(|| elsewhere(evidence, request.pins))
+        .or_else(|| stale(&evidence.at, request));
+    Some(why)
+}
+
+/// The guards that did not pass, and are waived.
+pub(super) fn waived(request: &Request<'_>) -> Vec<CheckId> {
+    let failing = |id: &CheckId| request.evidence.get(id).is_some_and(|e| e.verdict() != Verdict::Pass);
+    let guards = request.guards.iter().map(|guard| &guard.id);
+    guards.filter(|id| failing(id) && waives(request, id) == Some(None)).cloned().collect()
+}
+
+fn windows(request: &Request<'_>, blockers: &mut Vec<Blocker>) {
+    for window in request.windows {
+        match window {
+            Ok(window) => blockers.extend(window.blocker(&request.clock())),
+            Err(why) => blockers.push(blocker(
+                window::WINDOW,
+                "It is a time at which changes may begin",
+                format!("unknown: {why}"),
+                "a window that can be read",
+                "correct the runbook, or install the time zone database",
+            )),
         }
     }
 }

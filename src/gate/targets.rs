@@ -13,14 +13,7 @@ use crate::world::Identity;
 /// Freshness is [`clear`]'s business.
 pub fn objection(evidence: &Evidence, pins: &BTreeMap<String, Identity>) -> Option<Blocker> {
     let outcome = &evidence.outcome;
-    let mismatch = outcome.seen.iter().find_map(|seen| {
-        let change = pins.get(&seen.target)?.differs(&seen.identity).into_iter().next()?;
-        Some(format!(
-            "measured on another `{}`: {} {} instead of {}",
-            seen.target, change.fact, change.is, change.was
-        ))
-    });
-    let (observed, next) = match (evidence.verdict(), mismatch) {
+    let (observed, next) = match (evidence.verdict(), elsewhere(evidence, pins)) {
         (_, Some(why)) => (why, "find out what answers at that address now, then measure again"),
         (Verdict::Pass, None) => return None,
         (Verdict::Fail, None) => (outcome.observed.clone(), outcome.help.as_deref().unwrap_or(FIX)),
@@ -29,6 +22,17 @@ pub fn objection(evidence: &Evidence, pins: &BTreeMap<String, Identity>) -> Opti
         }
     };
     Some(blocker(evidence.check.as_str(), &evidence.title, observed, outcome.expected.clone(), next))
+}
+
+/// Says so when a measurement was taken on another target than the pinned one. No waiver covers that.
+pub fn elsewhere(evidence: &Evidence, pins: &BTreeMap<String, Identity>) -> Option<String> {
+    evidence.outcome.seen.iter().find_map(|seen| {
+        let change = pins.get(&seen.target)?.differs(&seen.identity).into_iter().next()?;
+        Some(format!(
+            "measured on another `{}`: {} {} instead of {}",
+            seen.target, change.fact, change.is, change.was
+        ))
+    })
 }
 
 /// Why a target is not the one that was pinned, one blocker a fact.

@@ -7,7 +7,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::check::{Outcome, Verdict};
+use crate::gate::approvals::{Authorship, Given, Proven, Says};
+use crate::gate::clock::Term;
 use crate::journal::record::{BlastItem, Gone};
+use crate::journal::second::{Content, Person};
 use crate::world::identity::{FileIdentity, PostgresIdentity};
 
 /// Everything that a request borrows.
@@ -27,6 +30,12 @@ struct Facts {
     blast: Blast,
     confirmed: Option<Confirmation>,
     proofs: Option<Vec<CheckId>>,
+    vars: BTreeMap<String, String>,
+    approvals: Approvals,
+    waivers: Vec<Waived>,
+    windows: Vec<Result<Window, String>>,
+    boot: String,
+    newest: Timestamp,
     now: Moment,
 }
 
@@ -73,6 +82,51 @@ fn facts() -> Facts {
 }
 
 fn facts_of(undo: bool) -> Facts {
+    let mut facts = unapproved(undo);
+    let content = facts.ask(content);
+    facts.approvals.given.push(approval("bob@h", Some(content)));
+    facts
+}
+
+fn always() -> Window {
+    window(&["mon", "tue", "wed", "thu", "fri", "sat", "sun"], "00:00-24:00")
+}
+
+fn window(days: &[&str], hours: &str) -> Window {
+    let written = serde_json::json!({ "days": days, "hours": hours, "timezone": "UTC" });
+    Window::read(&serde_json::from_value(written).unwrap()).unwrap()
+}
+
+/// Approved half a minute ago, for an hour.
+fn approval(by: &str, content: Option<Content>) -> Given {
+    let at = moment(NOW - 30_000);
+    let until = Timestamp::from_millisecond(at.wall.as_millisecond() + 3_600_000).unwrap();
+    let term = Term { at, boot: "b".to_owned(), until };
+    Given {
+        by: by.to_owned(),
+        person: Person::named(by),
+        proven: Proven::Claimed,
+        says: Says::Approves { content, term, used: None },
+    }
+}
+
+fn waiver(check: &str, by: &str) -> Waived {
+    let at = moment(NOW - 30_000);
+    let until = Timestamp::from_millisecond(at.wall.as_millisecond() + 3_600_000).unwrap();
+    Waived {
+        check: check.into(),
+        by: by.to_owned(),
+        person: Person::named(by),
+        proven: Proven::Claimed,
+        reason: "because".to_owned(),
+        verdict: Verdict::Fail,
+        term: Term { at, boot: "b".to_owned(), until },
+        guards: true,
+        waivable: true,
+    }
+}
+
+fn unapproved(undo: bool) -> Facts {
     let at = moment(NOW - 1_000);
     let evidence = |id: &str, outcome: Outcome| Evidence {
         check: id.into(),
@@ -89,6 +143,7 @@ fn facts_of(undo: bool) -> Facts {
         id: id.into(),
         targets: targets.iter().map(|t| (*t).to_owned()).collect(),
         keeps: keeps.iter().map(|k| (*k).to_owned()).collect(),
+        waivable: false,
     };
     let item = |kind: &str, name: &str, rows| BlastItem {
         kind: kind.to_owned(),
@@ -131,6 +186,17 @@ fn facts_of(undo: bool) -> Facts {
         }),
         blast,
         proofs: Some(vec!["copy.post.same".into()]),
+        vars: BTreeMap::from([("to".to_owned(), "15".to_owned())]),
+        approvals: Approvals {
+            wanted: 1,
+            operator: Person::named("alice@h"),
+            author: Authorship::Known(Person::named("Carol Example")),
+            ..Approvals::default()
+        },
+        waivers: Vec::new(),
+        windows: vec![Ok(always())],
+        boot: "b".to_owned(),
+        newest: moment(NOW - 1_000).wall,
         now: moment(NOW),
     }
 }
@@ -153,11 +219,43 @@ impl Facts {
             unfinished: &self.unfinished,
             blast: &self.blast,
             machine: "m",
+            vars: &self.vars,
+            approvals: &self.approvals,
+            waivers: &self.waivers,
+            windows: &self.windows,
+            boot: &self.boot,
+            newest: self.newest,
             confirmed: self.confirmed.as_ref(),
             proof: self.proofs.as_deref().map_or(Proof::NotNeeded, Proof::Guards),
             now: &self.now,
             number: 1,
         })
+    }
+
+    fn given(&mut self) -> &mut Given {
+        self.approvals.given.last_mut().unwrap()
+    }
+
+    fn approved(&mut self, change: impl FnOnce(&mut Content)) {
+        match &mut self.given().says {
+            Says::Approves { content: Some(content), .. } => change(content),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn term(&mut self) -> &mut Term {
+        match &mut self.given().says {
+            Says::Approves { term, .. } => term,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The backup failed, may be waived, and bob waived it.
+    fn waive(&mut self) -> &mut Waived {
+        self.seen("drop.pre.backup").outcome.verdict = Verdict::Fail;
+        self.guards[1].waivable = true;
+        self.waivers = vec![waiver("drop.pre.backup", "bob@h")];
+        self.waivers.last_mut().unwrap()
     }
 
     fn seen(&mut self, id: &str) -> &mut Evidence {
@@ -273,8 +371,171 @@ const WRONG: &[(&str, &str, Spoil)] = &[
     ("confirmation", "another object was shown", |f| {
         f.confirmed.as_mut().unwrap().blast.identity = Some(pg("x"))
     }),
+    ("approval", "nobody approved", |f| f.approvals.given.clear()),
+    ("approval", "one person more is wanted", |f| f.approvals.wanted = 2),
+    ("approval", "the operator approved", |f| f.given().person = Person::named("ALICE@elsewhere")),
+    ("approval", "the operator's key approved", |f| {
+        f.approvals.operator.key("SHA256:k");
+        f.given().person.key("SHA256:k");
+    }),
+    ("approval", "the author approved", |f| f.given().person = Person::named("carol example@h")),
+    ("approval", "nobody knows the author, and it is not signed", |f| {
+        f.approvals.author = Authorship::Unknown("?".to_owned())
+    }),
+    ("approval", "it has to be signed", |f| f.approvals.signed = true),
+    ("approval", "its signature is broken", |f| f.given().proven = Proven::Broken("?".to_owned())),
+    ("approval", "for nothing on record", |f| {
+        *f.given() = approval("bob@h", None);
+    }),
+    ("approval", "it was used", |f| {
+        if let Says::Approves { used, .. } = &mut f.given().says {
+            *used = Some(1);
+        }
+    }),
+    ("approval", "it has expired", |f| f.term().until = moment(NOW).wall),
+    ("approval", "it lasts for ever", |f| f.term().until = Timestamp::MAX),
+    ("approval", "the clock jumped since", |f| f.term().at.boot_ms -= 900_000),
+    ("approval", "the journal is ahead of the clock", |f| {
+        f.newest = moment(NOW + 61_000).wall;
+        f.windows.clear();
+    }),
+    ("approval", "of another run", |f| f.approved(|c| c.run = "other".into())),
+    ("approval", "of another step", |f| f.approved(|c| c.step = "other".into())),
+    ("approval", "of the other way", |f| f.approved(|c| c.undo = !c.undo)),
+    ("approval", "of another text", |f| f.approved(|c| c.text.push('x'))),
+    ("approval", "of another runbook", |f| f.approved(|c| c.runbook = "other".into())),
+    ("approval", "with another variable", |f| {
+        f.approved(|c| drop(c.vars.insert("to".to_owned(), "16".to_owned())))
+    }),
+    ("approval", "with a variable more", |f| {
+        f.approved(|c| drop(c.vars.insert("more".to_owned(), "x".to_owned())))
+    }),
+    ("approval", "with a variable less", |f| f.approved(|c| c.vars.clear())),
+    ("approval", "of another target", |f| {
+        f.approved(|c| drop(c.targets.insert("old".to_owned(), pg("else"))))
+    }),
+    ("approval", "without a target", |f| f.approved(|c| drop(c.targets.remove("new")))),
+    ("approval", "with a guard less", |f| f.approved(|c| drop(c.guards.pop()))),
+    ("approval", "with a guard more", |f| f.approved(|c| c.guards.push("x.pre.y".into()))),
+    ("approval", "of fewer things", |f| f.approved(|c| drop(c.blast.items.pop()))),
+    ("approval", "of fewer rows", |f| f.approved(|c| c.blast.items[1].rows = Some(9))),
+    ("approval", "of something smaller", |f| {
+        f.blast.items[0].bytes = Some(1 << 30);
+        f.confirmed.as_mut().unwrap().blast = f.blast.clone();
+    }),
+    ("approval", "of another object", |f| f.approved(|c| c.blast.identity = Some(pg("x")))),
+    ("rejection", "somebody else says no", |f| {
+        let says = Says::Rejects { reason: "not tonight".to_owned() };
+        f.approvals.given.push(Given { says, ..approval("dave@h", None) });
+    }),
+    ("rejection", "somebody says no whose signature is broken", |f| {
+        let (says, proven) = (Says::Rejects { reason: "no".to_owned() }, Proven::Broken("?".to_owned()));
+        f.approvals.given.push(Given { says, proven, ..approval("dave@h", None) });
+    }),
+    ("change window", "it is not open", |f| {
+        // Tuesday, 14 November 2023.
+        f.windows.push(Ok(self::window(&["wed"], "09:00-15:00")));
+    }),
+    ("change window", "it cannot be read", |f| f.windows.push(Err("no such zone".to_owned()))),
+    ("change window", "nobody knows what time it is", |f| f.newest = moment(NOW + 61_000).wall),
+    ("drop.pre.backup", "waived, and the runbook does not allow it", |f| {
+        f.waive();
+        f.guards[1].waivable = false;
+    }),
+    ("drop.pre.backup", "waived by the operator", |f| f.waive().person = Person::named("Alice@x")),
+    ("drop.pre.backup", "waived, and the waiver has expired", |f| {
+        let over = moment(NOW).wall;
+        f.waive().term.until = over;
+    }),
+    ("drop.pre.backup", "waived, and the clock jumped since", |f| f.waive().term.at.boot_ms -= 900_000),
+    ("drop.pre.backup", "waived for a failure, and unknown now", |f| {
+        f.waive();
+        f.seen("drop.pre.backup").outcome.verdict = Verdict::Unknown;
+    }),
+    ("drop.pre.backup", "waived, and measured too long ago", |f| {
+        f.waive();
+        f.seen("drop.pre.backup").at = moment(NOW - 60_001);
+    }),
+    ("drop.pre.backup", "waived, and not measured", |f| {
+        f.waive();
+        f.evidence.remove(&CheckId::from("drop.pre.backup"));
+    }),
+    ("drop.pre.backup", "another check is waived", |f| f.waive().check = "drop.pre.other".into()),
+    ("drop.pre.backup", "waived with a broken signature", |f| {
+        f.waive().proven = Proven::Broken("?".to_owned())
+    }),
+    ("copy", "the proof of the copy is waived", |f| {
+        f.seen("copy.post.same").outcome.verdict = Verdict::Fail;
+        f.guards[0].waivable = true;
+        f.waivers = vec![waiver("copy.post.same", "bob@h")];
+    }),
+    ("guards", "every guard is waived", |f| {
+        f.waive();
+        f.seen("copy.post.same").outcome.verdict = Verdict::Fail;
+        f.guards[0].waivable = true;
+        f.waivers.push(waiver("copy.post.same", "bob@h"));
+    }),
     ("copy", "an earlier step is not done", |f| f.unfinished.push(("copy".into(), "failed".to_owned()))),
 ];
+
+#[test]
+fn a_permit_says_who_approved_and_what_is_waived() {
+    let mut facts = facts();
+    assert_eq!(facts.ask(clear).unwrap().approvers(), ["bob@h"]);
+    facts.waive();
+    let permit = facts.ask(clear).expect("a permit, with one guard waived");
+    assert_eq!(permit.waived(), ["drop.pre.backup".into()]);
+    assert_eq!(permit.guards().len(), 2, "it is measured all the same");
+    // Less than approved is no drift.
+    facts.blast.items.remove(0);
+    facts.blast.items[0].rows = Some(9);
+    assert!(facts.ask(clear).is_ok());
+}
+
+#[test]
+fn one_person_counts_once_under_whatever_name() {
+    let mut facts = facts();
+    facts.approvals.wanted = 2;
+    let content = facts.ask(content);
+    let second = |facts: &mut Facts, given: Given| {
+        facts.approvals.given.truncate(1);
+        facts.approvals.given.push(given);
+        facts.ask(clear).is_ok()
+    };
+    assert!(!second(&mut facts, approval("BOB@db2", Some(content.clone()))), "the same name");
+    let mut key = approval("robert@h", Some(content.clone()));
+    key.person.key("SHA256:k");
+    assert!(second(&mut facts, key.clone()), "another person");
+    facts.approvals.given[0].person.key("SHA256:k");
+    assert!(!second(&mut facts, key), "the same key");
+    assert!(second(&mut facts, approval("dave@h", Some(content))));
+}
+
+#[test]
+fn a_rejection_stands_until_who_rejected_lifts_it() {
+    let reject = |by: &str, proven: Proven| {
+        let says = Says::Rejects { reason: "no".to_owned() };
+        Given { says, proven, ..approval(by, None) }
+    };
+    let withdraw = |by: &str, proven: Proven| Given { says: Says::Withdraws, proven, ..approval(by, None) };
+    let opens = |more: Vec<Given>| {
+        let mut facts = facts();
+        facts.approvals.given.extend(more);
+        facts.ask(clear).is_ok()
+    };
+    let (claimed, signed) = (|| Proven::Claimed, || Proven::Signed);
+    let content = facts().ask(content);
+    assert!(!opens(vec![reject("bob@h", claimed())]), "bob changed his mind");
+    assert!(!opens(vec![reject("dave@h", claimed()), approval("erin@h", Some(content.clone()))]));
+    assert!(opens(vec![reject("dave@h", claimed()), withdraw("dave@db2", claimed())]));
+    assert!(opens(vec![reject("dave@h", claimed()), approval("dave@h", Some(content.clone()))]));
+    assert!(!opens(vec![reject("dave@h", claimed()), withdraw("erin@h", claimed())]), "by somebody else");
+    assert!(!opens(vec![reject("dave@h", signed()), withdraw("dave@h", claimed())]), "a key lifts a key");
+    assert!(opens(vec![reject("dave@h", signed()), withdraw("dave@h", signed())]));
+    let broken = || Proven::Broken("?".to_owned());
+    assert!(!opens(vec![reject("dave@h", claimed()), withdraw("dave@h", broken())]));
+    assert!(!opens(vec![withdraw("bob@h", claimed())]), "an approval is taken back by anybody in its name");
+}
 
 #[test]
 fn all_well_gives_a_permit_that_is_used_once() {
@@ -345,6 +606,8 @@ fn what_an_undoing_would_remove_may_be_gone_and_has_to_be_seen_gone() {
         facts.proved.remove("old");
         facts.guards.remove(0);
         facts.proofs = None;
+        let content = facts.ask(content);
+        facts.approvals.given = vec![approval("bob@h", Some(content))];
         facts
     };
     assert!(vanish(true).ask(clear).is_ok(), "an undoing that was broken off goes on");
@@ -394,8 +657,9 @@ proptest! {
             "nothing would go",
             "it was not there, and then it was",
             "the other way destroys nothing",
+            "waived, and not measured",
         ];
-        let structural = |n: &usize| matches!(WRONG[*n].0, "survivors" | "guards" | "copy") || removes.contains(&WRONG[*n].1);
+        let structural = |n: &usize| matches!(WRONG[*n].0, "survivors" | "guards" | "copy" | "approval") || removes.contains(&WRONG[*n].1);
         let picked: Vec<usize> = picked.into_iter().filter(|n| !structural(n)).collect();
         let mut done = Vec::new();
         for n in picked {
@@ -427,8 +691,18 @@ proptest! {
         verdicts in prop::collection::vec(0..3u8, 2), ages in prop::collection::vec(0..120_000u64, 4),
         epoch in 0..NOW, jump in prop::sample::select(vec![0i64, 0, 4_000, 6_000, -6_000]),
         now_rows in 0..20u64, shown_rows in 0..20u64, typed in 0..3u8, restart in any::<bool>(),
+        second in (0..20u64, 100_000..400_000u64, 0..4usize, 0..4u8),
     ) {
         let mut facts = facts();
+        let (approved_rows, until, who, waived) = second;
+        facts.approved(|content| content.blast.items[1].rows = Some(approved_rows));
+        facts.term().until = moment(until).wall;
+        facts.given().person = Person::named(["bob", "dave", "Alice@x", "carol example"][who]);
+        let waives = waived == 0;
+        if waives {
+            facts.guards[1].waivable = true;
+            facts.waivers = vec![waiver("drop.pre.backup", "bob@h")];
+        }
         let verdict = |n: u8| [Verdict::Pass, Verdict::Fail, Verdict::Unknown][usize::from(n)];
         for (n, id) in ["copy.post.same", "drop.pre.backup"].into_iter().enumerate() {
             facts.seen(id).outcome.verdict = verdict(verdicts[n]);
@@ -451,7 +725,12 @@ proptest! {
             1 => facts.confirmed.as_mut().unwrap().text.push(' '),
             _ => facts.confirmed = None,
         }
-        let due = verdicts.iter().all(|v| *v == 0)
+        let due = verdicts[0] == 0
+            && (verdicts[1] == 0 || (waives && verdicts[1] == 1))
+            && now_rows <= approved_rows
+            && until > NOW
+            && until as i64 > NOW as i64 + jump
+            && who < 2
             && ages.iter().all(|age| *age <= 60_000 && NOW - age >= epoch)
             && jump.abs() <= 5_000
             && !restart

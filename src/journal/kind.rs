@@ -4,7 +4,7 @@
 use super::record::Event;
 
 /// The `what` of every event that this program knows. A line with another one can be shown, never acted on.
-pub const KINDS: [&str; 29] = [
+pub const KINDS: [&str; 37] = [
     "opened",
     "lease",
     "released",
@@ -34,11 +34,32 @@ pub const KINDS: [&str; 29] = [
     "rolled_back",
     "abandoned",
     "completed",
+    "approval_wanted",
+    "approved",
+    "rejected",
+    "approval_withdrawn",
+    "waived",
+    "waiver_withdrawn",
+    "waiver_used",
+    "notified",
+];
+
+/// Kinds that people may write who do not hold the lease: words, offers, second persons' decisions, and that somebody was
+/// told.
+const ANYONE: [&str; 8] = [
+    "note",
+    "offered",
+    "approved",
+    "rejected",
+    "approval_withdrawn",
+    "waived",
+    "waiver_withdrawn",
+    "notified",
 ];
 
 /// True for kinds that people may write who do not hold the lease.
 pub fn anyone(what: &str) -> bool {
-    matches!(what, "note" | "offered")
+    ANYONE.contains(&what)
 }
 
 impl Event {
@@ -52,12 +73,25 @@ impl Event {
                 | Event::Lease { .. }
                 | Event::Offered { .. }
                 | Event::Continued { .. }
+                | Event::Approved { .. }
+                | Event::Waived { .. }
         )
     }
 
     /// True for events that only the holder of the lease may write; see [`anyone`].
     pub fn drives(&self) -> bool {
-        !matches!(self, Event::Opened { .. } | Event::Note { .. } | Event::Offered { .. })
+        !matches!(
+            self,
+            Event::Opened { .. }
+                | Event::Note { .. }
+                | Event::Offered { .. }
+                | Event::Approved { .. }
+                | Event::Rejected { .. }
+                | Event::ApprovalWithdrawn { .. }
+                | Event::Waived { .. }
+                | Event::WaiverWithdrawn { .. }
+                | Event::Notified { .. }
+        )
     }
 
     /// True for events that say how something ended that has already happened. The reserve is kept for them.
@@ -72,6 +106,10 @@ impl Event {
                 | Event::InDoubt { .. }
                 | Event::Violated { .. }
                 | Event::Note { .. }
+                | Event::Rejected { .. }
+                | Event::ApprovalWithdrawn { .. }
+                | Event::WaiverWithdrawn { .. }
+                | Event::Notified { .. }
         )
     }
 }

@@ -17,6 +17,7 @@ use super::error::AppendError;
 use super::file::{Appended, Journal};
 use super::record::{Event, LeaseHow, Line};
 use super::seat::{Fate, Seat};
+use super::second::Signature;
 use super::store::RunDir;
 use crate::base::Moment;
 
@@ -79,7 +80,7 @@ impl Held {
                     released: None,
                 });
             }
-            (Event::Offered { to, note }, Some(held)) => {
+            (Event::Offered { to, note, .. }, Some(held)) => {
                 held.offered = Some(Offer { by: line.by.clone(), to: to.clone(), note: note.clone() });
             }
             (Event::Released { why }, Some(held)) if held.epoch == line.epoch => {
@@ -101,6 +102,8 @@ pub struct Claim {
     pub reason: Option<String>,
     /// For an acceptance: the open points that were acknowledged.
     pub acknowledged: Vec<String>,
+    /// By their key.
+    pub signature: Option<Signature>,
 }
 
 /// Why the lease was not given. Nothing changed.
@@ -240,6 +243,7 @@ impl Lease {
                 boot_id: seat.boot_id.clone(),
                 reason,
                 acknowledged: claim.acknowledged,
+                signature: claim.signature,
             };
             let own = journal.commit(&claim.operator, epoch, at, vec![event]).inspect_err(|_| {
                 let _ = std::fs::remove_file(&path);

@@ -16,6 +16,8 @@ pub mod record;
 mod reserve;
 pub mod runs;
 pub mod seat;
+pub mod second;
+pub mod signed;
 pub mod store;
 pub mod verify;
 

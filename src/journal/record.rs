@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::second::{Author, Content, Signature};
 use crate::base::{CheckId, Digest, Moment, RunId, StepId};
-use crate::check::Evidence;
+use crate::check::{Evidence, Verdict};
 use crate::world::Identity;
 
 /// The journal format that this program writes.
@@ -233,6 +234,9 @@ pub enum Event {
         host: String,
         /// Machine id of the host.
         machine: String,
+        /// Who last changed the runbook; looked for where they may not approve.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        author: Option<Author>,
     },
     /// Somebody holds the run from now on; the line's `epoch` is the new fencing token.
     Lease {
@@ -250,6 +254,9 @@ pub enum Event {
         reason: Option<String>,
         /// For an acceptance: the open points that were acknowledged.
         acknowledged: Vec<String>,
+        /// By their key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signature: Option<Signature>,
     },
     /// The driver left cleanly.
     Released {
@@ -316,6 +323,12 @@ pub enum Event {
         guards: Vec<CheckId>,
         /// Digest of the list of what goes.
         blast: Digest,
+        /// Who approved it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        approvers: Vec<String>,
+        /// Checks among the guards that did not pass, and were waived.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        waived: Vec<CheckId>,
     },
     /// About to do the step's work. On disk before it begins.
     Began {
@@ -439,6 +452,9 @@ pub enum Event {
         to: Option<String>,
         /// What they should know.
         note: String,
+        /// By their key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signature: Option<Signature>,
     },
     /// A step is about to be undone.
     RollbackBegan {
@@ -473,6 +489,114 @@ pub enum Event {
     Completed {
         /// Steps in the run.
         steps: u64,
+    },
+    /// All that a hold point lacks is the approval of other people.
+    ApprovalWanted {
+        /// How many people.
+        count: u32,
+        /// What for.
+        content: Content,
+    },
+    /// Somebody else saw what would be destroyed, and approves.
+    Approved {
+        /// The step.
+        step: StepId,
+        /// About undoing the step, rather than about its work.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        undo: bool,
+        /// Digest of what they were shown.
+        content: Digest,
+        /// The text that they typed.
+        text: String,
+        /// It counts no longer than this.
+        until: Timestamp,
+        /// Boot id of the machine whose clocks the line shows.
+        boot: String,
+        /// By their key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signature: Option<Signature>,
+    },
+    /// Somebody else saw what would be destroyed, and says no.
+    Rejected {
+        /// The step.
+        step: StepId,
+        /// About undoing the step, rather than about its work.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        undo: bool,
+        /// Digest of what they were shown.
+        content: Digest,
+        /// Why.
+        reason: String,
+        /// By their key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signature: Option<Signature>,
+    },
+    /// Somebody takes back what they said about a step: an approval or a rejection.
+    ApprovalWithdrawn {
+        /// The step.
+        step: StepId,
+        /// About undoing the step, rather than about its work.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        undo: bool,
+        /// Why.
+        reason: String,
+        /// By their key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signature: Option<Signature>,
+    },
+    /// Somebody decides that work goes on without a check, for a while.
+    Waived {
+        /// The check.
+        check: CheckId,
+        /// Why.
+        reason: String,
+        /// It counts no longer than this.
+        until: Timestamp,
+        /// Boot id of the machine whose clocks the line shows.
+        boot: String,
+        /// What the check said when it was waived; another verdict is not waived.
+        verdict: Verdict,
+        /// What it had seen.
+        seen: String,
+        /// By their key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signature: Option<Signature>,
+    },
+    /// A waiver is taken back.
+    WaiverWithdrawn {
+        /// The check.
+        check: CheckId,
+        /// Why.
+        reason: String,
+        /// By their key.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signature: Option<Signature>,
+    },
+    /// Work goes on although a check did not pass, because it is waived.
+    WaiverUsed {
+        /// The step that goes on.
+        step: StepId,
+        /// The check.
+        check: CheckId,
+        /// Who waived it.
+        waived_by: String,
+        /// Why.
+        reason: String,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// A hook was run to tell somebody.
+    Notified {
+        /// Number of the line that it told about.
+        of: u64,
+        /// About what: `failed`, `held`, …
+        on: String,
+        /// The program.
+        program: String,
+        /// How it ended, in one line.
+        outcome: String,
+        /// True when it exited with 0 in time.
+        delivered: bool,
     },
 }
 

@@ -142,7 +142,8 @@ fn ends(dir: &RunDir) -> Result<Ends, String> {
             Event::Completed { .. } => Some(RunState::Completed),
             Event::Abandoned { .. } => Some(RunState::Abandoned),
             // These may follow the end of a run without opening it again.
-            Event::Note { .. } | Event::Released { .. } | Event::Offered { .. } | Event::Lease { .. } => None,
+            Event::Released { .. } | Event::Lease { .. } => None,
+            event if !event.drives() && !matches!(event, Event::Opened { .. }) => None,
             _ => Some(RunState::Unfinished),
         };
         last.get_or_insert(line);

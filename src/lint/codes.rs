@@ -61,7 +61,11 @@ pub const CODES: &[(&str, &str)] = &[
     ("HP067", "sqlite3 goes on after an error"),
     ("HP068", "something is called harmless that is not there"),
     ("HP069", "something is called harmless that never is"),
-    ("HP080", "a rehearsal where nothing may be rehearsed"),
+    ("HP080", "approvals or a change window that would have no effect"),
+    ("HP081", "a change window that makes no sense, or never opens"),
+    ("HP082", "`waivable` where it says nothing"),
+    ("HP083", "a hook that may take too long"),
+    ("HP085", "a rehearsal where nothing may be rehearsed"),
 ];
 
 /// What a code stands for.

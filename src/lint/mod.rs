@@ -7,6 +7,7 @@ mod code;
 pub mod codes;
 mod danger;
 mod law;
+mod limits;
 pub mod proof;
 pub mod read;
 mod rehearsal;
@@ -109,6 +110,7 @@ pub fn lint_beside(doc: &Document, runbook: &Runbook, facts: Facts<'_>, beside: 
     proof::alone(runbook, facts, &places, &mut problems);
     rehearsal::judge(runbook, facts, &places, &mut problems);
     law::judge(runbook, &known, &places, &mut problems);
+    limits::judge(runbook, &places, &mut problems);
     for (at, step) in runbook.steps.iter().enumerate() {
         tidy::judge(at, step, &places, &mut problems);
         code::judge(at, &places, &mut problems);
@@ -144,6 +146,19 @@ impl Places<'_> {
             node = entry.map(|entry| &entry.value);
         }
         range.unwrap_or_else(|| self.step(at))
+    }
+
+    /// A key of an environment; the environment's name when it is not there.
+    fn environment(&self, name: &str, key: &str) -> Range<usize> {
+        let entry = self.doc.root().get("environments").and_then(|all| all.entry(name));
+        let inner = entry.and_then(|entry| entry.value.entry(key));
+        inner.or(entry).map_or(0..0, |entry| entry.key.range())
+    }
+
+    /// The time limit of a hook.
+    fn hook(&self, nth: usize) -> Range<usize> {
+        let hook = self.doc.root().get("notify").and_then(|list| list.items().get(nth));
+        hook.and_then(|hook| hook.entry("timeout")).map_or(0..0, |entry| entry.key.range())
     }
 
     /// The name of a check in a file without steps.

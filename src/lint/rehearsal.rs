@@ -30,12 +30,12 @@ pub(super) fn judge(runbook: &Runbook, facts: Facts<'_>, places: &Places<'_>, pr
             Some(_) if place == name => {
                 let message = format!("`{name}` is to be rehearsed in itself");
                 let help = "name an environment of its own, such as staging";
-                problems.push(Problem::error("HP080", message, range).help(help));
+                problems.push(Problem::error("HP085", message, range).help(help));
             }
             Some(there) if there.protected => {
                 let message = format!("`{place}` is protected: nothing is rehearsed there");
                 let help = "name an environment of its own, such as staging";
-                problems.push(Problem::error("HP080", message, range).help(help));
+                problems.push(Problem::error("HP085", message, range).help(help));
             }
             Some(_) => {}
         }

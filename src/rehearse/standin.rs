@@ -45,7 +45,10 @@ pub fn rehearsed(runbook: &Runbook, environment: Option<&str>) -> Runbook {
         .and_then(|name| runbook.environments.get(name))
         .map(|environment| environment.proof.clone())
         .unwrap_or_default();
+    // A rehearsal calls nobody at night, and waits for nobody: what the environment itself asks for stays.
+    runbook.notify.clear();
     for (nth, step) in runbook.steps.iter_mut().enumerate() {
+        (step.approvals, step.change_window) = (None, None);
         if let (Some(manual), Some(run)) = (&step.manual, &step.rehearse) {
             step.observes = manual.observe.is_some();
             step.run = Some(run.clone());

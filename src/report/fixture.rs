@@ -53,6 +53,7 @@ pub fn opened() -> Vec<Event> {
             facts: Default::default(),
             host: "db1".into(),
             machine: "m".into(),
+            author: None,
         },
         Event::Lease {
             operator: "alice@db1".into(),
@@ -62,6 +63,7 @@ pub fn opened() -> Vec<Event> {
             boot_id: "b".into(),
             reason: None,
             acknowledged: vec![],
+            signature: None,
         },
     ]
 }

@@ -5,8 +5,10 @@ use serde::Serialize;
 
 use super::checked::Checked;
 use super::plan::Plan;
+use super::second::ApprovalLine;
 use super::standing::{RunRow, Standing};
 use super::walkdown::{Changed, OpenPoint};
+use crate::base::RunId;
 use crate::base::text::neutral;
 
 /// The version of these forms.
@@ -83,6 +85,16 @@ pub fn runs(runs: &[RunRow], unreadable: &[(String, String)]) -> String {
 /// `plan --json`.
 pub fn plan(plan: &Plan) -> String {
     write("holdpoint.plan", plan)
+}
+
+/// `approve --json`.
+pub fn approval(run: &RunId, line: Option<&ApprovalLine>) -> String {
+    #[derive(Serialize)]
+    struct Approval<'a> {
+        run: &'a RunId,
+        approval: Option<&'a ApprovalLine>,
+    }
+    write("holdpoint.approval", Approval { run, approval: line })
 }
 
 /// `check --json`.

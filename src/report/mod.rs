@@ -17,6 +17,7 @@ pub mod monitor;
 pub mod plan;
 pub mod rehearsed;
 pub mod room;
+pub mod second;
 pub mod standing;
 pub mod summary;
 pub mod walkdown;

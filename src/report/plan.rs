@@ -9,7 +9,9 @@ use super::room::Room;
 use crate::base::CheckId;
 use crate::check::registry;
 use crate::engine::event::action_word;
+use crate::engine::people::Terms;
 use crate::engine::reverse;
+use crate::gate::window;
 use crate::runbook::Runbook;
 use crate::runbook::graph::{self, Section};
 use crate::runbook::model::{CheckSpec, Harmless, Rerun, Run, Step, Work};
@@ -51,6 +53,10 @@ pub struct PlanStep {
     /// What looks as if it destroyed and is called harmless, with the reason; of its undoing, too.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub harmless: Vec<String>,
+    /// How many people other than the operator must approve what it, or its undoing, destroys.
+    pub approvals: u32,
+    /// Change windows outside of which it does not begin.
+    pub windows: Vec<String>,
     /// Checks of its own before it, and, for a destructive step, everything that guards it.
     pub guards: Vec<PlanCheck>,
     /// Checks while it runs.
@@ -86,6 +92,13 @@ pub struct PlanCheck {
 
 /// What would happen. `remarks` are sentences of other readers, such as lint.
 pub fn plan(runbook: &Runbook, remarks: Vec<String>) -> Plan {
+    plan_in(runbook, None, remarks)
+}
+
+/// The same in an environment.
+pub fn plan_in(runbook: &Runbook, environment: Option<&str>, remarks: Vec<String>) -> Plan {
+    let terms = Terms::of(runbook, environment);
+    let window = environment.and_then(|name| runbook.environments.get(name)?.change_window.as_ref());
     // Postconditions of earlier steps, by the step whose beginning releases them.
     let mut until: HashMap<&str, Vec<PlanCheck>> = HashMap::new();
     let steps: Vec<PlanStep> = reverse::sentences(runbook)
@@ -99,7 +112,12 @@ pub fn plan(runbook: &Runbook, remarks: Vec<String>) -> Plan {
                     until.entry(step).or_default().push(check(&id, spec, ""));
                 }
             }
-            step(runbook, at, one, lapses, way_back)
+            let mut line = step(runbook, at, one, lapses, way_back);
+            let wanted = |undo| terms.wanted(runbook, &one.key(), undo);
+            line.approvals = wanted(false).max(wanted(true));
+            let windows = window.into_iter().chain(&one.change_window);
+            line.windows = windows.filter(|_| one.changes_something()).map(window::words).collect();
+            line
         })
         .collect();
     Plan {
@@ -133,6 +151,8 @@ fn step(runbook: &Runbook, at: usize, step: &Step, lapses: Vec<PlanCheck>, way_b
         terms: terms(step),
         destroys: step.destroys.as_ref().map(|d| d.what.clone()),
         harmless: harmless(step),
+        approvals: 0,
+        windows: Vec::new(),
         guards,
         invariants: own(step, Section::Inv),
         postconditions: own(step, Section::Post),
@@ -168,6 +188,9 @@ fn check(id: &CheckId, spec: &CheckSpec, section: &str) -> PlanCheck {
     }
     if let Some(until) = &spec.common.until {
         terms.push(format!("until {until} begins"));
+    }
+    if spec.common.waivable {
+        terms.push("may be waived by a second person".to_owned());
     }
     if spec.common.advisory {
         terms.push("advisory: shown, no gate".to_owned());

@@ -4,8 +4,10 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::commands;
+use super::second::{self, ApprovalLine, WaiverLine, WindowLine};
 use crate::base::{CheckId, Moment, RunId, Span, StepId};
 use crate::check::Verdict;
+use crate::engine::people::Signers;
 use crate::engine::reverse::{self, Horizon};
 use crate::engine::state::{End, Offer, Remark, RunState, Status, StepState};
 use crate::journal::record::{Blocker, LeaseHow};
@@ -20,6 +22,10 @@ pub struct Around {
     pub holder_alive: Option<bool>,
     /// Who asks, as the journal would name them; `None` when it does not matter.
     pub me: Option<String>,
+    /// Whose signatures count.
+    pub signers: Signers,
+    /// Boot id of this machine.
+    pub boot: String,
 }
 
 /// The whole answer.
@@ -62,6 +68,12 @@ pub struct Standing {
     pub remarks: Vec<Remark>,
     /// Decisions of people.
     pub decisions: Vec<Remark>,
+    /// Approvals that are wanted.
+    pub approvals: Vec<ApprovalLine>,
+    /// Waivers that are not settled.
+    pub waivers: Vec<WaiverLine>,
+    /// Change windows.
+    pub windows: Vec<WindowLine>,
     /// How far one can still go back.
     pub horizon: Horizon,
     /// The same in a sentence.
@@ -152,6 +164,9 @@ pub fn standing(runbook: &Runbook, state: &RunState, around: &Around) -> Standin
             .collect(),
         remarks: state.remarks.clone(),
         decisions: state.decisions.clone(),
+        approvals: second::approvals(runbook, state, around),
+        waivers: second::waivers(runbook, state, around),
+        windows: second::windows(runbook, state, around),
         way_back: horizon.sentence(),
         horizon,
         next: next(state, around),
@@ -343,7 +358,17 @@ mod tests {
         let mut events = opened();
         events.extend(more);
         let state = RunState::fold(&lines(events)).unwrap();
-        standing(&runbook(), &state, &Around { now: at(900), holder_alive: alive, me: Some(me.to_owned()) })
+        standing(
+            &runbook(),
+            &state,
+            &Around {
+                now: at(900),
+                holder_alive: alive,
+                me: Some(me.to_owned()),
+                signers: Signers::default(),
+                boot: "b".into(),
+            },
+        )
     }
 
     fn command(standing: &Standing) -> &str {
@@ -363,7 +388,7 @@ mod tests {
         assert_eq!(command(&told(vec![], Some(false), "bob@db1")), "accept");
         assert_eq!(command(&told(left(), None, "alice@db1")), "resume");
         assert_eq!(command(&told(left(), None, "bob@db1")), "accept");
-        let offer = Event::Offered { to: Some("bob".into()), note: "n".into() };
+        let offer = Event::Offered { to: Some("bob".into()), note: "n".into(), signature: None };
         assert_eq!(command(&told(vec![offer], Some(true), "alice@db1")), "accept");
         assert_eq!(command(&told(vec![Event::Abandoned { reason: "r".into() }], None, "a")), "log");
         assert_eq!(command(&told(vec![Event::Completed { steps: 4 }], None, "a")), "log");
@@ -372,7 +397,17 @@ mod tests {
     #[test]
     fn the_worst_is_said_first() {
         let state = RunState::fold(&failed_lines()).unwrap();
-        let facts = standing(&runbook(), &state, &Around { now: at(900), holder_alive: None, me: None });
+        let facts = standing(
+            &runbook(),
+            &state,
+            &Around {
+                now: at(900),
+                holder_alive: None,
+                me: None,
+                signers: Signers::default(),
+                boot: "b".into(),
+            },
+        );
         assert_eq!((facts.phase, facts.done), ("failed", 1));
         assert_eq!(facts.summary, "1 of 4 steps done. copy failed.");
         let value: serde_json::Value = serde_json::from_str(&crate::report::json::status(&facts)).unwrap();

@@ -88,13 +88,15 @@ fn same(before: &Evidence, now: &Evidence) -> bool {
 /// Something that the next operator must acknowledge before the run is theirs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct OpenPoint {
-    /// Stable within the run: `step:copy`, `check:copy.post.rows`, `offer`, `holder`, `running:copy`.
+    /// Stable within the run: `step:copy`, `check:copy.post.rows`, `waiver:copy.post.rows`, `offer`, `holder`,
+    /// `running:copy`.
     pub id: String,
     /// One sentence.
     pub text: String,
 }
 
-/// Every open point, in the order in which they are read: the offer, the holder, steps, processes, checks.
+/// Every open point, in the order in which they are read: the offer, the holder, steps, processes, waivers,
+/// checks.
 pub fn open_points(state: &RunState, walkdown: &[Evidence]) -> Vec<OpenPoint> {
     let mut points = Vec::new();
     let mut add = |id: String, text: String| points.push(OpenPoint { id, text });
@@ -127,6 +129,11 @@ pub fn open_points(state: &RunState, walkdown: &[Evidence]) -> Vec<OpenPoint> {
         if !at.left_running.is_empty() {
             add(format!("running:{step}"), format!("{step} left running: {}.", at.left_running.join(", ")));
         }
+    }
+    for waiver in &state.second.waivers {
+        let (by, until) = (&waiver.said.by, waiver.until());
+        let text = format!("{} is WAIVED by {by} until {until:.0}: {}", waiver.check, waiver.reason());
+        add(format!("waiver:{}", waiver.check), text);
     }
     for seen in walkdown.iter().filter(|seen| seen.verdict() != Verdict::Pass) {
         let word = seen.verdict().word();
@@ -191,7 +198,7 @@ mod tests {
         let mut events = opened();
         events.push(Event::Began { step: "before".into(), attempt: 1, permit: None });
         events.push(Event::Done { step: "before".into() });
-        events.push(Event::Offered { to: None, note: "all well".into() });
+        events.push(Event::Offered { to: None, note: "all well".into(), signature: None });
         let state = RunState::fold(&lines(events)).unwrap();
         assert_eq!(ids(&open_points(&state, &[])), ["offer"]);
     }

@@ -7,6 +7,7 @@ use crate::base::text::{count, neutral};
 use crate::base::{CheckId, Size};
 use crate::check::{Evidence, Verdict};
 use crate::journal::record::{Blast, BlastItem, Blocker, Decision, Event, LeaseHow, Line, Purpose};
+use crate::journal::second::Signature;
 
 /// How something is meant. A screen may show it in colour; the words alone must be enough.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,6 +132,13 @@ fn blockers(words: Words, blockers: &[Blocker]) -> Words {
     })
 }
 
+/// That there is a signature; whose it is, `verify` says, with the allowed signers.
+fn signed(signature: Option<&Signature>) -> String {
+    signature
+        .map(|made| format!("at head {}; `verify --signers` says by whom", made.head.short()))
+        .unwrap_or_default()
+}
+
 fn ids(checks: &[CheckId]) -> String {
     checks.iter().map(CheckId::as_str).collect::<Vec<_>>().join(", ")
 }
@@ -165,7 +173,7 @@ pub fn event(event: &Event, by: &str) -> Words {
                 .with("secret", secrets.join(", "))
                 .with("receipt", receipt.as_ref().map(|digest| digest.short()).unwrap_or_default())
         }
-        Event::Lease { operator, how, reason, acknowledged, .. } => {
+        Event::Lease { operator, how, reason, acknowledged, signature, .. } => {
             let (tone, head) = match how {
                 LeaseHow::Start => (Tone::Plain, format!("{operator} holds the run")),
                 LeaseHow::Resume => (Tone::Plain, format!("{operator} goes on with the run")),
@@ -177,6 +185,7 @@ pub fn event(event: &Event, by: &str) -> Words {
             Words::new(tone, "holder", head)
                 .with("reason", reason.as_deref().unwrap_or_default())
                 .with_all("acknowl.", acknowledged)
+                .with("signed", signed(signature.as_ref()))
         }
         Event::Released { why } => Words::new(Tone::Plain, "holder", format!("{by} leaves the run: {why}")),
         Event::Pinned { target, identity } => {
@@ -205,15 +214,21 @@ pub fn event(event: &Event, by: &str) -> Words {
             let head = format!("{by} confirms {undoing}{step} by typing `{text}`");
             blast(Words::new(Tone::Strong, "typed", head), shown)
         }
-        Event::Permitted { step, undo, permit, guards, .. } => {
+        Event::Permitted { step, undo, permit, guards, approvers, waived, .. } => {
             let undoing = if *undo { "undoing " } else { "" };
-            let checks = count(guards.len() as u64, "check", "checks");
+            let checks = count((guards.len() - waived.len().min(guards.len())) as u64, "check", "checks");
+            let without = match waived.len() {
+                0 => String::new(),
+                n => format!(", {n} WAIVED"),
+            };
             Words::new(
                 Tone::Strong,
                 "permit",
-                format!("permit {permit} for {undoing}{step}: {checks} passed together"),
+                format!("permit {permit} for {undoing}{step}: {checks} passed together{without}"),
             )
             .with("checks", ids(guards))
+            .with("WAIVED", ids(waived))
+            .with("approved", approvers.join("; "))
         }
         Event::Began { step, attempt, permit } => {
             let again = if *attempt > 1 { format!(", attempt {attempt}") } else { String::new() };
@@ -268,9 +283,10 @@ pub fn event(event: &Event, by: &str) -> Words {
         }
         Event::Continued { step } => Words::new(Tone::Plain, "[>]", format!("{step} goes on")),
         Event::Note { text } => Words::new(Tone::Strong, "note", format!("{by}: {text}")),
-        Event::Offered { to, note } => {
+        Event::Offered { to, note, signature } => {
             let whom = to.as_deref().unwrap_or("the next operator");
             Words::new(Tone::Strong, "handoff", format!("{by} offers the run to {whom}: {note}"))
+                .with("signed", signed(signature.as_ref()))
         }
         Event::RollbackBegan { step, attempt, permit } => {
             let again = if *attempt > 1 { format!(", attempt {attempt}") } else { String::new() };
@@ -292,6 +308,57 @@ pub fn event(event: &Event, by: &str) -> Words {
                 "end",
                 format!("the run is complete: {steps} done, and what should hold holds"),
             )
+        }
+        Event::ApprovalWanted { count: wanted, content } => {
+            let undoing = if content.undo { "undoing " } else { "" };
+            let people = count((*wanted).into(), "other person", "other people");
+            let head = format!("{undoing}{} waits for the approval of {people}", content.step);
+            let words = Words::new(Tone::Doubt, "wanted", head)
+                .with("content", content.digest().short())
+                .with("destroys", &content.text)
+                .with("checks", ids(&content.guards))
+                .with_all("with", content.vars.iter().map(|(name, value)| format!("{name} = {value}")));
+            blast(words, &content.blast)
+        }
+        Event::Approved { step, undo, content, text, until, signature, .. } => {
+            let undoing = if *undo { "undoing " } else { "" };
+            let head = format!("{by} approves {undoing}{step} by typing `{text}`, until {until:.0}");
+            Words::new(Tone::Strong, "approve", head)
+                .with("content", content.short())
+                .with("signed", signed(signature.as_ref()))
+        }
+        Event::Rejected { step, undo, content, reason, signature } => {
+            let undoing = if *undo { "undoing " } else { "" };
+            Words::new(Tone::Bad, "REJECT", format!("{by} rejects {undoing}{step}: {reason}"))
+                .with("content", content.short())
+                .with("signed", signed(signature.as_ref()))
+        }
+        Event::ApprovalWithdrawn { step, undo, reason, signature } => {
+            let undoing = if *undo { "undoing " } else { "" };
+            let head = format!("{by} withdraws what they said about {undoing}{step}: {reason}");
+            Words::new(Tone::Strong, "approve", head).with("signed", signed(signature.as_ref()))
+        }
+        Event::Waived { check, reason, until, verdict, seen, signature, .. } => {
+            let head = format!("{by} waives {check} until {until:.0}: {reason}");
+            Words::new(Tone::Doubt, "WAIVED", head)
+                .with("seen", format!("{}: {seen}", verdict.word()))
+                .with("signed", signed(signature.as_ref()))
+        }
+        Event::WaiverWithdrawn { check, reason, signature } => {
+            Words::new(Tone::Strong, "waiver", format!("{by} takes the waiver of {check} back: {reason}"))
+                .with("signed", signed(signature.as_ref()))
+        }
+        Event::WaiverUsed { step, check, waived_by, reason, until } => {
+            let head = format!("{step} goes on WITHOUT {check}");
+            Words::new(Tone::Doubt, "WAIVED", head)
+                .with("by", format!("{waived_by}, until {until:.0}"))
+                .with("reason", reason)
+        }
+        Event::Notified { of, on, program, outcome, delivered } => {
+            let (tone, word) =
+                if *delivered { (Tone::Dim, "told") } else { (Tone::Bad, "COULD NOT BE TOLD") };
+            let head = format!("{word} about `{on}` (line {of}) by {program}: {outcome}");
+            Words::new(tone, "notify", head)
         }
     }
 }

@@ -3,6 +3,7 @@
 mod again;
 mod draft;
 pub mod graph;
+pub mod limits;
 pub mod load;
 pub mod model;
 pub mod names;

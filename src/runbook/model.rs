@@ -10,6 +10,7 @@ use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, V
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use super::limits::{ChangeWindow, Hook};
 use super::space::Space;
 use crate::base::{Span, StepId};
 
@@ -41,6 +42,9 @@ pub struct Runbook {
     #[serde(default)]
     #[schemars(extend("propertyNames" = { "pattern": r"^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$" }))]
     pub environments: IndexMap<String, Environment>,
+    /// Who is told about what, by a command each.
+    #[serde(default)]
+    pub notify: Vec<Hook>,
     /// The work, in order. A runbook has it; a file of checks has `checks` instead.
     #[serde(default)]
     #[schemars(length(min = 1))]
@@ -103,7 +107,7 @@ pub struct Environment {
     /// Values for this place; they replace defaults, and `--var` replaces them.
     #[serde(default)]
     pub vars: IndexMap<String, String>,
-    /// The operator types the environment's name at the start.
+    /// The operator types the environment's name at the start. Who last changed the runbook cannot approve here.
     #[serde(default)]
     pub protected: bool,
     /// Checks that prove that this is no protected place: a rehearsal measures them before its first step and as guards
@@ -117,6 +121,16 @@ pub struct Environment {
     /// A run starts only with the receipt of a rehearsal that fits.
     #[serde(default)]
     pub rehearsal: Option<Demand>,
+    /// How many people other than the operator must approve each step, or undoing, that destroys.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 9))]
+    pub approvals: Option<u32>,
+    /// When steps that change something may begin.
+    #[serde(default)]
+    pub change_window: Option<ChangeWindow>,
+    /// Approvals, waivers and handoffs must be signed with an SSH key that the store's allowed signers name.
+    #[serde(default)]
+    pub signed: bool,
 }
 
 /// Which rehearsal has to have passed before a run may start.
@@ -208,6 +222,14 @@ pub struct Step {
     /// Commands that look as if they destroyed, and do not: with the reason. Not for what destroys for certain.
     #[serde(default)]
     pub harmless: Vec<Harmless>,
+    /// How many people other than the operator must approve what this step, or its undoing, destroys. Where the environment
+    /// asks for more, that counts.
+    #[serde(default)]
+    #[schemars(range(min = 1, max = 9))]
+    pub approvals: Option<u32>,
+    /// When the step may begin, besides the environment's own window: both must be open.
+    #[serde(default)]
+    pub change_window: Option<ChangeWindow>,
     /// Work that undoes the step.
     #[serde(default)]
     pub rollback: Option<Rollback>,

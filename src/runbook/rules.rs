@@ -72,6 +72,8 @@ pub enum Format {
     Script,
     /// An argument of a command: everybody on the machine can see it.
     Argv,
+    /// An argument of a hook: as `Argv`, with the names of the event besides.
+    Hook,
     /// A text that the operator is shown and types.
     Confirmation,
 }
@@ -317,6 +319,7 @@ fn format(name: &str) -> Option<Format> {
         "step-from" => Format::StepFrom,
         "script" => Format::Script,
         "argv" => Format::Argv,
+        "hook" => Format::Hook,
         "confirmation" => Format::Confirmation,
         _ => return None,
     })

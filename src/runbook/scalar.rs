@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::draft::Draft;
+use super::limits::{EVENT_NAMES, is_event_name};
 use super::names::listed;
 use super::rules::{Format, Kinds, Rule};
 use super::source::first_line;
@@ -253,6 +254,18 @@ impl Walk<'_> {
         for piece in subst::pieces(text) {
             let name = match piece {
                 Piece::Text(_) => continue,
+                Piece::Wrong(written) if format == Some(Format::Hook) && is_event_name(written) => continue,
+                Piece::Wrong(written)
+                    if format == Some(Format::Hook)
+                        && written.starts_with("${event")
+                        && written.ends_with('}') =>
+                {
+                    let range = subst::place(self.text, node.range(), written, 0);
+                    let message = format!("an event has no `{}`", &written[2..written.len() - 1]);
+                    let help = format!("there are {}", listed(EVENT_NAMES, "and"));
+                    self.push(Problem::error("HP027", message, range).help(help));
+                    continue;
+                }
                 Piece::Wrong(written) => {
                     let range = subst::place(self.text, node.range(), written, 0);
                     let message =
@@ -301,7 +314,7 @@ impl Walk<'_> {
                 self.push(
                     Problem::error("HP028", message, range).help("write the value itself, or use a variable"),
                 );
-            } else if names.secrets.contains(name) && format == Some(Format::Argv) {
+            } else if names.secrets.contains(name) && matches!(format, Some(Format::Argv | Format::Hook)) {
                 let message = format!("the secret `{name}` would stand in the process list");
                 let help =
                     format!("pass it in `env`, or use a script: there it is the environment variable {name}");

@@ -18,10 +18,7 @@ use crate::problem::Problem;
 pub const MAX_PROBLEMS: usize = 100;
 
 /// Keys that belong to the format and that this version cannot keep its word about.
-const UNSUPPORTED: [(&str, &str); 6] = [
-    ("approvals", "leave it out; nothing would enforce it"),
-    ("change_window", "leave it out; nothing would enforce it"),
-    ("notify", "leave it out; nobody would be told"),
+const UNSUPPORTED: [(&str, &str); 3] = [
     ("ssh", "run Holdpoint on that host instead"),
     ("docker", "name the address that the server listens on instead"),
     ("include", "write the steps out in this file"),

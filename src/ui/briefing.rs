@@ -29,6 +29,7 @@ pub fn briefing(standing: &Standing, now: &Moment, style: &Style) -> String {
     }
     page.heading("Steps");
     status::steps(&mut page, &standing.steps);
+    super::second::all(&mut page, &standing.approvals, &standing.waivers, &standing.windows);
     status::remarks(&mut page, "Notes", &standing.remarks, now);
     status::remarks(&mut page, "Decisions", &standing.decisions, now);
     page.heading("Way back");

@@ -93,7 +93,13 @@ fn shown(question: &Question, lines: &[Line], width: usize) -> String {
 }
 
 fn around() -> Around {
-    Around { now: at(600), holder_alive: Some(true), me: Some("alice@db1".into()) }
+    Around {
+        now: at(600),
+        holder_alive: Some(true),
+        me: Some("alice@db1".into()),
+        signers: Default::default(),
+        boot: "b".into(),
+    }
 }
 
 /// A run that saw everything.
@@ -126,6 +132,7 @@ fn eventful() -> Vec<Line> {
         Event::Offered {
             to: None,
             note: "copy is in doubt; do not run it again before the DBA has looked".into(),
+            signature: None,
         },
         Event::Released { why: "handoff".into() },
     ]);
@@ -281,7 +288,7 @@ fn hostile_events() -> Vec<Line> {
         Event::Note { text: EVIL.into() },
         Event::Held { step: "drop-old".into(), undo: false, blockers: vec![blocker(EVIL)] },
         Event::Captured { step: "copy".into(), name: EVIL.into(), value: EVIL.into() },
-        Event::Offered { to: Some(EVIL.into()), note: EVIL.into() },
+        Event::Offered { to: Some(EVIL.into()), note: EVIL.into(), signature: None },
     ]);
     let mut lines = lines(events);
     lines.iter_mut().for_each(|line| line.by = EVIL.into());

@@ -24,6 +24,7 @@ pub mod prompt;
 pub mod refusal;
 mod room;
 pub mod screen;
+pub mod second;
 pub mod snippet;
 pub mod status;
 pub mod terminal;

@@ -61,6 +61,13 @@ fn step(page: &mut Page<'_>, step: &PlanStep) {
     if let Some(what) = &step.destroys {
         page.item(4, (Tone::Bad, "DESTROYS"), LABEL, what);
     }
+    if step.approvals > 0 {
+        let people = crate::base::text::count(step.approvals.into(), "person", "people");
+        page.item(4, (Tone::Strong, "approval"), LABEL, &format!("by {people} other than the operator"));
+    }
+    for window in &step.windows {
+        page.item(4, (Tone::Plain, "only"), LABEL, window);
+    }
     match step.kind {
         "run" | "sql" => {
             page.item(4, (Tone::Plain, step.kind), LABEL, &step.terms.join(", "));

@@ -40,6 +40,7 @@ pub fn status(standing: &Standing, now: &Moment, style: &Style) -> String {
         page.heading(&format!("What holds {step}"));
         trouble::blockers(&mut page, &standing.blockers);
     }
+    super::second::all(&mut page, &standing.approvals, &standing.waivers, &standing.windows);
     not_passing(&mut page, standing);
     remarks(&mut page, "Notes", &standing.remarks, now);
     remarks(&mut page, "Decisions", &standing.decisions, now);

@@ -31,8 +31,13 @@ fn main() {
 
 /// One event, durable, against `write` and `fdatasync` of as many bytes. Alternating, so that a disk's moods hit both.
 fn durable(journal: &mut Journal, tmp: &tempfile::TempDir) {
-    let claim =
-        Claim { operator: "me@here".into(), how: LeaseHow::Start, reason: None, acknowledged: vec![] };
+    let claim = Claim {
+        operator: "me@here".into(),
+        how: LeaseHow::Start,
+        reason: None,
+        acknowledged: vec![],
+        signature: None,
+    };
     let (lease, appended) = Lease::take(journal, &Seat::here().unwrap(), claim, now()).unwrap();
     let mut line = appended.own[0].clone();
     line.event = measured();
@@ -137,6 +142,7 @@ fn opened(dir: &RunDir) -> Event {
         facts: Default::default(),
         host: "here".into(),
         machine: Seat::here().unwrap().machine,
+        author: None,
     }
 }
 
@@ -149,6 +155,7 @@ fn lease() -> Event {
         boot_id: "b".into(),
         reason: None,
         acknowledged: vec![],
+        signature: None,
     }
 }
 

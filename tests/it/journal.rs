@@ -59,12 +59,13 @@ fn opened(dir: &RunDir) -> Event {
         facts: Default::default(),
         host: "db1".into(),
         machine: Seat::here().unwrap().machine,
+        author: None,
     }
 }
 
 fn claim(operator: &str, how: LeaseHow) -> Claim {
     let reason = (how == LeaseHow::TakeOver).then(|| "the pager went off".to_owned());
-    Claim { operator: operator.into(), how, reason, acknowledged: vec![] }
+    Claim { operator: operator.into(), how, reason, acknowledged: vec![], signature: None }
 }
 
 fn note(text: impl Into<String>) -> Vec<Event> {

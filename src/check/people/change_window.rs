@@ -1,6 +1,7 @@
 //! May work that is risky begin now, with enough of the window left?
 
-mod window;
+pub(crate) mod limit;
+pub(crate) mod window;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -139,7 +140,14 @@ impl ChangeWindow {
             date.map_err(|_| format!("`not_on`: `{text}` is no date; write it as in 2026-12-24"))
         });
         let (opens, closes) = window::hours(&self.hours)?;
-        let window = Window { opens, closes, zone, days, not_on: dates.collect::<Result<_, String>>()? };
+        let window = Window {
+            opens,
+            closes,
+            zone,
+            days,
+            not_on: dates.collect::<Result<_, String>>()?,
+            strict: false,
+        };
         if window.days.len() < 7 && self.left().0 > window.longest() {
             return Err(format!("`left` is {}, and the window is never that long", self.left()));
         }

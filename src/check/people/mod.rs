@@ -1,6 +1,6 @@
 //! People: who was paged and answered, what was seen, when work may be done.
 
-mod change_window;
+pub(crate) mod change_window;
 pub mod errand;
 mod heartbeat_fresh;
 mod observed;

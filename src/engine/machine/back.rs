@@ -102,7 +102,11 @@ impl Machine {
     pub(super) fn undo_proved(&mut self, id: &StepId, measured: &super::Measured) {
         let mut blockers = self.blockers(&measured.evidence, |e| self.is_advisory(e));
         blockers.extend(self.identity_blockers(&self.plan.needs(id, true)));
-        if blockers.is_empty() { self.begin_undo(id) } else { self.hold(id, true, blockers) }
+        if !blockers.is_empty() {
+            return self.hold(id, true, blockers);
+        }
+        self.use_waivers(id, &measured.evidence);
+        self.begin_undo(id);
     }
 
     /// Begins an undoing that destroys nothing. One that does comes through the gate instead.
@@ -134,6 +138,7 @@ impl Machine {
     pub(super) fn undone(&mut self, id: &StepId, measured: &super::Measured) {
         let blockers = self.blockers(&measured.evidence, |e| self.is_advisory(e));
         if blockers.is_empty() {
+            self.use_waivers(id, &measured.evidence);
             self.append(vec![Event::RolledBack { step: id.clone() }]);
             self.choose();
         } else {

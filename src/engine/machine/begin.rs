@@ -65,7 +65,11 @@ impl Machine {
             let checks = self.plan.checks(step, Section::Pre);
             let needs = self.plan.needs(step, false);
             if checks.is_empty() && needs.is_empty() {
-                return self.begin_work(step);
+                let blockers = self.window_blockers(step);
+                return match blockers.is_empty() {
+                    true => self.begin_work(step),
+                    false => self.hold(step, false, blockers),
+                };
             }
             self.phase = Phase::Preconditions(step.clone());
             self.measure(Purpose::Precondition, step, checks, needs, None);
@@ -75,13 +79,18 @@ impl Machine {
     pub(super) fn preconditions_measured(&mut self, step: &StepId, measured: &Measured) {
         let mut blockers = self.blockers(&measured.evidence, |e| self.is_advisory(e));
         blockers.extend(self.identity_blockers(&self.plan.needs(step, false)));
-        if blockers.is_empty() { self.begin_work(step) } else { self.hold(step, false, blockers) }
+        blockers.extend(self.window_blockers(step));
+        if !blockers.is_empty() {
+            return self.hold(step, false, blockers);
+        }
+        self.use_waivers(step, &measured.evidence);
+        self.begin_work(step);
     }
 
     pub(super) fn held_answer(&mut self, answer: &Answer) {
         match answer {
             Answer::Measure | Answer::Go => self.choose(),
-            _ => self.leave(Exit::Held, "held"),
+            _ => self.leave(self.held_exit(), "held"),
         }
     }
 

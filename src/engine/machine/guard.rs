@@ -4,6 +4,7 @@
 use super::{Asked, Effect, Exit, Machine, Phase, Question};
 use crate::base::{CheckId, StepId};
 use crate::engine::event::Answer;
+use crate::engine::people;
 use crate::engine::plan::{Placed, Plan};
 use crate::engine::reverse;
 use crate::engine::state::Status;
@@ -41,6 +42,13 @@ impl Machine {
                 let guards = self.plan.guards(step, undo).into_iter();
                 let seen: Vec<_> = guards.filter_map(|(id, _)| self.fresh.get(&id).cloned()).collect();
                 self.reopen(&seen);
+            }
+            if Self::only_people(&blockers) {
+                let (count, content) =
+                    self.with_request(step, undo, |r| Some((r.approvals.wanted, gate::content(r)))).unzip();
+                if let Some((count, content)) = count.zip(content) {
+                    self.want_approval(step, undo, count, content);
+                }
             }
             return self.hold(step, undo, blockers);
         }
@@ -137,6 +145,8 @@ impl Machine {
                 runbook: permit.runbook().clone(),
                 guards: permit.guards().to_vec(),
                 blast: permit.blast().clone(),
+                approvers: permit.approvers().to_vec(),
+                waived: permit.waived().to_vec(),
             },
             if undo {
                 Event::RollbackBegan { step: step.clone(), attempt, permit: number }
@@ -146,6 +156,10 @@ impl Machine {
         ];
         match Cleared::by(permit, &runbook_step, &self.now) {
             Some(cleared) => {
+                let seen: Vec<_> = self.fresh.values().cloned().collect();
+                let guards = cleared.permit().map(|permit| permit.waived().to_vec()).unwrap_or_default();
+                let waived: Vec<_> = seen.into_iter().filter(|seen| guards.contains(&seen.check)).collect();
+                self.use_waivers(step, &waived);
                 self.append(events);
                 self.set_to_work(step, cleared, attempt);
             }
@@ -195,6 +209,11 @@ impl Machine {
         let guards: Vec<Guard> = self.plan.guards(id, undo).into_iter().map(Plan::guard).collect();
         let needs = self.plan.needs(id, undo);
         let proofs = self.plan.proofs(id, undo);
+        let approvals = people::approvals(&self.plan.runbook, &self.state, &self.signers, id, undo);
+        let waivers = people::waivers(&self.plan.runbook, &self.state, &self.signers);
+        let windows = self.windows(id, undo);
+        let mut vars = self.state.vars.clone();
+        vars.extend(self.state.captured.clone());
         // An undoing relies on no step's work: what has to hold for it is among its guards.
         let before = if undo { 0 } else { self.plan.position(id) };
         let unfinished: Vec<_> = self.plan.runbook.steps[..before]
@@ -218,6 +237,12 @@ impl Machine {
             unfinished: &unfinished,
             blast,
             machine: &self.state.machine,
+            vars: &vars,
+            approvals: &approvals,
+            waivers: &waivers,
+            windows: &windows,
+            boot: self.boot(),
+            newest: self.state.second.newest,
             confirmed: self.confirmed.as_ref(),
             proof: proofs.as_deref().map_or(Proof::NotNeeded, Proof::Guards),
             now: &self.now,
@@ -234,6 +259,12 @@ trait Refusal {
 impl Refusal for Vec<Blocker> {
     fn refuse() -> Self {
         vec![nothing_measured()]
+    }
+}
+
+impl<T> Refusal for Option<T> {
+    fn refuse() -> Self {
+        None
     }
 }
 

@@ -13,7 +13,9 @@ impl Machine {
         evidence: &[Evidence],
         advisory: impl Fn(&Evidence) -> bool,
     ) -> Vec<Blocker> {
-        let gating = evidence.iter().filter(|e| !advisory(e));
+        let waived = self.waived(evidence);
+        let answered = |e: &Evidence| waived.iter().any(|(seen, _)| seen.check == e.check);
+        let gating = evidence.iter().filter(|e| !advisory(e) && !answered(e));
         gating.filter_map(|e| gate::objection(e, &self.state.pins)).collect()
     }
 
@@ -42,11 +44,14 @@ impl Machine {
     /// Puts a refusal on record and asks what to do; leaves with "held" when nobody is there.
     pub(super) fn hold(&mut self, step: &StepId, undo: bool, blockers: Vec<Blocker>) {
         self.append(vec![Event::Held { step: step.clone(), undo, blockers: blockers.clone() }]);
-        let question = Question::Held { step: step.clone(), undo, blockers };
+        let question = Question::Held { step: step.clone(), undo, blockers: blockers.clone() };
         if self.present {
             self.ask(Asked::Held(step.clone()), question);
         } else {
             self.pose(question);
+            if Self::only_people(&blockers) {
+                return self.leave(Exit::Waiting, "waiting for approval");
+            }
             self.answer_confirmed(step, Exit::Held, "held");
         }
     }

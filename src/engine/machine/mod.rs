@@ -19,6 +19,7 @@ mod guard;
 mod holds;
 mod input;
 mod review;
+mod second;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -32,6 +33,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use input::{Effect, Ended, Found, Input, Measured, Number};
 
 use super::event::{Answer, Exit, Question};
+use super::people::Signers;
 use super::plan::Plan;
 use super::state::RunState;
 use crate::base::{CheckId, Digest, Moment, StepId};
@@ -122,6 +124,7 @@ pub struct Machine {
     retried: BTreeSet<StepId>,
     begun: BTreeSet<StepId>,
     watch: watch::Watch,
+    signers: Signers,
     out: Vec<Effect>,
 }
 
@@ -170,6 +173,7 @@ impl Machine {
             retried: BTreeSet::new(),
             begun: BTreeSet::new(),
             watch: watch::Watch::default(),
+            signers: Signers::default(),
             out: Vec::new(),
         }
     }
@@ -290,6 +294,8 @@ impl Machine {
                 "The run has been offered to the next operator; this session ends.".to_owned(),
             ));
             self.leave(Exit::Waiting, "offered");
+        } else {
+            self.heard(lines);
         }
     }
 
@@ -316,8 +322,11 @@ impl Machine {
                 None
             }
             Answer::Handoff { to, note } => {
-                self.append(vec![Event::Offered { to, note }]);
-                self.leave(Exit::Waiting, "offered");
+                if !self.handed_off(to, note)
+                    && let Some(question) = self.question.clone()
+                {
+                    self.pose(question);
+                }
                 None
             }
             Answer::Abandon(reason) => {

@@ -44,13 +44,17 @@ impl Machine {
         let measured_well = blockers.is_empty() && !nothing_measured && self.has_captured(step);
         let ended_well = state.ending.as_ref().is_some_and(|ending| ending.success());
         if measured_well && ended_well && state.status != Status::InDoubt {
+            self.use_waivers(step, &measured.evidence);
             self.append(vec![Event::Done { step: step.clone() }]);
             return self.choose();
         }
         let on_their_word = state.status == Status::InDoubt && nothing_measured && self.has_captured(step);
         let may_finish = measured_well || on_their_word;
         match self.given.decide.remove(step) {
-            Some((Decision::Done, reason)) if may_finish => return self.decide(step, Decision::Done, reason),
+            Some((Decision::Done, reason)) if may_finish => {
+                self.use_waivers(step, &measured.evidence);
+                return self.decide(step, Decision::Done, reason);
+            }
             Some((Decision::Again, reason)) if self.may_rerun(step) => {
                 return self.decide(step, Decision::Again, reason);
             }

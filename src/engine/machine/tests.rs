@@ -9,6 +9,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 mod scripted;
+mod second;
 
 use super::*;
 use crate::check::{Outcome, Seen, Verdict};
@@ -363,6 +364,7 @@ pub(super) fn start_state(now: Moment) -> RunState {
         facts: Default::default(),
         host: "h".to_owned(),
         machine: "m".to_owned(),
+        author: None,
     };
     let line = Line { seq: 1, at: now, by: "a@h".to_owned(), epoch: 0, event: opened, prev: "".into() };
     let mut state = RunState::fold(&[line]).unwrap();
@@ -379,6 +381,7 @@ fn lease(state: &mut RunState, epoch: u64, now: Moment) {
         boot_id: "b".to_owned(),
         reason: None,
         acknowledged: Vec::new(),
+        signature: None,
     };
     state.event(&event, &now, "a@h", epoch);
 }

@@ -27,6 +27,8 @@ struct One {
     seen: Option<Evidence>,
     recorded: Option<Moment>,
     alerted: bool,
+    /// Somebody waived what it says now.
+    waived: bool,
 }
 
 /// The invariants of the step whose work is under way.
@@ -39,6 +41,13 @@ pub(super) struct Watch {
     pub(super) paused: bool,
     stopping: bool,
     good_since: Option<Moment>,
+}
+
+impl One {
+    /// It passes, or somebody answers for it.
+    fn answered(&self) -> bool {
+        self.waived || self.last == Some(Verdict::Pass)
+    }
 }
 
 impl Watch {
@@ -67,7 +76,7 @@ impl Watch {
     /// True when every check that counts passed when it was last measured.
     fn all_hold(&self) -> bool {
         let counts = self.checks.iter().filter(|(_, spec)| !spec.common.advisory);
-        counts.into_iter().all(|(id, _)| self.each.get(id).is_some_and(|one| one.last == Some(Verdict::Pass)))
+        counts.into_iter().all(|(id, _)| self.each.get(id).is_some_and(One::answered))
     }
 
     fn advisory(&self, id: &CheckId) -> bool {
@@ -116,7 +125,13 @@ impl Machine {
             } else {
                 evidence.verdict()
             };
+            let waived = verdict != Verdict::Pass && !self.waived(std::slice::from_ref(&evidence)).is_empty();
+            let before = self.watch.each.get(&evidence.check).is_some_and(|one| one.waived);
+            if waived && !before {
+                self.use_waivers(&step, std::slice::from_ref(&evidence));
+            }
             let one = self.watch.each.entry(evidence.check.clone()).or_default();
+            one.waived = waived;
             // The last look comes when the soak is over, not an interval later.
             let left = soak.map(|(length, _)| {
                 (length.as_millis() as u64).saturating_sub(self.state.step(&step).soaked_ms)
@@ -141,7 +156,8 @@ impl Machine {
                 self.append(vec![Event::Measured { purpose, step, evidence: evidence.clone() }]);
             }
             let soaking = soak.is_some() && !self.watch.advisory(&evidence.check);
-            if verdict == Verdict::Fail || tired || (soaking && verdict == Verdict::Unknown) {
+            let bad_now = verdict == Verdict::Fail || tired || (soaking && verdict == Verdict::Unknown);
+            if bad_now && !waived {
                 bad.push(evidence);
             }
         }
@@ -185,14 +201,14 @@ impl Machine {
         if !self.watch.paused || matches!(self.overlay, Some(Question::Paused { .. })) {
             return;
         }
-        let last = |id: &CheckId| self.watch.each.get(id).and_then(|one| one.last);
+        let answered = |id: &CheckId| self.watch.each.get(id).is_some_and(One::answered);
         let pausing = self
             .watch
             .checks
             .iter()
             .map(|(id, _)| id)
             .filter(|id| self.watch.policy(id) == OnViolation::Pause);
-        let Some(bad) = pausing.into_iter().find(|id| last(id) != Some(Verdict::Pass)) else {
+        let Some(bad) = pausing.into_iter().find(|id| !answered(id)) else {
             return self.go_on(step);
         };
         // What was not measured yet is measured first.
@@ -305,8 +321,9 @@ impl Machine {
                 self.ask_meanwhile(question);
             }
             Answer::Handoff { to, note } => {
-                self.append(vec![Event::Offered { to, note }]);
-                self.leave(Exit::Waiting, "offered");
+                if !self.handed_off(to, note) {
+                    self.ask_meanwhile(question);
+                }
             }
             Answer::Measure => {
                 // What fails again is asked about again.

@@ -2,6 +2,7 @@
 
 use super::{Asked, Effect, Ended, Exit, Found, Machine, Measured, Phase, Question};
 use crate::base::StepId;
+use crate::check::Evidence;
 use crate::engine::event::Answer;
 use crate::engine::state::Status;
 use crate::gate::Cleared;
@@ -228,6 +229,7 @@ impl Machine {
     pub(super) fn postconditions_measured(&mut self, step: &StepId, measured: &Measured) {
         let blockers = self.blockers(&measured.evidence, |e| self.is_advisory(e));
         if blockers.is_empty() {
+            self.use_waivers(step, &measured.evidence);
             self.append(vec![Event::Done { step: step.clone() }]);
             self.choose();
         } else {
@@ -245,12 +247,18 @@ impl Machine {
     /// The last look: everything that should hold at the end holds, then the run is complete.
     pub(super) fn close(&mut self) {
         let last = self.plan.runbook.steps.len();
-        let checks: Vec<_> = self.plan.standing(last).into_iter().map(|(id, spec, _)| (id, spec)).collect();
+        let standing = self.plan.standing(last).into_iter().map(|(id, spec, _)| (id, spec));
+        let mut checks: Vec<_> = standing.collect();
+        // What is waived is looked at once more, wherever it stands: it may pass by now.
+        let waived = self.state.second.waivers.iter().filter_map(|waiver| self.plan.find(&waiver.check));
+        let waived: Vec<_> = waived.filter(|(id, _)| !checks.iter().any(|(known, _)| known == id)).collect();
+        checks.extend(waived);
         let fresh: Vec<_> = checks.iter().filter_map(|(id, _)| self.fresh.get(id).cloned()).collect();
         let now = |at| self.now.since(at) <= crate::gate::VALIDITY && !self.now.jumped_since(at);
         let measured = fresh.len() == checks.len() && fresh.iter().all(|evidence| now(&evidence.at));
         let Some(step) = self.plan.runbook.steps.last().map(|s| s.key()) else { return };
-        if measured && self.blockers(&fresh, |_| false).is_empty() {
+        let settled = self.state.second.waivers.is_empty();
+        if measured && settled && self.blockers(&fresh, |_| false).is_empty() {
             return self.complete();
         }
         self.phase = Phase::Closing;
@@ -258,9 +266,14 @@ impl Machine {
     }
 
     pub(super) fn closed(&mut self, measured: &Measured) {
-        let blockers = self.blockers(&measured.evidence, |e| self.is_advisory(e));
+        // Of what is measured here for its waiver alone, the waiver speaks.
+        let standing = self.plan.standing(self.plan.runbook.steps.len());
+        let apart = |e: &Evidence| !standing.iter().any(|(id, ..)| *id == e.check);
+        let blockers = self.blockers(&measured.evidence, |e| self.is_advisory(e) || apart(e));
         if blockers.is_empty() {
-            return self.complete();
+            let unsettled = self.unsettled();
+            let step = measured.step.clone();
+            return if unsettled.is_empty() { self.complete() } else { self.hold(&step, false, unsettled) };
         }
         // What no longer holds is not done: it is shown, and decided about, where it was done.
         if self.reopen(&measured.evidence) {

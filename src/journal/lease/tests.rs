@@ -30,7 +30,7 @@ impl Case {
 
     fn take(&self, journal: &mut Journal, who: &str, how: LeaseHow) -> Result<(Lease, Appended), LeaseError> {
         let reason = (how == LeaseHow::TakeOver).then(|| "pager".to_owned());
-        let claim = Claim { operator: who.into(), how, reason, acknowledged: vec![] };
+        let claim = Claim { operator: who.into(), how, reason, acknowledged: vec![], signature: None };
         Lease::take(journal, &self.seat, claim, samples::at(5))
     }
 }
@@ -74,8 +74,9 @@ fn an_accepted_offer_fences_the_old_driver_while_it_lives() {
     let case = Case::new();
     let (mut a, mut b) = (case.open(), case.open());
     let (old, _) = case.take(&mut a, "alice@db1", LeaseHow::Start).unwrap();
-    let offer =
-        |to: Option<&str>| vec![Event::Offered { to: to.map(str::to_owned), note: "over to you".into() }];
+    let offer = |to: Option<&str>| {
+        vec![Event::Offered { to: to.map(str::to_owned), note: "over to you".into(), signature: None }]
+    };
     a.append("alice@db1", None, samples::at(6), offer(Some("carol"))).unwrap();
     assert!(matches!(case.take(&mut b, "bob@db1", LeaseHow::Accept), Err(LeaseError::OfferedTo { .. })));
     a.append("alice@db1", None, samples::at(6), offer(Some("bob"))).unwrap();
@@ -111,6 +112,7 @@ fn a_holder_that_is_gone_is_proved_gone() {
         how: LeaseHow::TakeOver,
         reason: Some(" ".into()),
         acknowledged: vec![],
+        signature: None,
     };
     assert!(matches!(
         Lease::take(&mut a, &case.seat, claim, samples::at(1)),

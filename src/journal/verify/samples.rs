@@ -33,6 +33,7 @@ pub fn opened(run: &RunId) -> Event {
         facts: Default::default(),
         host: "db1".into(),
         machine: "3d1219c7c4c5404aaa1f6d2a48adfda4".into(),
+        author: None,
     }
 }
 
@@ -45,6 +46,7 @@ pub fn lease(operator: &str, how: LeaseHow) -> Event {
         boot_id: "b00t".into(),
         reason: None,
         acknowledged: vec!["note of alice".into()],
+        signature: None,
     }
 }
 
@@ -99,7 +101,7 @@ pub fn events() -> Vec<(&'static str, u64, Event)> {
                 }],
             },
         ),
-        ("alice@db1", 0, Event::Offered { to: None, note: "copy is through".into() }),
+        ("alice@db1", 0, Event::Offered { to: None, note: "copy is through".into(), signature: None }),
         ("bob@db1", 2, lease("bob@db1", LeaseHow::Accept)),
         (
             "bob@db1",

@@ -45,6 +45,10 @@ pub fn confirm(
         page.item(2, (Tone::Doubt, "UNKNOWN"), LABEL, why);
     }
     page.item(2, (Tone::Plain, "measured"), LABEL, &when::both(now, &blast.at));
+    for waiver in &snapshot.state.second.waivers {
+        let text = format!("{}, by {}: {}", waiver.check, waiver.said.by, waiver.reason());
+        page.item(2, (Tone::Doubt, "WAIVED"), LABEL, &text);
+    }
     page.blank();
     page.say(Tone::Bad, if undo { "Nothing brings it back." } else { "There is no undo." });
     page.text(2, horizon);

@@ -7,6 +7,7 @@ pub mod talk;
 pub mod trouble;
 
 use crate::base::Moment;
+use crate::engine::Machine;
 use crate::engine::event::Question;
 use crate::report::{Tone, commands};
 use crate::ui::page::Page;
@@ -74,6 +75,10 @@ pub fn unanswered(question: &Question, snapshot: &Snapshot, now: &Moment, style:
             format!("undoing {step} destroys: type the text `{text}`")
         }
         Question::Confirm { step, text, .. } => format!("{step}: type the text `{text}`"),
+        Question::Held { step, undo, blockers } if Machine::only_people(blockers) => {
+            let undoing = if *undo { "undoing " } else { "" };
+            format!("{undoing}{step} waits for other people. They answer in their own names; then resume.")
+        }
         Question::Held { step, undo: true, .. } => {
             format!("undoing {step} is held. Put right what stands in the way, then go back again.")
         }

@@ -92,7 +92,7 @@ fn act(words: &[&str], journal: &mut Option<Journal>, lease: &mut Option<Lease>)
         ["began"] => began(),
         ["ended"] => ended(),
         ["note", text] => note(text),
-        ["offer"] => vec![Event::Offered { to: None, note: "over to you".into() }],
+        ["offer"] => vec![Event::Offered { to: None, note: "over to you".into(), signature: None }],
         _ => return Err(format!("err Unknown: {words:?}")),
     };
     let appended =

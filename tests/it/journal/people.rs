@@ -57,7 +57,7 @@ fn paused() {
         "alice@db1",
         None,
         now(),
-        vec![holdpoint::journal::Event::Offered { to: None, note: "go".into() }],
+        vec![holdpoint::journal::Event::Offered { to: None, note: "go".into(), signature: None }],
     )
     .unwrap();
     let (lease, _) = taken(&mut bob, LeaseHow::Accept).unwrap();

@@ -11,7 +11,7 @@ use serde::Deserialize;
 /// Days of the week.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
-pub(super) enum Day {
+pub(crate) enum Day {
     /// Monday.
     Mon,
     /// Tuesday.
@@ -37,7 +37,7 @@ impl Day {
     }
 
     /// `mon`.
-    pub(super) fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         ["mon", "tue", "wed", "thu", "fri", "sat", "sun"][self as usize]
     }
 
@@ -53,7 +53,7 @@ const DAY: Minutes = 24 * 60;
 
 /// When a window is open.
 #[derive(Debug, Clone)]
-pub(super) struct Window {
+pub(crate) struct Window {
     /// Begins.
     pub opens: Minutes,
     /// Ends; not after `opens` means on the day after.
@@ -64,11 +64,13 @@ pub(super) struct Window {
     pub days: Vec<Day>,
     /// Dates on which it does not.
     pub not_on: Vec<Date>,
+    /// An end that the clocks skip, or that comes twice, is taken so that the window is the shorter.
+    pub strict: bool,
 }
 
 /// Where a moment stands.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(crate) enum Place {
     /// Inside, with so much left.
     Inside { left: Duration },
     /// Outside.
@@ -76,7 +78,7 @@ pub(super) enum Place {
 }
 
 /// Reads `09:00-15:00`.
-pub(super) fn hours(text: &str) -> Result<(Minutes, Minutes), String> {
+pub(crate) fn hours(text: &str) -> Result<(Minutes, Minutes), String> {
     let wrong = || format!("`hours`: `{text}` is no window; write it as in 09:00-15:00");
     let one = |part: &str| {
         let (hour, minute) = part.trim().split_once(':')?;
@@ -98,7 +100,7 @@ pub(super) fn hours(text: &str) -> Result<(Minutes, Minutes), String> {
 
 impl Window {
     /// How long it can be, the clocks being set back included.
-    pub(super) fn longest(&self) -> Duration {
+    pub(crate) fn longest(&self) -> Duration {
         let minutes = match self.closes > self.opens {
             true => self.closes - self.opens,
             false => DAY - self.opens + self.closes,
@@ -108,15 +110,22 @@ impl Window {
 
     /// The window that begins on a date, whatever day it is.
     fn on(&self, date: Date) -> Option<(Timestamp, Timestamp)> {
-        let at = |date: Date, minutes: Minutes| {
+        let at = |date: Date, minutes: Minutes, opens: bool| {
             let date = if minutes >= DAY { date.checked_add(1.day()).ok()? } else { date };
             let minutes = minutes % DAY;
             let time = Time::new((minutes / 60) as i8, (minutes % 60) as i8, 0, 0).ok()?;
-            // A time that the clocks skip is taken an hour later; one that comes twice, the first time.
-            Some(date.to_datetime(time).to_zoned(self.zone.clone()).ok()?.timestamp())
+            let end = self.zone.to_ambiguous_zoned(date.to_datetime(time));
+            let end = match (self.strict, opens) {
+                // A time that the clocks skip is taken an hour later; one that comes twice, the first time.
+                (false, _) => end.compatible(),
+                (true, true) => end.later(),
+                (true, false) => end.earlier(),
+            };
+            Some(end.ok()?.timestamp())
         };
         let last = if self.closes > self.opens { date } else { date.checked_add(1.day()).ok()? };
-        Some((at(date, self.opens)?, at(last, self.closes)?))
+        let (opens, closes) = (at(date, self.opens, true)?, at(last, self.closes, false)?);
+        (opens < closes).then_some((opens, closes))
     }
 
     fn begins_on(&self, date: Date) -> bool {
@@ -142,12 +151,12 @@ impl Window {
     }
 
     /// `Thu 2026-11-19 10:30 GMT`.
-    pub(super) fn local(&self, now: Timestamp) -> String {
+    pub(crate) fn local(&self, now: Timestamp) -> String {
         now.to_zoned(self.zone.clone()).strftime("%a %Y-%m-%d %H:%M %Z").to_string()
     }
 
     /// Where a moment stands.
-    pub(super) fn place(&self, now: Timestamp) -> Place {
+    pub(crate) fn place(&self, now: Timestamp) -> Place {
         let today = self.date(now);
         // Eight days: where every day has a window that touches the next, it is always open.
         let open = self.from(today, 9).into_iter().find(|(opens, closes)| *opens <= now && now < *closes);
@@ -167,9 +176,18 @@ impl Window {
     }
 
     /// When the next one opens after a moment.
-    pub(super) fn next(&self, now: Timestamp) -> Option<String> {
-        let all = self.from(self.date(now), 366);
-        all.into_iter().find(|(opens, _)| *opens > now).map(|(opens, _)| self.local(opens))
+    pub(crate) fn next(&self, now: Timestamp) -> Option<String> {
+        self.opening(now).map(|opens| self.local(opens))
+    }
+
+    /// The same as a moment.
+    pub(crate) fn opening(&self, now: Timestamp) -> Option<Timestamp> {
+        self.year(now).into_iter().find(|(opens, _)| *opens > now).map(|(opens, _)| opens)
+    }
+
+    /// All of a year, from the day before a moment on.
+    pub(crate) fn year(&self, from: Timestamp) -> Vec<(Timestamp, Timestamp)> {
+        self.from(self.date(from), 366)
     }
 }
 
@@ -180,7 +198,7 @@ mod tests {
     fn window(text: &str, zone: &str, days: &[Day]) -> Window {
         let (opens, closes) = hours(text).unwrap();
         let zone = TimeZone::get(zone).unwrap();
-        Window { opens, closes, zone, days: days.to_vec(), not_on: Vec::new() }
+        Window { opens, closes, zone, days: days.to_vec(), not_on: Vec::new(), strict: false }
     }
 
     /// Minutes left, or none outside.

@@ -13,11 +13,11 @@ use crate::journal::Line;
 use crate::journal::record::{Blast, BlastItem, Decision, Ending, Event, LeaseHow, Purpose};
 
 /// A session told by hand.
-struct Play {
-    machine: Machine,
-    now: Moment,
-    out: Vec<Effect>,
-    log: Vec<Event>,
+pub(super) struct Play {
+    pub(super) machine: Machine,
+    pub(super) now: Moment,
+    pub(super) out: Vec<Effect>,
+    pub(super) log: Vec<Event>,
 }
 
 fn book(steps: Value) -> Value {
@@ -36,11 +36,14 @@ impl Play {
 
     fn with(steps: Value, state: RunState, present: bool, mode: Mode, given: Given) -> Play {
         let runbook = std::sync::Arc::new(serde_json::from_value(book(steps)).unwrap());
-        let machine = Machine::new(Plan::new(runbook), state, mode, present, given, "a@h", moment(0));
+        Play::of(Machine::new(Plan::new(runbook), state, mode, present, given, "a@h", moment(0)))
+    }
+
+    pub(super) fn of(machine: Machine) -> Play {
         Play { machine, now: moment(1), out: Vec::new(), log: Vec::new() }
     }
 
-    fn give(&mut self, input: Input) {
+    pub(super) fn give(&mut self, input: Input) {
         self.now = Moment { boot_ms: self.now.boot_ms + 1, ..self.now };
         let effects = self.machine.step(input, self.now);
         for effect in effects {
@@ -51,18 +54,18 @@ impl Play {
         }
     }
 
-    fn start(&mut self, resumed: bool) {
+    pub(super) fn start(&mut self, resumed: bool) {
         self.give(Input::Start { resumed });
     }
 
     /// The last effect of a kind; panics without one.
     #[track_caller]
-    fn last<T>(&self, what: &str, pick: impl Fn(&Effect) -> Option<T>) -> T {
+    pub(super) fn last<T>(&self, what: &str, pick: impl Fn(&Effect) -> Option<T>) -> T {
         self.out.iter().rev().find_map(pick).unwrap_or_else(|| panic!("no {what} in {:#?}", self.out))
     }
 
     #[track_caller]
-    fn asked(&self) -> (Number, Question) {
+    pub(super) fn asked(&self) -> (Number, Question) {
         self.last("question", |effect| match effect {
             Effect::Ask(request, question) => Some((*request, question.clone())),
             _ => None,
@@ -70,14 +73,14 @@ impl Play {
     }
 
     #[track_caller]
-    fn answer(&mut self, answer: Answer) {
+    pub(super) fn answer(&mut self, answer: Answer) {
         let (request, _) = self.asked();
         self.give(Input::Answer(request, answer));
     }
 
     /// Answers the last measurement: every check gets the verdict that `judge` says.
     #[track_caller]
-    fn measured(&mut self, judge: impl Fn(&str) -> Verdict) {
+    pub(super) fn measured(&mut self, judge: impl Fn(&str) -> Verdict) {
         let (request, purpose, step, checks, prove, goes) = self.last("measurement", |effect| match effect {
             Effect::Measure { request, purpose, step, checks, prove, goes } => {
                 Some((*request, *purpose, step.clone(), checks.clone(), prove.clone(), goes.clone()))
@@ -110,19 +113,19 @@ impl Play {
     }
 
     #[track_caller]
-    fn ends(&mut self, ending: Ending) {
+    pub(super) fn ends(&mut self, ending: Ending) {
         let request = self.work();
         self.give(Input::WorkEnded(request, Ended::how(ending)));
     }
 
-    fn left(&self) -> Option<Exit> {
+    pub(super) fn left(&self) -> Option<Exit> {
         self.out.iter().find_map(|effect| match effect {
             Effect::Leave(exit) => Some(*exit),
             _ => None,
         })
     }
 
-    fn works(&self) -> usize {
+    pub(super) fn works(&self) -> usize {
         self.out.iter().filter(|effect| matches!(effect, Effect::Work { .. })).count()
     }
 
@@ -143,7 +146,7 @@ fn evidence(id: CheckId, kind: &str, judge: &impl Fn(&str) -> Verdict, at: Momen
     Evidence { check: id, kind: kind.to_owned(), title: "t".to_owned(), outcome, at, took_ms: 1 }
 }
 
-fn pass(_: &str) -> Verdict {
+pub(super) fn pass(_: &str) -> Verdict {
     Verdict::Pass
 }
 
@@ -162,11 +165,11 @@ fn after(events: Vec<Event>) -> RunState {
     state
 }
 
-fn began(step: &str, attempt: u32) -> Event {
+pub(super) fn began(step: &str, attempt: u32) -> Event {
     Event::Began { step: step.into(), attempt, permit: None }
 }
 
-fn over(step: &str, ending: Ending) -> Event {
+pub(super) fn over(step: &str, ending: Ending) -> Event {
     Event::Ended { step: step.into(), attempt: 1, ending, output_bytes: 0, left_running: Vec::new() }
 }
 
@@ -174,7 +177,7 @@ fn well(step: &str) -> Vec<Event> {
     vec![began(step, 1), over(step, Ending::Exited { status: 0 }), Event::Done { step: step.into() }]
 }
 
-const OK: Ending = Ending::Exited { status: 0 };
+pub(super) const OK: Ending = Ending::Exited { status: 0 };
 
 #[test]
 fn the_name_of_a_protected_environment_is_wanted_until_something_began() {
@@ -383,6 +386,7 @@ fn boot(state: &mut RunState, id: &str, epoch: u64) {
         boot_id: id.to_owned(),
         reason: None,
         acknowledged: Vec::new(),
+        signature: None,
     };
     state.event(&event, &moment(0), "b@h", epoch);
 }
@@ -611,6 +615,8 @@ fn a_permitted_undoing_that_nobody_saw_the_end_of_wants_another_permit() {
         runbook: "digest".into(),
         guards: Vec::new(),
         blast: "".into(),
+        approvers: Vec::new(),
+        waived: Vec::new(),
     });
     events.push(Event::RollbackBegan { step: "copy".into(), attempt: 1, permit: Some(1) });
     let lost = |play: &mut Play| {
@@ -682,6 +688,7 @@ fn a_session_that_lost_the_lease_does_nothing_more() {
         boot_id: "b".to_owned(),
         reason: None,
         acknowledged: Vec::new(),
+        signature: None,
     };
     let line = Line { seq: 99, at: play.now, by: "b@h".to_owned(), epoch: 9, event, prev: "".into() };
     play.give(Input::Foreign(vec![line]));
