@@ -69,15 +69,16 @@ impl Files for LocalFiles {
             return Local::Outside;
         }
         let path = Path::new(path);
-        let (below, elsewhere) = match (path.is_absolute(), cwd.map(Path::new).filter(|cwd| cwd.is_absolute())) {
-            (true, _) => (self.inside(path), true),
-            (false, Some(cwd)) => match self.inside(&cwd.join(path)) {
-                Some(below) => (Some(below), false),
-                None => (Some(tidy(path)), self.inside(cwd).is_none() && cwd != Path::new("/")),
-            },
-            // Where it would be looked for is not known: beside the runbook is the likeliest.
-            (false, None) => (Some(tidy(path)), false),
-        };
+        let (below, elsewhere) =
+            match (path.is_absolute(), cwd.map(Path::new).filter(|cwd| cwd.is_absolute())) {
+                (true, _) => (self.inside(path), true),
+                (false, Some(cwd)) => match self.inside(&cwd.join(path)) {
+                    Some(below) => (Some(below), false),
+                    None => (Some(tidy(path)), self.inside(cwd).is_none() && cwd != Path::new("/")),
+                },
+                // Where it would be looked for is not known: beside the runbook is the likeliest.
+                (false, None) => (Some(tidy(path)), false),
+            };
         let absent = if elsewhere { Local::Outside } else { Local::Missing };
         let Some(below) = below.filter(|below| !below.starts_with("..")) else { return absent };
         let key = below.to_string_lossy().into_owned();

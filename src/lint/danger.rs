@@ -5,12 +5,18 @@ use super::Places;
 use super::read::{Finding, Kind};
 use super::works::{Around, Read, Text, even, of_step};
 use crate::problem::Problem;
+use crate::runbook::Step;
 use crate::runbook::model::Harmless;
 use crate::runbook::tree::Node;
-use crate::runbook::Step;
 
 /// Adds what is wrong with what runs in a step.
-pub(super) fn judge(at: usize, step: &Step, places: &Places<'_>, around: &Around<'_>, problems: &mut Vec<Problem>) {
+pub(super) fn judge(
+    at: usize,
+    step: &Step,
+    places: &Places<'_>,
+    around: &Around<'_>,
+    problems: &mut Vec<Problem>,
+) {
     let Some(node) = places.doc.step(at) else { return };
     let none: &[Harmless] = &[];
     let undo = step.rollback.as_ref();
@@ -43,13 +49,13 @@ struct Judged<'a> {
     harmless: &'a [Harmless],
     used: Vec<bool>,
     declared: bool,
-    /// What was found and is not certain, to name it to somebody who looks for its text.
-    texts: Vec<String>,
+    /// Something else was found that nobody called harmless.
+    others: bool,
 }
 
 impl<'a> Judged<'a> {
     fn new(harmless: &'a [Harmless], declared: bool) -> Self {
-        Judged { harmless, used: vec![false; harmless.len()], declared, texts: Vec::new() }
+        Judged { harmless, used: vec![false; harmless.len()], declared, others: false }
     }
 
     fn one(
@@ -67,7 +73,8 @@ impl<'a> Judged<'a> {
             Kind::Lies(code) => {
                 if !text.check {
                     problems.push(
-                        Problem::warning(code, via(finding, finding.what.clone()), range()).help(advice(code)),
+                        Problem::warning(code, via(finding, finding.what.clone()), range())
+                            .help(advice(code)),
                     );
                 }
                 return;
@@ -90,20 +97,21 @@ impl<'a> Judged<'a> {
             }
             return;
         }
-        if !certain {
-            self.texts.push(called);
-        }
+        self.others |= !text.check;
         if self.declared && !text.check {
             return;
         }
         let help = match text.check {
             true => "a check must not change anything: look at what is there instead".to_owned(),
-            false if text.undo => "say what goes with `destroys` in the rollback, so that it is guarded".to_owned(),
+            false if text.undo => {
+                "say what goes with `destroys` in the rollback, so that it is guarded".to_owned()
+            }
             false => "say what goes with `destroys`, so that it is guarded".to_owned(),
         };
         problems.push(match finding.kind {
             Kind::Unreadable => {
-                let message = format!("{}, so it counts as destruction, and {whose} declares none", finding.what);
+                let message =
+                    format!("{}, so it counts as destruction, and {whose} declares none", finding.what);
                 Problem::error("HP063", via(finding, message), range())
                     .help(format!("write it so that it can be read, or {help}"))
             }
@@ -119,10 +127,13 @@ impl<'a> Judged<'a> {
         for (nth, one) in self.harmless.iter().enumerate().filter(|(nth, _)| !self.used[*nth]) {
             let Some(node) = list.and_then(|list| list.items().get(nth)) else { continue };
             let range = node.get("text").map_or(node.range(), Node::range);
-            let message = format!("`{}` is called harmless, and nothing of that text was found to destroy", even(&one.text));
-            let help = match self.texts.as_slice() {
-                [] => "leave it out: nothing here has to be called harmless".to_owned(),
-                texts => format!("the text has to be the whole command: `{}`", texts.join("` or `")),
+            let message = format!(
+                "`{}` is called harmless, and nothing of that text was found to destroy",
+                even(&one.text)
+            );
+            let help = match self.others {
+                false => "leave it out: nothing here has to be called harmless",
+                true => "the text has to be the whole command, as it stands there; or leave it out",
             };
             problems.push(Problem::error("HP068", message, range).help(help));
         }
@@ -139,7 +150,16 @@ fn via(finding: &Finding, message: String) -> String {
 
 /// A command's or statement's name in quotes; a description as it is.
 fn quoted(what: &str) -> String {
-    let described = ["emptying ", "overwriting ", "rm of ", "dd onto ", "cp onto ", "mv onto ", "mv to ", "install onto "];
+    let described = [
+        "emptying ",
+        "overwriting ",
+        "rm of ",
+        "dd onto ",
+        "cp onto ",
+        "mv onto ",
+        "mv to ",
+        "install onto ",
+    ];
     match described.iter().any(|begin| what.starts_with(begin)) {
         true => what.to_owned(),
         false => format!("`{what}`"),

@@ -33,7 +33,8 @@ pub(super) fn of_step(step: &Node) -> Vec<Text<'_>> {
             all.push((node, false, undo, false, of));
         }
         if run == "run" {
-            let statements = of.get("sql").and_then(|sql| sql.get("statements")).map(Node::items).unwrap_or_default();
+            let statements =
+                of.get("sql").and_then(|sql| sql.get("statements")).map(Node::items).unwrap_or_default();
             all.extend(statements.iter().map(|node| (node, true, undo, false, of)));
         }
     };
@@ -47,7 +48,8 @@ pub(super) fn of_step(step: &Node) -> Vec<Text<'_>> {
         for section in ["preconditions", "invariants", "postconditions"] {
             let list = of.get(section).map(Node::items).unwrap_or_default().iter();
             let entries = list.filter_map(|check| check.entries().first());
-            for check in entries.filter(|entry| CHECKS.contains(&&*entry.key.text)).map(|entry| &entry.value) {
+            for check in entries.filter(|entry| CHECKS.contains(&&*entry.key.text)).map(|entry| &entry.value)
+            {
                 let runs = ["run", "send", "receive"].into_iter().filter_map(|key| check.get(key));
                 all.extend(runs.map(|node| (node, false, undo, true, check)));
             }

@@ -23,6 +23,7 @@ mod night;
 mod operators;
 mod pg;
 mod play;
+mod reading;
 mod review;
 mod room;
 mod runbook;
@@ -59,6 +60,7 @@ fn main() -> std::process::ExitCode {
     night::register(&mut registry);
     operators::register(&mut registry);
     pg::register(&mut registry);
+    reading::register(&mut registry);
     review::register(&mut registry);
     room::register(&mut registry);
     runbook::register(&mut registry);

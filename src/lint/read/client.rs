@@ -7,17 +7,48 @@ use super::{Dialect, Reader, Stdin};
 const PSQL: Takes = Takes {
     short: "cdfFhLopPRTUv",
     long: &[
-        "command", "dbname", "file", "field-separator", "host", "log-file", "output", "port", "pset", "record-separator",
-        "table-attr", "username", "set", "variable", "cluster",
+        "command",
+        "dbname",
+        "file",
+        "field-separator",
+        "host",
+        "log-file",
+        "output",
+        "port",
+        "pset",
+        "record-separator",
+        "table-attr",
+        "username",
+        "set",
+        "variable",
+        "cluster",
     ],
 };
-const MYSQL: Takes = Takes { short: "ehuPDS", long: &["execute", "host", "user", "port", "database", "socket", "init-command"] };
+const MYSQL: Takes = Takes {
+    short: "ehuPDS",
+    long: &["execute", "host", "user", "port", "database", "socket", "init-command"],
+};
 const MONGO: Takes = Takes { short: "uph", long: &["eval", "file", "host", "port", "username", "password"] };
 const RESTORE: Takes = Takes {
     short: "dfFIjLnNPsStTUhp",
     long: &[
-        "dbname", "file", "format", "index", "jobs", "use-list", "schema", "exclude-schema", "function", "section", "superuser",
-        "trigger", "table", "username", "host", "port", "role",
+        "dbname",
+        "file",
+        "format",
+        "index",
+        "jobs",
+        "use-list",
+        "schema",
+        "exclude-schema",
+        "function",
+        "section",
+        "superuser",
+        "trigger",
+        "table",
+        "username",
+        "host",
+        "port",
+        "role",
     ],
 };
 
@@ -59,8 +90,30 @@ impl Reader<'_> {
                     _ => self.unreadable("what is piped into it is not known", whole),
                 }
             }
-            "python" | "python2" | "python3" | "perl" | "ruby" | "node" | "nodejs" | "php" | "lua" | "awk" | "gawk" | "mawk"
-            | "tclsh" | "osascript" | "deno" => self.interpreter(program, args, stdin, whole),
+            "python" | "python2" | "python3" | "perl" | "ruby" | "node" | "nodejs" | "php" | "lua"
+            | "awk" | "gawk" | "mawk" | "tclsh" | "osascript" | "deno" => {
+                self.interpreter(program, args, stdin, whole)
+            }
+            "curl" | "wget" | "cp" | "mv" | "install" | "tee" | "dd" | "scp" | "rsync" | "aws" | "gsutil"
+            | "unzip" => {
+                // Where it may leave a file.
+                let named = args.iter().filter(|word| !word.text.starts_with('-') || word.text.len() > 2);
+                for word in named {
+                    let text = word.text.trim_start_matches("-O").trim_start_matches("-o");
+                    self.writes(text.trim_start_matches("of="));
+                }
+            }
+            "tar" | "git" | "vim" | "vi" | "ex" => {
+                let starts = |word: &Word, all: &[&str]| all.iter().any(|known| word.text.starts_with(known));
+                let hides = |word: &&Word| match program {
+                    "tar" => starts(word, &["--checkpoint-action=exec", "--to-command"]),
+                    "git" => word.text.contains("=!") || starts(word, &["core.pager=", "core.sshCommand="]),
+                    _ => word.text.contains('!'),
+                };
+                if let Some(word) = args.iter().find(hides) {
+                    self.unreadable(format!("`{program}` runs a command from its options"), word.at.clone());
+                }
+            }
             _ if program.starts_with("python3.") => self.interpreter("python3", args, stdin, whole),
             _ => {}
         }
@@ -106,7 +159,22 @@ impl Reader<'_> {
 
     fn sqlite(&mut self, args: &[Word], stdin: &Stdin, whole: std::ops::Range<usize>) {
         // Options have one hyphen or two, and long names.
-        const VALUES: &[&str] = &["cmd", "init", "separator", "newline", "nullvalue", "maxsize", "mmap", "vfs", "A", "lookaside", "pagecache", "key", "hexkey", "textkey"];
+        const VALUES: &[&str] = &[
+            "cmd",
+            "init",
+            "separator",
+            "newline",
+            "nullvalue",
+            "maxsize",
+            "mmap",
+            "vfs",
+            "A",
+            "lookaside",
+            "pagecache",
+            "key",
+            "hexkey",
+            "textkey",
+        ];
         let mut rest = Vec::new();
         let (mut bail, mut statements) = (false, 0);
         let mut words = args.iter();
@@ -148,7 +216,8 @@ impl Reader<'_> {
     fn interpreter(&mut self, program: &str, args: &[Word], stdin: &Stdin, whole: std::ops::Range<usize>) {
         let words = super::code::of_program(program);
         if matches!(program, "awk" | "gawk" | "mawk") {
-            let parsed = parse(args, Takes { short: "fFviE", long: &["file", "assign", "field-separator"] }, false);
+            let parsed =
+                parse(args, Takes { short: "fFviE", long: &["file", "assign", "field-separator"] }, false);
             match parsed.values(&["f", "file"]).next().cloned() {
                 Some(file) => self.script_file(&file, program),
                 None => {
@@ -202,7 +271,10 @@ impl Reader<'_> {
     fn script_file(&mut self, file: &Word, program: &str) {
         if !file.known() {
             if file.text.contains(super::UNKNOWN) {
-                self.unreadable(format!("which file `{program}` runs shows only when it runs"), file.at.clone());
+                self.unreadable(
+                    format!("which file `{program}` runs shows only when it runs"),
+                    file.at.clone(),
+                );
             }
             return;
         }
@@ -213,7 +285,9 @@ impl Reader<'_> {
         use super::files::Local;
         match self.files.find(&path, self.cwd.as_deref()) {
             Local::Outside => {}
-            Local::Missing => self.unreadable(format!("`{}` is not there to be read", file.text), file.at.clone()),
+            Local::Missing => {
+                self.unreadable(format!("`{}` is not there to be read", file.text), file.at.clone())
+            }
             Local::Refused { name, why } => {
                 self.call(&name);
                 self.unreadable(format!("`{name}` cannot be read: {why}"), file.at.clone());
@@ -221,7 +295,10 @@ impl Reader<'_> {
             Local::Text { name, text } => {
                 self.call(&name);
                 let before = self.via.replace((name, 1));
-                self.foreign(super::code::of_program(program), &Word::made(super::word::plain(&text), file.at.clone()));
+                self.foreign(
+                    super::code::of_program(program),
+                    &Word::made(super::word::plain(&text), file.at.clone()),
+                );
                 self.via = before;
             }
         }

@@ -27,32 +27,107 @@ pub(super) struct Foreign {
 const PYTHON: Foreign = Foreign {
     name: "Python",
     words: &[
-        "unlink", "rmtree", "os.remove", "removedirs", "system(", "subprocess", "popen", "exec(", "eval(", "importlib", "__import__",
-        "spawn", "drop ", "truncate", "delete ", "execute(", "getattr", "compile(", "pexpect", "ctypes", "socket", "os.replace", "os.rename",
-        "urlopen", "base64", "marshal", "write_text", "write_bytes", ".rmdir", "b64decode", "fromhex", "codecs",
+        "unlink",
+        "rmtree",
+        "os.remove",
+        "removedirs",
+        "system(",
+        "subprocess",
+        "popen",
+        "exec(",
+        "eval(",
+        "importlib",
+        "__import__",
+        "spawn",
+        "drop ",
+        "truncate",
+        "delete ",
+        "execute(",
+        "getattr",
+        "compile(",
+        "pexpect",
+        "ctypes",
+        "socket",
+        "os.replace",
+        "os.rename",
+        "urlopen",
+        "base64",
+        "marshal",
+        "write_text",
+        "write_bytes",
+        ".rmdir",
+        "b64decode",
+        "fromhex",
+        "codecs",
     ],
     destroys: &[],
 };
 const PERL: Foreign = Foreign {
     name: "Perl",
     words: &[
-        "unlink", "rmtree", "remove_tree", "system", "exec", "eval", "`", "qx", "drop ", "truncate", "delete ", "->do(", "syscall", "open(", "open ", "require ", "pack",
+        "unlink",
+        "rmtree",
+        "remove_tree",
+        "system",
+        "exec",
+        "eval",
+        "`",
+        "qx",
+        "drop ",
+        "truncate",
+        "delete ",
+        "->do(",
+        "syscall",
+        "open(",
+        "open ",
+        "require ",
+        "pack",
     ],
     destroys: &[],
 };
 const OTHER: Foreign = Foreign {
     name: "this language",
     words: &[
-        "unlink", "rmtree", "rm_r", "rm_f", "remove", "delete", "system", "exec", "spawn", "popen", "eval", "`", "%x", "drop ", "truncate",
-        "child_process", "fileutils", "rmsync", "rm(", "shell", "require(", "dofile", "load",
+        "unlink",
+        "rmtree",
+        "rm_r",
+        "rm_f",
+        "remove",
+        "delete",
+        "system",
+        "exec",
+        "spawn",
+        "popen",
+        "eval",
+        "`",
+        "%x",
+        "drop ",
+        "truncate",
+        "child_process",
+        "fileutils",
+        "rmsync",
+        "rm(",
+        "shell",
+        "require(",
+        "dofile",
+        "load",
     ],
     destroys: &[],
 };
-const AWK: Foreign = Foreign { name: "awk", words: &["system(", "system (", "|", "@load", "getline <"], destroys: &[] };
+const AWK: Foreign =
+    Foreign { name: "awk", words: &["system(", "system (", "|", "@load", "getline <"], destroys: &[] };
 pub(super) const MONGO: &Foreign = &Foreign {
     name: "MongoDB's shell",
     words: &["eval(", "load(", "child_process", "require("],
-    destroys: &["dropdatabase", ".drop(", "deletemany({})", "remove({})", "dropallusers", "dropindexes", "resetDbs"],
+    destroys: &[
+        "dropdatabase",
+        ".drop(",
+        "deletemany({})",
+        "remove({})",
+        "dropallusers",
+        "dropindexes",
+        "resetDbs",
+    ],
 };
 
 /// The language of an interpreter.
@@ -81,7 +156,9 @@ pub(super) fn language(name: &str, text: &str) -> Language {
     let program = words.next().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
     let program = if program == "env" { words.next().unwrap_or_default() } else { program };
     match program {
-        "sh" | "bash" | "dash" | "zsh" | "ksh" | "ash" => Language::Shell { pipefail: line.contains("pipefail") },
+        "sh" | "bash" | "dash" | "zsh" | "ksh" | "ash" => {
+            Language::Shell { pipefail: line.contains("pipefail") }
+        }
         "perl" | "ruby" | "node" | "php" | "lua" | "awk" | "gawk" => Language::Words(of_program(program)),
         _ if program.starts_with("python") => Language::Words(&PYTHON),
         _ => Language::Other,
@@ -92,13 +169,19 @@ impl Reader<'_> {
     /// Looks code of another language through.
     pub(super) fn foreign(&mut self, language: &'static Foreign, code: &Word) {
         let text = code.text.to_lowercase();
-        if let Some(word) = language.destroys.iter().find(|word| text.replace(' ', "").contains(&word.to_lowercase())) {
+        if let Some(word) =
+            language.destroys.iter().find(|word| text.replace(' ', "").contains(&word.to_lowercase()))
+        {
             let what = word.trim_matches(['.', '(', ')', '{', '}']).to_owned();
             return self.destroys(what, false, code.at.clone());
         }
         // Deep inside words too: what is missed here is missed for good.
         if let Some(word) = language.words.iter().find(|word| text.contains(**word)) {
-            let what = format!("{} is not read, and this says `{}`", language.name, word.trim_matches([' ', '(', '.']));
+            let what = format!(
+                "{} is not read, and this says `{}`",
+                language.name,
+                word.trim_matches([' ', '(', '.'])
+            );
             self.unreadable(what, code.at.clone());
         }
     }

@@ -19,7 +19,9 @@ impl Files for Beside {
     fn find(&self, path: &str, _: Option<&str>) -> Local {
         let name = path.trim_start_matches("./").to_owned();
         match self.0.get(&name) {
-            Some(text) if text.starts_with("BINARY") => Local::Refused { name, why: "it is no text".to_owned() },
+            Some(text) if text.starts_with("BINARY") => {
+                Local::Refused { name, why: "it is no text".to_owned() }
+            }
             Some(text) => Local::Text { name, text: text.as_str().into() },
             None if path.starts_with(['/', '~']) => Local::Outside,
             None => Local::Missing,

@@ -9,7 +9,10 @@ use crate::runbook::tree::Node;
 pub(crate) fn place(source: &str, node: &Node, part: Range<usize>) -> Range<usize> {
     let whole = node.range();
     let found = node.text().zip(source.get(whole.clone())).and_then(|(text, raw)| align(raw, text, &part));
-    found.map_or_else(|| first_line(source, whole.clone()), |part| whole.start + part.start..whole.start + part.end)
+    found.map_or_else(
+        || first_line(source, whole.clone()),
+        |part| whole.start + part.start..whole.start + part.end,
+    )
 }
 
 /// Walks over the text and its writing side by side. White space may differ: indentation, folded lines.
@@ -28,8 +31,13 @@ fn align(raw: &str, text: &str, part: &Range<usize>) -> Option<Range<usize>> {
         }
         let rest = raw.get(at..)?;
         if c.is_whitespace() {
-            let escaped = style == '"' && rest.starts_with('\\') && rest[1..].starts_with(['n', 't', 'r', ' ']);
-            at += if escaped { 2 } else { rest.chars().next().filter(|raw| *raw == c).map_or(0, char::len_utf8) };
+            let escaped =
+                style == '"' && rest.starts_with('\\') && rest[1..].starts_with(['n', 't', 'r', ' ']);
+            at += if escaped {
+                2
+            } else {
+                rest.chars().next().filter(|raw| *raw == c).map_or(0, char::len_utf8)
+            };
             continue;
         }
         let mut rest = rest.trim_start_matches([' ', '\n', '\t', '\r']);

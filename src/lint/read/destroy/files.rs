@@ -12,15 +12,18 @@ pub(super) fn judge(program: &str, args: &[Word]) -> Option<Verdict> {
     match program {
         "rm" | "grm" | "srm" | "unlink" | "trash" | "rimraf" => remove(program, args),
         "find" => found(args),
-        "dd" => args.iter().find(|word| word.text.starts_with("of=")).and_then(|word| match class(&word.from(3)) {
-            Class::Device => destroys("dd onto a disk", true),
-            Class::Data => destroys("dd onto data", false),
-            Class::Unknown => destroys("dd onto something unknown", false),
-            _ => None,
+        "dd" => args.iter().find(|word| word.text.starts_with("of=")).and_then(|word| {
+            match class(&word.from(3)) {
+                Class::Device => destroys("dd onto a disk", true),
+                Class::Data => destroys("dd onto data", false),
+                Class::Unknown => destroys("dd onto something unknown", false),
+                _ => None,
+            }
         }),
         "truncate" => {
             let parsed = parse(args, Takes { short: "sr", long: &["size", "reference"] }, true);
-            let grows = parsed.values(&["s", "size"]).all(|size| size.text.trim_start().starts_with(['+', '>']));
+            let grows =
+                parsed.values(&["s", "size"]).all(|size| size.text.trim_start().starts_with(['+', '>']));
             let kept = |word: &Word| matches!(class(word), Class::Scratch | Class::Temporary);
             if grows && !parsed.has(&["r", "reference"]) || parsed.rest.iter().all(kept) {
                 return None;
@@ -37,37 +40,87 @@ pub(super) fn judge(program: &str, args: &[Word]) -> Option<Verdict> {
             if parsed.has(&["a", "append"]) {
                 return None;
             }
-            let worst = parsed.rest.iter().map(class).find(|class| matches!(class, Class::Data | Class::Device))?;
+            let worst =
+                parsed.rest.iter().map(class).find(|class| matches!(class, Class::Data | Class::Device))?;
             destroys("overwriting data", worst == Class::Device)
         }
         "cp" | "mv" | "install" | "ln" => copied(program, args),
-        "rsync" if parse(args, Takes { short: "efTBM", long: &["rsh", "filter", "exclude", "include"] }, true).has(&["n", "dry-run"]) => None,
+        "rsync"
+            if parse(
+                args,
+                Takes { short: "efTBM", long: &["rsh", "filter", "exclude", "include"] },
+                true,
+            )
+            .has(&["n", "dry-run"]) =>
+        {
+            None
+        }
         "rsync" => args
             .iter()
             .find(|word| {
-                word.text.starts_with("--del") || word.text == "--remove-source-files" || word.text == "--delete"
+                word.text.starts_with("--del")
+                    || word.text == "--remove-source-files"
+                    || word.text == "--delete"
             })
             .and_then(|word| destroys(format!("rsync {}", word.text), false)),
         "fdisk" | "sfdisk" | "cfdisk" | "gdisk" | "cgdisk" => {
-            let reads = ["-l", "--list", "-d", "--dump", "-s", "--show-size", "-V", "--verify", "-J", "--json", "-F", "-h", "--help", "-v"];
+            let reads = [
+                "-l",
+                "--list",
+                "-d",
+                "--dump",
+                "-s",
+                "--show-size",
+                "-V",
+                "--verify",
+                "-J",
+                "--json",
+                "-F",
+                "-h",
+                "--help",
+                "-v",
+            ];
             let reading = args.iter().any(|word| reads.contains(&word.text.as_str()));
             (!reading).then(|| Verdict::Destroys { what: program.to_owned(), certain: true })
         }
         "sgdisk" => {
-            let reads = ["-p", "--print", "-i", "--info", "-v", "--verify", "-L", "--list-types", "-b", "--backup", "-h", "--help"];
-            let reading = |word: &Word| !word.text.starts_with('-') || reads.iter().any(|known| word.text.starts_with(known));
-            (!args.iter().all(reading)).then(|| Verdict::Destroys { what: "sgdisk".to_owned(), certain: true })
+            let reads = [
+                "-p",
+                "--print",
+                "-i",
+                "--info",
+                "-v",
+                "--verify",
+                "-L",
+                "--list-types",
+                "-b",
+                "--backup",
+                "-h",
+                "--help",
+            ];
+            let reading = |word: &Word| {
+                !word.text.starts_with('-') || reads.iter().any(|known| word.text.starts_with(known))
+            };
+            (!args.iter().all(reading))
+                .then(|| Verdict::Destroys { what: "sgdisk".to_owned(), certain: true })
         }
         "parted" => {
             let verbs = ["mklabel", "mktable", "mkpart", "rm", "resizepart", "rescue"];
-            let writes = args.iter().flat_map(|word| word.text.split_whitespace()).find(|word| verbs.contains(word));
+            let writes =
+                args.iter().flat_map(|word| word.text.split_whitespace()).find(|word| verbs.contains(word));
             writes.and_then(|verb| destroys(format!("parted {verb}"), true))
         }
         "lvresize" | "lvextend" | "resize2fs" | "xfs_repair" => {
             let shrinks = match program {
-                "lvresize" => args.iter().zip(args.iter().skip(1)).any(|(flag, size)| {
-                    matches!(flag.text.as_str(), "-L" | "-l" | "--size" | "--extents") && !size.text.starts_with('+')
-                }) || args.iter().any(|word| word.text.starts_with("-L-") || word.text.starts_with("--size=") && !word.text.contains('+')),
+                "lvresize" => {
+                    args.iter().zip(args.iter().skip(1)).any(|(flag, size)| {
+                        matches!(flag.text.as_str(), "-L" | "-l" | "--size" | "--extents")
+                            && !size.text.starts_with('+')
+                    }) || args.iter().any(|word| {
+                        word.text.starts_with("-L-")
+                            || word.text.starts_with("--size=") && !word.text.contains('+')
+                    })
+                }
                 "resize2fs" => args.iter().any(|word| word.text == "-M"),
                 "xfs_repair" => args.iter().any(|word| word.text == "-L"),
                 _ => false,
@@ -77,7 +130,8 @@ pub(super) fn judge(program: &str, args: &[Word]) -> Option<Verdict> {
         "git" => git(args),
         "curl" | "wget" | "http" | "https" | "xh" => {
             let deletes = args.iter().zip(args.iter().skip(1)).any(|(flag, verb)| {
-                matches!(flag.text.as_str(), "-X" | "--request" | "--method") && verb.text.eq_ignore_ascii_case("DELETE")
+                matches!(flag.text.as_str(), "-X" | "--request" | "--method")
+                    && verb.text.eq_ignore_ascii_case("DELETE")
             });
             let glued = args.iter().any(|word| {
                 let text = word.text.to_ascii_uppercase();
@@ -98,7 +152,10 @@ fn remove(program: &str, args: &[Word]) -> Option<Verdict> {
     if !parsed.rest.is_empty() && parsed.rest.iter().all(temporary) {
         return None;
     }
-    if parsed.has(&["r", "R", "recursive"]) || program == "rimraf" || parsed.options.iter().any(|option| "recursive".starts_with(&option.name) && option.name.len() > 1) {
+    if parsed.has(&["r", "R", "recursive"])
+        || program == "rimraf"
+        || parsed.options.iter().any(|option| "recursive".starts_with(&option.name) && option.name.len() > 1)
+    {
         return destroys(format!("{program} -r"), false);
     }
     if matches!(program, "srm" | "trash") {
@@ -138,7 +195,11 @@ fn found(args: &[Word]) -> Option<Verdict> {
 
 /// `cp /dev/null FILE`, `mv FILE /dev/null`, and copies onto a disk.
 fn copied(program: &str, args: &[Word]) -> Option<Verdict> {
-    let parsed = parse(args, Takes { short: "tSgmo", long: &["target-directory", "suffix", "group", "mode", "owner"] }, true);
+    let parsed = parse(
+        args,
+        Takes { short: "tSgmo", long: &["target-directory", "suffix", "group", "mode", "owner"] },
+        true,
+    );
     let (target, sources) = parsed.rest.split_last()?;
     if sources.is_empty() {
         return None;
@@ -151,7 +212,8 @@ fn copied(program: &str, args: &[Word]) -> Option<Verdict> {
     }
     let empty = sources.iter().any(|word| matches!(word.text.as_str(), "/dev/null" | "/dev/zero"));
     let kept = matches!(class(target), Class::Scratch | Class::Temporary);
-    (empty && !kept && program != "ln").then(|| Verdict::Destroys { what: "emptying a file".to_owned(), certain: false })
+    (empty && !kept && program != "ln")
+        .then(|| Verdict::Destroys { what: "emptying a file".to_owned(), certain: false })
 }
 
 fn git(args: &[Word]) -> Option<Verdict> {
@@ -159,10 +221,16 @@ fn git(args: &[Word]) -> Option<Verdict> {
     let (verb, rest) = parsed.rest.split_first()?;
     let flags = parse(rest, Takes { short: "e", long: &["exclude"] }, true);
     match verb.text.as_str() {
-        "clean" if flags.has(&["f", "force"]) && !flags.has(&["n", "dry-run"]) => destroys("git clean -f", false),
+        "clean" if flags.has(&["f", "force"]) && !flags.has(&["n", "dry-run"]) => {
+            destroys("git clean -f", false)
+        }
         "reset" if flags.has(&["hard"]) => destroys("git reset --hard", false),
-        "checkout" | "switch" if flags.has(&["f", "force"]) => destroys(format!("git {} -f", verb.text), false),
-        "push" if flags.has(&["f", "force", "delete", "d", "mirror", "prune"]) => destroys("git push --force", false),
+        "checkout" | "switch" if flags.has(&["f", "force"]) => {
+            destroys(format!("git {} -f", verb.text), false)
+        }
+        "push" if flags.has(&["f", "force", "delete", "d", "mirror", "prune"]) => {
+            destroys("git push --force", false)
+        }
         "stash" if flags.rest.first().is_some_and(|word| matches!(word.text.as_str(), "drop" | "clear")) => {
             destroys("git stash drop", false)
         }

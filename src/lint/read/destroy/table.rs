@@ -35,8 +35,7 @@ const ALWAYS: &[(&str, bool)] = &[
 ];
 
 /// What only looks.
-const LOOKS: &[&str] =
-    &["--no-act", "--no-op", "--dry-run", "--version", "--help", "-?"];
+const LOOKS: &[&str] = &["--no-act", "--no-op", "--dry-run", "--version", "--help", "-?"];
 /// Programs for which `-n` means that they only look.
 const LOOKS_WITH_N: &[&str] =
     &["pg_resetwal", "pg_resetxlog", "pg_rewind", "pg_archivecleanup", "vacuumlo", "wipefs", "mke2fs"];
@@ -80,7 +79,12 @@ const ROWS: &[Row] = &[
     Row(&["mdadm"], &[], &["--zero-superblock", "--create", "-C"], CERTAIN),
     Row(&["cryptsetup"], &["erase|luksErase|luksFormat|reencrypt"], &[], CERTAIN),
     Row(&["nvme"], &["format|sanitize|delete-ns"], &[], CERTAIN),
-    Row(&["hdparm"], &[], &["--security-erase", "--security-erase-enhanced", "--trim-sector-ranges"], CERTAIN),
+    Row(
+        &["hdparm"],
+        &[],
+        &["--security-erase", "--security-erase-enhanced", "--trim-sector-ranges"],
+        CERTAIN,
+    ),
     Row(&["badblocks"], &[], &["-w"], CERTAIN),
     Row(&["lvconvert"], &[], &["--merge", "--mergesnapshot"], CERTAIN),
     Row(&["snapper"], &["delete|rollback|undochange"], &[], MAYBE),
@@ -115,7 +119,12 @@ const ROWS: &[Row] = &[
     Row(&["kafka-topics", "kafka-topics.sh"], &[], &["--delete"], MAYBE),
     Row(&["nodetool"], &["clearsnapshot|decommission|assassinate|removenode"], &[], MAYBE),
     Row(&["clickhouse-client"], &[], &["--drop"], MAYBE),
-    Row(&["rails", "rake", "bundle"], &["db:drop|db:reset|db:purge|db:truncate_all|db:schema:load|db:setup"], &[], MAYBE),
+    Row(
+        &["rails", "rake", "bundle"],
+        &["db:drop|db:reset|db:purge|db:truncate_all|db:schema:load|db:setup"],
+        &[],
+        MAYBE,
+    ),
     Row(&["artisan"], &["migrate:fresh|migrate:refresh|migrate:reset|db:wipe"], &[], MAYBE),
     Row(&["flyway"], &["clean"], &[], CERTAIN),
     Row(&["liquibase"], &["drop-all|dropAll|rollback"], &[], MAYBE),
@@ -123,12 +132,22 @@ const ROWS: &[Row] = &[
     Row(&["sequelize", "sequelize-cli"], &["db:drop"], &[], MAYBE),
     Row(&["django-admin", "manage.py"], &["flush|reset_db|sqlflush"], &[], MAYBE),
     Row(&["alembic"], &["downgrade"], &[], MAYBE),
-    Row(&["synadm"], &["media|room|history|user", "delete|purge|purge-empty|deactivate|old|cache"], &[], MAYBE),
+    Row(
+        &["synadm"],
+        &["media|room|history|user", "delete|purge|purge-empty|deactivate|old|cache"],
+        &[],
+        MAYBE,
+    ),
     // Backups.
     Row(&["restic"], &["forget|prune"], &[], MAYBE),
     Row(&["borg"], &["delete|prune|compact|recreate"], &[], MAYBE),
     Row(&["kopia"], &["snapshot", "delete|expire"], &[], MAYBE),
-    Row(&["duplicity"], &["remove-older-than|remove-all-but-n-full|remove-all-inc-of-but-n-full|cleanup"], &[], MAYBE),
+    Row(
+        &["duplicity"],
+        &["remove-older-than|remove-all-but-n-full|remove-all-inc-of-but-n-full|cleanup"],
+        &[],
+        MAYBE,
+    ),
     Row(&["duplicity"], &[], &["--remove-older-than"], MAYBE),
     Row(&["duply"], &["purge|purgeFull|purgeAuto|purgeIncr|cleanup"], &[], MAYBE),
     Row(&["rdiff-backup"], &["remove"], &[], MAYBE),
@@ -146,7 +165,12 @@ const ROWS: &[Row] = &[
     Row(&["mc"], &["rm|rb"], &[], MAYBE),
     Row(&["rclone"], &["delete|purge|sync|deletefile|bisync|move|cleanup"], &[], MAYBE),
     Row(&["terraform", "tofu", "terragrunt"], &["destroy"], &[], CERTAIN),
-    Row(&["terraform", "tofu", "terragrunt"], &["apply"], &["-auto-approve", "--auto-approve", "-destroy", "-replace"], MAYBE),
+    Row(
+        &["terraform", "tofu", "terragrunt"],
+        &["apply"],
+        &["-auto-approve", "--auto-approve", "-destroy", "-replace"],
+        MAYBE,
+    ),
     Row(&["terraform", "tofu"], &["state", "rm"], &[], MAYBE),
     Row(&["pulumi"], &["destroy"], &[], CERTAIN),
     Row(&["cdk"], &["destroy"], &[], CERTAIN),
@@ -159,8 +183,24 @@ const ROWS: &[Row] = &[
 
 /// Packages that take their data with them when they are purged.
 const WITH_DATA: &[&str] = &[
-    "postgres", "mysql", "mariadb", "mongo", "redis", "valkey", "slapd", "synapse", "docker", "couchdb", "influx", "rabbitmq",
-    "elasticsearch", "opensearch", "nextcloud", "gitlab", "cassandra", "etcd",
+    "postgres",
+    "mysql",
+    "mariadb",
+    "mongo",
+    "redis",
+    "valkey",
+    "slapd",
+    "synapse",
+    "docker",
+    "couchdb",
+    "influx",
+    "rabbitmq",
+    "elasticsearch",
+    "opensearch",
+    "nextcloud",
+    "gitlab",
+    "cassandra",
+    "etcd",
 ];
 
 /// What the program does with these arguments.
@@ -207,7 +247,10 @@ fn gives(word: &Word, option: &str) -> bool {
         return false;
     }
     match option.strip_prefix("--") {
-        Some(_) => text == option || text.strip_prefix(option).is_some_and(|rest| rest.starts_with('=') && rest != "=false"),
+        Some(_) => {
+            text == option
+                || text.strip_prefix(option).is_some_and(|rest| rest.starts_with('=') && rest != "=false")
+        }
         None if option.len() == 2 => {
             let letter = option.chars().nth(1).unwrap_or_default();
             text.starts_with('-') && !text.starts_with("--") && text.contains(letter)
@@ -246,7 +289,9 @@ fn generic(program: &str, args: &[Word]) -> Option<Verdict> {
     match program {
         "aws" => {
             let verb = args.iter().find(|word| {
-                ["delete-", "terminate-", "purge-", "deregister-", "batch-delete"].iter().any(|begin| word.text.starts_with(begin))
+                ["delete-", "terminate-", "purge-", "deregister-", "batch-delete"]
+                    .iter()
+                    .any(|begin| word.text.starts_with(begin))
             })?;
             destroys(format!("aws {}", verb.text), MAYBE)
         }
@@ -256,7 +301,9 @@ fn generic(program: &str, args: &[Word]) -> Option<Verdict> {
         }
         "npx" | "bundle" | "php" | "python" | "python3" | "pipenv" | "poetry" | "uv" => {
             // A framework's own command behind its launcher.
-            let at = args.iter().position(|word| !word.text.starts_with('-') && word.text != "exec" && word.text != "run")?;
+            let at = args
+                .iter()
+                .position(|word| !word.text.starts_with('-') && word.text != "exec" && word.text != "run")?;
             let inner = args.get(at)?.base().to_owned();
             if inner == program { None } else { judge(&inner, args.get(at + 1..)?) }
         }

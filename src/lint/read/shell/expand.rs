@@ -19,8 +19,15 @@ type Mark = (char, bool);
 const MOST: usize = 64;
 
 /// The words that a word of a script becomes. `place` maps bytes of `raw` to the work's text, when it stands there.
-pub(crate) fn expand(raw: &str, at: std::ops::Range<usize>, verbatim: Option<usize>, values: &dyn Values) -> Vec<Word> {
-    if raw.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'/' | b'.' | b'=' | b':' | b',' | b'+' | b'@')) {
+pub(crate) fn expand(
+    raw: &str,
+    at: std::ops::Range<usize>,
+    verbatim: Option<usize>,
+    values: &dyn Values,
+) -> Vec<Word> {
+    if raw.bytes().all(|b| {
+        b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'/' | b'.' | b'=' | b':' | b',' | b'+' | b'@')
+    }) {
         return vec![Word { text: raw.to_owned(), at, verbatim, ..Word::default() }];
     }
     if let Some(words) = whole_list(raw).and_then(|name| values.list(name)) {
@@ -209,7 +216,9 @@ impl<'r> Scan<'r, '_> {
                 let end = rest[1..].find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
                 &rest[1..end.map_or(rest.len(), |end| end + 1)]
             }
-            Some(c) if c.is_ascii_digit() || matches!(c, '@' | '*' | '#' | '?' | '$' | '!' | '-') => &rest[1..2],
+            Some(c) if c.is_ascii_digit() || matches!(c, '@' | '*' | '#' | '?' | '$' | '!' | '-') => {
+                &rest[1..2]
+            }
             _ => {
                 self.take();
                 return self.push('$', quoted);

@@ -72,7 +72,9 @@ pub(super) fn take_out(text: &str) -> (String, Vec<Heredoc>) {
                 open.pop();
                 at += usize::from(starts(b"))"));
             }
-            b'#' if !quoted && (at == 0 || matches!(bytes[at - 1], b' ' | b'\t' | b'\n' | b';' | b'(' | b'|' | b'&')) => {
+            b'#' if !quoted
+                && (at == 0 || matches!(bytes[at - 1], b' ' | b'\t' | b'\n' | b';' | b'(' | b'|' | b'&')) =>
+            {
                 at = text[at..].find('\n').map_or(text.len(), |end| at + end);
                 continue;
             }
@@ -115,7 +117,8 @@ pub(super) fn broken_word(text: &str) -> Option<usize> {
             (Some('"') | None, '\\') => {
                 let next = chars.next();
                 let after = chars.peek().map_or(' ', |(_, c)| *c);
-                if quote.is_none() && next.is_some_and(|(_, c)| c == '\n') && !signs(before) && !signs(after) {
+                if quote.is_none() && next.is_some_and(|(_, c)| c == '\n') && !signs(before) && !signs(after)
+                {
                     return Some(at);
                 }
             }

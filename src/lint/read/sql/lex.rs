@@ -85,14 +85,18 @@ pub(super) fn tokens(text: &str, dialect: Dialect) -> (Vec<Token>, Option<usize>
                 continue;
             }
             '/' if next == Some(b'*') => {
-                let Some(end) = comment_end(text, at, dialect == Dialect::Server || dialect == Dialect::Psql) else {
+                let Some(end) = comment_end(text, at, dialect == Dialect::Server || dialect == Dialect::Psql)
+                else {
                     return (all, Some(start));
                 };
                 at = end;
                 continue;
             }
             '\'' => {
-                let before = all.last().filter(|token: &&Token| token.range.end == start).map(|token| token.text.as_str());
+                let before = all
+                    .last()
+                    .filter(|token: &&Token| token.range.end == start)
+                    .map(|token| token.text.as_str());
                 let escapes = mysql || before == Some("E");
                 let Some(end) = quote_end(text, at, '\'', escapes) else { return (all, Some(start)) };
                 let raw = &text[at + 1..end - 1];
@@ -122,15 +126,26 @@ pub(super) fn tokens(text: &str, dialect: Dialect) -> (Vec<Token>, Option<usize>
             '\\' if matches!(dialect, Dialect::Psql | Dialect::Mysql) => {
                 // `\;` and `\\` only separate.
                 let end = text[at + 1..].find(['\n', '\\']).map_or(text.len(), |end| at + 1 + end);
-                let whole = matches!(next, Some(b'!' | b'c' | b'o' | b'g' | b'w')) || rest.starts_with("\\copy");
+                let whole =
+                    matches!(next, Some(b'!' | b'c' | b'o' | b'g' | b'w')) || rest.starts_with("\\copy");
                 let end = if whole { line_end(text, at) } else { end.max(at + 1) };
-                all.push(Token { kind: Kind::Client, range: start..end, text: text[at + 1..end].trim().to_owned(), inner: Some(at + 1) });
+                all.push(Token {
+                    kind: Kind::Client,
+                    range: start..end,
+                    text: text[at + 1..end].trim().to_owned(),
+                    inner: Some(at + 1),
+                });
                 at = end;
                 continue;
             }
             '.' if dialect == Dialect::Sqlite && (at == 0 || bytes[at - 1] == b'\n') => {
                 at = line_end(text, at);
-                all.push(Token { kind: Kind::Client, range: start..at, text: text[start + 1..at].trim().to_owned(), inner: Some(start + 1) });
+                all.push(Token {
+                    kind: Kind::Client,
+                    range: start..at,
+                    text: text[start + 1..at].trim().to_owned(),
+                    inner: Some(start + 1),
+                });
                 continue;
             }
             _ if c.is_alphanumeric() || c == '_' || ('\u{e000}'..='\u{e002}').contains(&c) => {
@@ -138,7 +153,12 @@ pub(super) fn tokens(text: &str, dialect: Dialect) -> (Vec<Token>, Option<usize>
                     !c.is_alphanumeric() && c != '_' && c != '$' && !('\u{e000}'..='\u{e002}').contains(&c)
                 });
                 at += end.unwrap_or(rest.len());
-                all.push(Token { kind: Kind::Word, range: start..at, text: text[start..at].to_uppercase(), inner: None });
+                all.push(Token {
+                    kind: Kind::Word,
+                    range: start..at,
+                    text: text[start..at].to_uppercase(),
+                    inner: None,
+                });
                 continue;
             }
             _ => {}
@@ -194,7 +214,8 @@ fn quote_end(text: &str, at: usize, quote: char, escapes: bool) -> Option<usize>
 fn dollar_tag(rest: &str) -> Option<&str> {
     let end = rest[1..].find('$')? + 1;
     let name = &rest[1..end];
-    let fits = name.chars().all(|c| c.is_alphanumeric() || c == '_') && !name.starts_with(|c: char| c.is_ascii_digit());
+    let fits = name.chars().all(|c| c.is_alphanumeric() || c == '_')
+        && !name.starts_with(|c: char| c.is_ascii_digit());
     fits.then(|| &rest[..end + 1])
 }
 

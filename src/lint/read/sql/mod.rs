@@ -15,13 +15,84 @@ use super::{Reader, Stdin};
 
 /// How statements may begin. What begins otherwise is not known.
 const FIRST: &[&str] = &[
-    "ABORT", "ALTER", "ANALYZE", "ATTACH", "BEGIN", "CALL", "CHECKPOINT", "CLOSE", "CLUSTER", "COMMENT", "COMMIT", "COPY",
-    "CREATE", "DEALLOCATE", "DECLARE", "DELETE", "DETACH", "DISCARD", "DO", "DROP", "END", "EXECUTE", "EXPLAIN", "FETCH",
-    "FLUSH", "GRANT", "IMPORT", "INSERT", "KILL", "LISTEN", "LOAD", "LOCK", "MERGE", "MOVE", "NOTIFY", "OPTIMIZE", "PRAGMA",
-    "PREPARE", "PURGE", "REASSIGN", "REFRESH", "REINDEX", "RELEASE", "RENAME", "REPAIR", "REPLACE", "RESET", "REVOKE",
-    "ROLLBACK", "SAVEPOINT", "SECURITY", "SELECT", "SET", "SHOW", "START", "STOP", "TABLE", "TRUNCATE", "UNLISTEN",
-    "UNLOCK", "UPDATE", "USE", "VACUUM", "VALUES", "WITH", "DESCRIBE", "DESC", "CHECK", "CHANGE", "IF", "HANDLER", "DELIMITER",
-    "SOURCE", "SYSTEM", "QUIT", "EXIT", "STATUS", "HELP",
+    "ABORT",
+    "ALTER",
+    "ANALYZE",
+    "ATTACH",
+    "BEGIN",
+    "CALL",
+    "CHECKPOINT",
+    "CLOSE",
+    "CLUSTER",
+    "COMMENT",
+    "COMMIT",
+    "COPY",
+    "CREATE",
+    "DEALLOCATE",
+    "DECLARE",
+    "DELETE",
+    "DETACH",
+    "DISCARD",
+    "DO",
+    "DROP",
+    "END",
+    "EXECUTE",
+    "EXPLAIN",
+    "FETCH",
+    "FLUSH",
+    "GRANT",
+    "IMPORT",
+    "INSERT",
+    "KILL",
+    "LISTEN",
+    "LOAD",
+    "LOCK",
+    "MERGE",
+    "MOVE",
+    "NOTIFY",
+    "OPTIMIZE",
+    "PRAGMA",
+    "PREPARE",
+    "PURGE",
+    "REASSIGN",
+    "REFRESH",
+    "REINDEX",
+    "RELEASE",
+    "RENAME",
+    "REPAIR",
+    "REPLACE",
+    "RESET",
+    "REVOKE",
+    "ROLLBACK",
+    "SAVEPOINT",
+    "SECURITY",
+    "SELECT",
+    "SET",
+    "SHOW",
+    "START",
+    "STOP",
+    "TABLE",
+    "TRUNCATE",
+    "UNLISTEN",
+    "UNLOCK",
+    "UPDATE",
+    "USE",
+    "VACUUM",
+    "VALUES",
+    "WITH",
+    "DESCRIBE",
+    "DESC",
+    "CHECK",
+    "CHANGE",
+    "IF",
+    "HANDLER",
+    "DELIMITER",
+    "SOURCE",
+    "SYSTEM",
+    "QUIT",
+    "EXIT",
+    "STATUS",
+    "HELP",
 ];
 
 /// What is carried from statement to statement.
@@ -70,6 +141,9 @@ impl Reader<'_> {
                 Verdict::Unreadable(what) => self.unreadable(what, range),
             }
         }
+        if let Some(language) = verbs::foreign(tokens) {
+            return self.unreadable(format!("a body in {} is not read", language.to_lowercase()), whole);
+        }
         for body in verbs::bodies(tokens) {
             let Some(token) = tokens.get(body) else { continue };
             let inner = inner_word(code, token);
@@ -101,12 +175,12 @@ impl Reader<'_> {
             (Dialect::Psql | Dialect::Mysql, "!") | (Dialect::Sqlite, "shell" | "system") => {
                 self.nested(&rest_word, false, None);
             }
-            (Dialect::Psql, "i" | "ir" | "include" | "include_relative") | (Dialect::Mysql, ".") | (Dialect::Sqlite, "read") => {
-                match rest.trim().strip_prefix('|') {
-                    Some(_) => self.unreadable("what a program prints is run as statements", range),
-                    None => self.sql_file(&rest_word, dialect),
-                }
-            }
+            (Dialect::Psql, "i" | "ir" | "include" | "include_relative")
+            | (Dialect::Mysql, ".")
+            | (Dialect::Sqlite, "read") => match rest.trim().strip_prefix('|') {
+                Some(_) => self.unreadable("what a program prints is run as statements", range),
+                None => self.sql_file(&rest_word, dialect),
+            },
             (Dialect::Psql, "gexec") => self.unreadable("`\\gexec` runs what a query returns", range),
             (Dialect::Psql, "o" | "out" | "g" | "gx" | "w" | "write") if rest.trim().starts_with('|') => {
                 self.nested(&Word::made(rest.trim().trim_start_matches('|'), range), false, None);
@@ -117,7 +191,9 @@ impl Reader<'_> {
                     self.nested(&Word::made(program.text.clone(), range), false, None);
                 }
             }
-            (Dialect::Psql, _) if verb.contains(':') => self.unreadable("a client's command is a variable", range),
+            (Dialect::Psql, _) if verb.contains(':') => {
+                self.unreadable("a client's command is a variable", range)
+            }
             (Dialect::Sqlite, "restore") => self.destroys(".restore", true, range),
             _ => {}
         }
@@ -191,7 +267,9 @@ impl Reader<'_> {
             }
             Stdin::Text(text) => self.sql(&text.clone(), dialect),
             Stdin::File(file) => self.sql_file(&file.clone(), dialect),
-            Stdin::Dump | Stdin::Unknown => self.unreadable("which statements are piped into it is not known", at),
+            Stdin::Dump | Stdin::Unknown => {
+                self.unreadable("which statements are piped into it is not known", at)
+            }
         }
     }
 }

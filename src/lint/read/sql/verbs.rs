@@ -37,12 +37,21 @@ const DROPS: &[(&str, bool)] = &[
     ("PARTITION", false),
 ];
 /// What takes columns with it when it says `CASCADE`.
-const CASCADES: &[&str] = &["TYPE", "DOMAIN", "FUNCTION", "COLLATION", "LANGUAGE", "OPERATOR", "ACCESS", "SERVER"];
+const CASCADES: &[&str] =
+    &["TYPE", "DOMAIN", "FUNCTION", "COLLATION", "LANGUAGE", "OPERATOR", "ACCESS", "SERVER"];
 /// Functions that remove.
 const FUNCTIONS: &[&str] = &["LO_UNLINK", "DROP_CHUNKS", "PG_FILE_UNLINK", "LO_TRUNCATE", "DROP_HYPERTABLE"];
 /// Functions that run their text.
-const RUNS: &[&str] =
-    &["DBLINK_EXEC", "DBLINK", "QUERY_TO_XML", "QUERY_TO_XML_AND_XMLSCHEMA", "DBLINK_SEND_QUERY", "RUN_COMMAND_ON_WORKERS", "RUN_COMMAND_ON_ALL_NODES", "SCHEDULE"];
+const RUNS: &[&str] = &[
+    "DBLINK_EXEC",
+    "DBLINK",
+    "QUERY_TO_XML",
+    "QUERY_TO_XML_AND_XMLSCHEMA",
+    "DBLINK_SEND_QUERY",
+    "RUN_COMMAND_ON_WORKERS",
+    "RUN_COMMAND_ON_ALL_NODES",
+    "SCHEDULE",
+];
 
 fn is(tokens: &[Token], at: usize, word: &str) -> bool {
     tokens.get(at).is_some_and(|token| token.is(word))
@@ -60,7 +69,8 @@ pub(super) fn judge(tokens: &[Token], body: bool, temporary: &HashSet<String>) -
     }
     for at in 0..tokens.len() {
         if let Some(verdict) = verb(tokens, at, body, temporary) {
-            let end = tokens[at..].iter().position(|token| token.sign(';')).map_or(tokens.len(), |end| at + end);
+            let end =
+                tokens[at..].iter().position(|token| token.sign(';')).map_or(tokens.len(), |end| at + end);
             let range = tokens[at].range.start..tokens[end - 1].range.end;
             all.push(Found { verdict, range });
         }
@@ -79,7 +89,7 @@ fn verb(tokens: &[Token], at: usize, body: bool, temporary: &HashSet<String>) ->
     }
     let before = |words: &[&str]| at > 0 && any(tokens, at - 1, words);
     let dotted = at > 0 && tokens[at - 1].sign('.');
-    if dotted {
+    if dotted && !tokens.get(at + 1).is_some_and(|token| token.sign('(')) {
         return None;
     }
     match token.text.as_str() {
@@ -105,9 +115,9 @@ fn verb(tokens: &[Token], at: usize, body: bool, temporary: &HashSet<String>) ->
         "UPDATE" if !before(&["FOR", "ON", "DO", "BEFORE", "AFTER", "OR", "KEY"]) => {
             let end = tokens.len().min(at + 10);
             let set = (at + 1..end).find(|at| is(tokens, *at, "SET"))?;
-            let plain = tokens[at + 1..set].iter().all(|token| {
-                matches!(token.kind, Kind::Word | Kind::Name | Kind::Sign('.' | '*'))
-            });
+            let plain = tokens[at + 1..set]
+                .iter()
+                .all(|token| matches!(token.kind, Kind::Word | Kind::Name | Kind::Sign('.' | '*')));
             let name = at + 1 + usize::from(is(tokens, at + 1, "ONLY"));
             // `MERGE … THEN UPDATE SET` is bounded by what matches.
             if set == at + 1 || !plain || bounded(tokens, at) || is_temporary(tokens, name, temporary) {
@@ -119,9 +129,19 @@ fn verb(tokens: &[Token], at: usize, body: bool, temporary: &HashSet<String>) ->
         "EXECUTE" if !before(&["ON", "GRANT"]) && !any(tokens, at + 1, &["FUNCTION", "PROCEDURE", "ON"]) => {
             match tokens.get(at + 1).map(|token| token.kind) {
                 // Only a text: it is read like a body.
-                Some(Kind::Text) if tokens.get(at + 2).is_none_or(|token| token.sign(';') || token.is("USING") || token.is("INTO")) => None,
+                Some(Kind::Text)
+                    if tokens
+                        .get(at + 2)
+                        .is_none_or(|token| token.sign(';') || token.is("USING") || token.is("INTO")) =>
+                {
+                    None
+                }
                 // `EXECUTE name` of what was prepared: that was read where it was.
-                Some(Kind::Word | Kind::Name) if at == 0 && !body && !any(tokens, 1, &["IMMEDIATE", "FORMAT"]) => None,
+                Some(Kind::Word | Kind::Name)
+                    if at == 0 && !body && !any(tokens, 1, &["IMMEDIATE", "FORMAT"]) =>
+                {
+                    None
+                }
                 _ => Some(Verdict::Unreadable("`EXECUTE` of a text that is put together".to_owned())),
             }
         }
@@ -134,7 +154,9 @@ fn verb(tokens: &[Token], at: usize, body: bool, temporary: &HashSet<String>) ->
         name if RUNS.contains(&name) && tokens.get(at + 1).is_some_and(|token| token.sign('(')) => {
             let end = closing(tokens, at + 1);
             let plain = tokens[at + 2..end].iter().filter(|token| token.kind == Kind::Text).count();
-            (plain == 0).then(|| Verdict::Unreadable(format!("{}() of a text that is not known", name.to_lowercase())))
+            (plain == 0).then(|| {
+                Verdict::Unreadable(format!("{}() of a text that is not known", name.to_lowercase()))
+            })
         }
         _ => None,
     }
@@ -172,7 +194,18 @@ fn drop(tokens: &[Token], at: usize, temporary: &HashSet<String>) -> Option<Verd
     // `ALTER TABLE t DROP c`: without the word COLUMN.
     let table = is(tokens, 0, "ALTER") && any(tokens, 1, &["TABLE", "FOREIGN"]);
     const NOT_COLUMNS: &[&str] = &[
-        "CONSTRAINT", "DEFAULT", "NOT", "EXPRESSION", "IDENTITY", "INDEX", "KEY", "PRIMARY", "CHECK", "VIEW", "TRIGGER", "PERIOD",
+        "CONSTRAINT",
+        "DEFAULT",
+        "NOT",
+        "EXPRESSION",
+        "IDENTITY",
+        "INDEX",
+        "KEY",
+        "PRIMARY",
+        "CHECK",
+        "VIEW",
+        "TRIGGER",
+        "PERIOD",
     ];
     let column = matches!(next.kind, Kind::Word | Kind::Name) && !NOT_COLUMNS.contains(&next.text.as_str());
     if table && column && !is_temporary(tokens, 2, temporary) {
@@ -203,7 +236,8 @@ fn bounded(tokens: &[Token], at: usize) -> bool {
 /// `true`, `1=1`, and nothing more.
 fn always(tokens: &[Token]) -> bool {
     let end = tokens.iter().position(|token| token.is("RETURNING") || token.sign(';') || token.sign(')'));
-    let words: Vec<&str> = tokens[..end.unwrap_or(tokens.len())].iter().map(|token| token.text.as_str()).collect();
+    let words: Vec<&str> =
+        tokens[..end.unwrap_or(tokens.len())].iter().map(|token| token.text.as_str()).collect();
     match words.as_slice() {
         ["TRUE" | "1"] => true,
         [a, "=", b] => a == b,
@@ -279,7 +313,8 @@ pub(super) fn temporary(tokens: &[Token], known: &mut HashSet<String>) {
 /// Texts that are statements: bodies of `DO` and of functions, `EXECUTE '…'`, `dblink_exec('…')`.
 pub(super) fn bodies(tokens: &[Token]) -> Vec<usize> {
     let text = |at: usize| tokens.get(at).is_some_and(|token| token.kind == Kind::Text);
-    let routine = is(tokens, 0, "CREATE") && tokens.iter().take(6).any(|token| token.is("FUNCTION") || token.is("PROCEDURE"));
+    let routine = is(tokens, 0, "CREATE")
+        && tokens.iter().take(6).any(|token| token.is("FUNCTION") || token.is("PROCEDURE"));
     let mut all = Vec::new();
     for (at, token) in tokens.iter().enumerate() {
         if token.kind != Kind::Word {
@@ -297,6 +332,15 @@ pub(super) fn bodies(tokens: &[Token]) -> Vec<usize> {
         }
     }
     all
+}
+
+/// The language of a body that is not read as statements.
+pub(super) fn foreign(tokens: &[Token]) -> Option<&str> {
+    let at = tokens.iter().position(|token| token.is("LANGUAGE"))?;
+    let name = tokens.get(at + 1)?;
+    let known = ["SQL", "PLPGSQL", "C", "INTERNAL"].iter().any(|known| name.text.eq_ignore_ascii_case(known));
+    let body = is(tokens, 0, "DO") || is(tokens, 0, "CREATE") && !is(tokens, 1, "LANGUAGE");
+    (body && !known).then_some(name.text.as_str())
 }
 
 /// `COPY … FROM PROGRAM '…'`: the text that a shell runs.
