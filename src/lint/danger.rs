@@ -49,13 +49,13 @@ struct Judged<'a> {
     harmless: &'a [Harmless],
     used: Vec<bool>,
     declared: bool,
-    /// What was found and is not certain, to name it to somebody who looks for its text.
-    texts: Vec<String>,
+    /// Something else was found that nobody called harmless.
+    others: bool,
 }
 
 impl<'a> Judged<'a> {
     fn new(harmless: &'a [Harmless], declared: bool) -> Self {
-        Judged { harmless, used: vec![false; harmless.len()], declared, texts: Vec::new() }
+        Judged { harmless, used: vec![false; harmless.len()], declared, others: false }
     }
 
     fn one(
@@ -97,9 +97,7 @@ impl<'a> Judged<'a> {
             }
             return;
         }
-        if !certain {
-            self.texts.push(called);
-        }
+        self.others |= !text.check;
         if self.declared && !text.check {
             return;
         }
@@ -133,9 +131,9 @@ impl<'a> Judged<'a> {
                 "`{}` is called harmless, and nothing of that text was found to destroy",
                 even(&one.text)
             );
-            let help = match self.texts.as_slice() {
-                [] => "leave it out: nothing here has to be called harmless".to_owned(),
-                texts => format!("the text has to be the whole command: `{}`", texts.join("` or `")),
+            let help = match self.others {
+                false => "leave it out: nothing here has to be called harmless",
+                true => "the text has to be the whole command, as it stands there; or leave it out",
             };
             problems.push(Problem::error("HP068", message, range).help(help));
         }

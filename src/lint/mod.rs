@@ -19,8 +19,9 @@ use std::ops::Range;
 use crate::check::{DataProof, registry};
 use crate::problem::{Problem, Severity};
 use crate::runbook::graph::Section;
-use crate::runbook::load::{Document, in_order};
+use crate::runbook::load::{Document, in_order, side_by_side};
 use crate::runbook::schema::CheckSchema;
+use crate::runbook::tree::Node;
 use crate::runbook::vars::{self, Values};
 use crate::runbook::{CheckSpec, Runbook};
 use read::files::{Called, Files, NoFiles};
@@ -114,7 +115,16 @@ pub fn lint_beside(doc: &Document, runbook: &Runbook, facts: Facts<'_>, beside: 
     for (at, step) in runbook.steps.iter().enumerate() {
         tidy::judge(at, step, &places, &mut problems);
         code::judge(at, &places, &mut problems);
-        danger::judge(at, step, &places, &around, &mut problems);
+    }
+    let nodes = doc.root().get("steps").map(Node::items).unwrap_or_default();
+    for mut found in side_by_side(nodes, |first, part| {
+        let mut found = Vec::new();
+        for (at, step) in runbook.steps.iter().enumerate().skip(first).take(part.len()) {
+            danger::judge(at, step, &places, &around, &mut found);
+        }
+        found
+    }) {
+        problems.append(&mut found);
     }
     in_order(problems)
 }

@@ -60,7 +60,7 @@ fn judge(root: &Node, rules: &Rules, names: &Names, text: &str) -> Vec<Problem> 
 
 /// Does `work` on parts of a long list at the same time; each part comes with the position of its first step. Results come
 /// in the order of the list.
-fn side_by_side<T: Send>(all: &[Node], work: impl Fn(usize, &[Node]) -> T + Sync) -> Vec<T> {
+pub(crate) fn side_by_side<T: Send>(all: &[Node], work: impl Fn(usize, &[Node]) -> T + Sync) -> Vec<T> {
     let parts = if all.len() < MANY { 1 } else { again::threads() };
     let size = all.len().div_ceil(parts).max(1);
     let mut parts = all.chunks(size).enumerate().map(|(nth, part)| (nth * size, part));

@@ -23,6 +23,7 @@ mod night;
 mod operators;
 mod pg;
 mod play;
+mod reading;
 mod review;
 mod room;
 mod runbook;
@@ -61,6 +62,7 @@ fn main() -> std::process::ExitCode {
     operators::register(&mut registry);
     signatures::register(&mut registry);
     pg::register(&mut registry);
+    reading::register(&mut registry);
     review::register(&mut registry);
     room::register(&mut registry);
     runbook::register(&mut registry);

@@ -94,6 +94,26 @@ impl Reader<'_> {
             | "awk" | "gawk" | "mawk" | "tclsh" | "osascript" | "deno" => {
                 self.interpreter(program, args, stdin, whole)
             }
+            "curl" | "wget" | "cp" | "mv" | "install" | "tee" | "dd" | "scp" | "rsync" | "aws" | "gsutil"
+            | "unzip" => {
+                // Where it may leave a file.
+                let named = args.iter().filter(|word| !word.text.starts_with('-') || word.text.len() > 2);
+                for word in named {
+                    let text = word.text.trim_start_matches("-O").trim_start_matches("-o");
+                    self.writes(text.trim_start_matches("of="));
+                }
+            }
+            "tar" | "git" | "vim" | "vi" | "ex" => {
+                let starts = |word: &Word, all: &[&str]| all.iter().any(|known| word.text.starts_with(known));
+                let hides = |word: &&Word| match program {
+                    "tar" => starts(word, &["--checkpoint-action=exec", "--to-command"]),
+                    "git" => word.text.contains("=!") || starts(word, &["core.pager=", "core.sshCommand="]),
+                    _ => word.text.contains('!'),
+                };
+                if let Some(word) = args.iter().find(hides) {
+                    self.unreadable(format!("`{program}` runs a command from its options"), word.at.clone());
+                }
+            }
             _ if program.starts_with("python3.") => self.interpreter("python3", args, stdin, whole),
             _ => {}
         }

@@ -26,7 +26,7 @@ pub enum Local {
 }
 
 /// Gives the files beside a runbook.
-pub trait Files {
+pub trait Files: Sync {
     /// The file with this path, which a command with this working directory would open.
     fn find(&self, path: &str, cwd: Option<&str>) -> Local;
 }

@@ -11,6 +11,7 @@ mod corpus;
 mod destroy;
 pub mod files;
 mod options;
+mod output;
 mod path;
 pub(crate) mod place;
 mod shell;
@@ -18,7 +19,7 @@ mod sql;
 mod word;
 mod wrap;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use files::{Files, Local};
@@ -28,8 +29,12 @@ pub(crate) use word::{LATER, UNKNOWN, Word};
 
 /// Scripts in scripts, wrappers in wrappers: deeper than this nobody reads.
 const DEEPEST: usize = 24;
+/// Parts of a script in parts: deeper than this no stack should go.
+const DEEPEST_PART: usize = 300;
+/// More findings than this help nobody.
+const MOST_FOUND: usize = 500;
 /// The most commands that are read for one piece of work.
-const MOST: usize = 20_000;
+const MOST: usize = 50_000;
 
 /// What a finding is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -88,8 +93,11 @@ pub(crate) struct Reader<'a> {
     variables: &'a dyn Fn(&str) -> String,
     cwd: Option<String>,
     depth: usize,
+    parts: usize,
     left: usize,
     via: Option<(String, usize)>,
+    /// Files that were written by commands read so far: what stands in them is not known.
+    written: HashSet<String>,
     /// Variables that code in the same shell sees: for `eval` and `trap`.
     scope: HashMap<String, shell::Value>,
     /// The command that is being read.
@@ -110,8 +118,10 @@ impl<'a> Reader<'a> {
             variables,
             cwd: cwd.map(str::to_owned),
             depth: 0,
+            parts: 0,
             left: MOST,
             via: None,
+            written: HashSet::new(),
             scope: HashMap::new(),
             at: 0..0,
             open: Vec::new(),
@@ -140,7 +150,7 @@ impl<'a> Reader<'a> {
 
     fn find(&mut self, what: impl Into<String>, kind: Kind, range: Range<usize>) {
         let finding = Finding { what: what.into(), kind, range, via: self.via.clone() };
-        if !self.found.contains(&finding) {
+        if self.found.len() < MOST_FOUND && !self.found.contains(&finding) {
             self.found.push(finding);
         }
     }
@@ -157,10 +167,21 @@ impl<'a> Reader<'a> {
         self.find(what, Kind::Lies(code), range);
     }
 
+    /// Says once that nothing more is read.
+    fn too_long(&mut self, at: &Range<usize>) {
+        const WHAT: &str = "it is too long to be read";
+        if !self.found.iter().any(|finding| finding.what == WHAT) {
+            self.unreadable(WHAT, at.clone());
+        }
+    }
+
     /// Goes one level deeper, if that is not too deep and enough is left to read.
     fn deeper(&mut self, at: &Range<usize>, work: impl FnOnce(&mut Self)) {
-        if self.depth >= DEEPEST || self.left == 0 {
-            return self.unreadable("it is nested too deep, or too long", at.clone());
+        if self.depth >= DEEPEST {
+            return self.unreadable("it is nested too deep to be read", at.clone());
+        }
+        if self.left == 0 {
+            return self.too_long(at);
         }
         self.depth += 1;
         self.left -= 1;
@@ -170,6 +191,12 @@ impl<'a> Reader<'a> {
 
     /// Runs a file as a program, or gives it to an interpreter. True when it is a local file.
     fn local(&mut self, path: &Word, args: &[Word], shell: bool) -> bool {
+        if self.written.contains(path.text.strip_prefix("./").unwrap_or(&path.text))
+            || path.text.starts_with(word::TEMPORARY)
+        {
+            self.unreadable("what was just written here is run, and is not known", path.at.clone());
+            return true;
+        }
         let (name, text) = match self.files.find(&path.text, self.cwd.as_deref()) {
             Local::Outside => return false,
             Local::Missing => {
@@ -216,6 +243,11 @@ impl<'a> Reader<'a> {
             (Some(cwd), false) => Some(format!("{cwd}/{path}")),
             _ => Some(path.to_owned()),
         };
+    }
+
+    /// Keeps in mind that a file was written.
+    fn writes(&mut self, path: &str) {
+        self.written.insert(path.strip_prefix("./").unwrap_or(path).to_owned());
     }
 
     fn call(&mut self, name: &str) {

@@ -9,6 +9,11 @@ pub(crate) struct Takes {
     pub long: &'static [&'static str],
 }
 
+/// A list of them.
+pub(crate) const fn takes(short: &'static str, long: &'static [&'static str]) -> Takes {
+    Takes { short, long }
+}
+
 /// One option, and its value.
 #[derive(Debug, Clone)]
 pub(crate) struct Opt {

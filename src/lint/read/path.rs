@@ -87,7 +87,14 @@ pub(crate) fn class(word: &Word) -> Class {
     {
         return Class::Scratch;
     }
-    if ends(SCRATCH) {
+    // A log that was packed is a log.
+    let packed = parts.len() > 2
+        && ["gz", "xz", "zst", "bz2", "lz4"]
+            .iter()
+            .any(|known| parts.last().is_some_and(|last| last == known));
+    let before =
+        parts.len().checked_sub(2).and_then(|at| parts.get(at)).map(String::as_str).unwrap_or_default();
+    if ends(SCRATCH) || packed && SCRATCH.contains(&before) {
         return Class::Scratch;
     }
     if ends(BACKUP) || inside("/var/backups") || text.to_ascii_lowercase().contains("backup") {
@@ -122,6 +129,7 @@ mod tests {
             ("/var/lib/postgresql/13", Class::Data),
             ("/srv/x.dump", Class::Backup),
             ("/srv/x.sql.gz", Class::Backup),
+            ("/srv/x.log.gz", Class::Scratch),
             ("/srv/\u{e000}", Class::Unknown),
             ("\u{e000}/closed", Class::Plain),
             ("\u{e000}.pid", Class::Scratch),

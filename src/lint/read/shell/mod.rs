@@ -3,6 +3,9 @@
 mod expand;
 mod heredoc;
 mod names;
+mod run;
+mod streams;
+mod values;
 mod walk;
 
 use std::cell::RefCell;

@@ -15,6 +15,8 @@ pub(crate) enum Value {
     Raw(String, std::ops::Range<usize>),
     /// The same of an array: its items.
     Items(Vec<(String, std::ops::Range<usize>)>),
+    /// The raw text that `read -a` splits into an array, and where it stands.
+    Split(String, std::ops::Range<usize>),
     /// A value.
     Known(Word),
 }
@@ -97,6 +99,9 @@ impl<'t> Names<'t> {
                     "read" | "mapfile" | "readarray" | "printf" | "getopts" | "declare" | "let" | "wait"
                 );
                 if setter && (name != "printf" || of(command).contains("-v")) {
+                    if let Some((array, value)) = read_array(command, text).filter(|_| name == "read") {
+                        return self.set(array, value);
+                    }
                     let mut cursor = command.walk();
                     for word in command.children_by_field_name("argument", &mut cursor) {
                         let word = of(word);
@@ -115,6 +120,21 @@ impl<'t> Names<'t> {
         let once = !self.values.contains_key(&name);
         self.values.insert(name, if once { value } else { Value::Unknown });
     }
+}
+
+/// `read -ra NAME <<<TEXT`: the array's name, and what it gets.
+fn read_array(command: Node<'_>, text: &str) -> Option<(String, Value)> {
+    let mut cursor = command.walk();
+    let of = |node: Node<'_>| text.get(node.byte_range()).unwrap_or_default().to_owned();
+    let words: Vec<String> = command.children_by_field_name("argument", &mut cursor).map(of).collect();
+    let [flags, name] = words.as_slice() else { return None };
+    if !flags.starts_with('-') || !flags.ends_with('a') {
+        return None;
+    }
+    let mut cursor = command.walk();
+    let here = command.named_children(&mut cursor).find(|child| child.kind() == "herestring_redirect")?;
+    let given = here.named_child(u32::try_from(here.named_child_count()).ok()?.checked_sub(1)?)?;
+    Some((name.clone(), Value::Split(of(given), given.byte_range())))
 }
 
 /// Nothing known.

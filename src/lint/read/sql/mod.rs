@@ -141,6 +141,9 @@ impl Reader<'_> {
                 Verdict::Unreadable(what) => self.unreadable(what, range),
             }
         }
+        if let Some(language) = verbs::foreign(tokens) {
+            return self.unreadable(format!("a body in {} is not read", language.to_lowercase()), whole);
+        }
         for body in verbs::bodies(tokens) {
             let Some(token) = tokens.get(body) else { continue };
             let inner = inner_word(code, token);

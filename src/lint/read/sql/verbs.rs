@@ -89,7 +89,7 @@ fn verb(tokens: &[Token], at: usize, body: bool, temporary: &HashSet<String>) ->
     }
     let before = |words: &[&str]| at > 0 && any(tokens, at - 1, words);
     let dotted = at > 0 && tokens[at - 1].sign('.');
-    if dotted {
+    if dotted && !tokens.get(at + 1).is_some_and(|token| token.sign('(')) {
         return None;
     }
     match token.text.as_str() {
@@ -332,6 +332,15 @@ pub(super) fn bodies(tokens: &[Token]) -> Vec<usize> {
         }
     }
     all
+}
+
+/// The language of a body that is not read as statements.
+pub(super) fn foreign(tokens: &[Token]) -> Option<&str> {
+    let at = tokens.iter().position(|token| token.is("LANGUAGE"))?;
+    let name = tokens.get(at + 1)?;
+    let known = ["SQL", "PLPGSQL", "C", "INTERNAL"].iter().any(|known| name.text.eq_ignore_ascii_case(known));
+    let body = is(tokens, 0, "DO") || is(tokens, 0, "CREATE") && !is(tokens, 1, "LANGUAGE");
+    (body && !known).then_some(name.text.as_str())
 }
 
 /// `COPY … FROM PROGRAM '…'`: the text that a shell runs.
