@@ -204,7 +204,11 @@ fn a_waived_check_is_measured_shown_and_keeps_the_run_from_being_complete() {
     play.give(Input::Foreign(vec![said]));
     play.measured(bad());
     assert_eq!(play.works(), 1, "{:?}", play.out.last());
-    assert!(play.log.iter().any(|e| matches!(e, Event::WaiverUsed { check, .. } if check.as_str() == "one.pre.file")));
+    assert!(
+        play.log
+            .iter()
+            .any(|e| matches!(e, Event::WaiverUsed { check, .. } if check.as_str() == "one.pre.file"))
+    );
     play.ends(OK);
     play.measured(bad());
     play.answer(Answer::Go);
@@ -327,7 +331,8 @@ fn no_change_begins_outside_its_window_and_what_runs_is_left_alone() {
     lease(&mut state, 2, super::moment(0));
     let mut play = session_with(two(), closed.clone(), false, state);
     play.start(true);
-    let look = play.last("look", |e| if let Effect::Look { request, .. } = e { Some(*request) } else { None });
+    let look =
+        play.last("look", |e| if let Effect::Look { request, .. } = e { Some(*request) } else { None });
     play.give(Input::Found(look, Found::Running { paused: false }));
     assert!(play.out.iter().any(|e| matches!(e, Effect::Attach { .. })));
     // A destruction is held by the gate.
