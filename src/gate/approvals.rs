@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use super::clock::{Clock, Term};
-use super::rules::blocker;
+use super::rules::{CONFIRMATION, blocker};
 use super::{Request, identity_changes};
 use crate::journal::record::Blocker;
 use crate::journal::second::{Content, Person};
@@ -194,6 +194,7 @@ pub fn content(request: &Request<'_>) -> Content {
         vars: request.vars.clone(),
         targets: targets.collect(),
         guards: request.guards.iter().map(|guard| guard.id.clone()).collect(),
+        waived: super::rules::waived(request),
         blast: request.blast.clone(),
     }
 }
@@ -225,6 +226,9 @@ pub fn drift(approved: &Content, now: &Content) -> Vec<String> {
     }
     if let Some(guard) = now.guards.iter().find(|guard| !approved.guards.contains(guard)) {
         all.push(format!("it does not name the check {guard}"));
+    }
+    if let Some(guard) = now.waived.iter().find(|guard| !approved.waived.contains(guard)) {
+        all.push(format!("since then {guard} does not pass, and is waived"));
     }
     if let Some(guard) = approved.guards.iter().find(|guard| !now.guards.contains(guard)) {
         all.push(format!("since then {guard} guards it no longer"));
@@ -261,16 +265,21 @@ pub(super) fn missing(request: &Request<'_>, blockers: &mut Vec<Blocker>) {
     };
     let signed = if approvals.signed { ", signed" } else { "" };
     let undo = if request.undo { " --undo" } else { "" };
+    // They are asked to approve what would really happen: that is known once nothing else stands in the way.
+    let others = blockers.iter().any(|b| b.subject != CONFIRMATION && b.subject != REJECTION);
+    let next = match others {
+        true => "put everything else right first; then other people are asked".to_owned(),
+        false => {
+            let (run, step) = (request.run, request.step.key());
+            format!("ask somebody else to read it: `holdpoint approve {run} {step}{undo}`")
+        }
+    };
     let count = crate::base::text::count(approvals.wanted.into(), "person", "people");
     blockers.push(blocker(
         APPROVAL,
         "Other people approve what goes",
         format!("{have} of {} approve{}", approvals.wanted, void.collect::<String>()),
         format!("{count} other than the operator{author}{signed}"),
-        &format!(
-            "ask somebody else to read it: `holdpoint approve {} {}{undo}`",
-            request.run,
-            request.step.key()
-        ),
+        &next,
     ));
 }

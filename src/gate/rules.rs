@@ -21,7 +21,6 @@ pub(super) fn blockers(request: &Request<'_>) -> Vec<Blocker> {
     survivors(request, &mut blockers);
     confirmation(request, &mut blockers);
     windows(request, &mut blockers);
-    approvals::missing(request, &mut blockers);
     if request.runbook != request.runbook_now {
         blockers.push(blocker(
             "runbook",
@@ -31,6 +30,7 @@ pub(super) fn blockers(request: &Request<'_>) -> Vec<Blocker> {
             "put the original copy back, or abandon this run and start a new one",
         ));
     }
+    approvals::missing(request, &mut blockers);
     blockers
 }
 

@@ -424,6 +424,9 @@ const WRONG: &[(&str, &str, Spoil)] = &[
         f.confirmed.as_mut().unwrap().blast = f.blast.clone();
     }),
     ("approval", "of another object", |f| f.approved(|c| c.blast.identity = Some(pg("x")))),
+    ("approval", "before a check was waived", |f| {
+        f.waive();
+    }),
     ("rejection", "somebody else says no", |f| {
         let says = Says::Rejects { reason: "not tonight".to_owned() };
         f.approvals.given.push(Given { says, ..approval("dave@h", None) });
@@ -483,6 +486,8 @@ fn a_permit_says_who_approved_and_what_is_waived() {
     let mut facts = facts();
     assert_eq!(facts.ask(clear).unwrap().approvers(), ["bob@h"]);
     facts.waive();
+    let content = facts.ask(content);
+    facts.approvals.given = vec![approval("dave@h", Some(content))];
     let permit = facts.ask(clear).expect("a permit, with one guard waived");
     assert_eq!(permit.waived(), ["drop.pre.backup".into()]);
     assert_eq!(permit.guards().len(), 2, "it is measured all the same");
@@ -702,6 +707,7 @@ proptest! {
         if waives {
             facts.guards[1].waivable = true;
             facts.waivers = vec![waiver("drop.pre.backup", "bob@h")];
+            facts.approved(|content| content.waived = vec!["drop.pre.backup".into()]);
         }
         let verdict = |n: u8| [Verdict::Pass, Verdict::Fail, Verdict::Unknown][usize::from(n)];
         for (n, id) in ["copy.post.same", "drop.pre.backup"].into_iter().enumerate() {

@@ -94,6 +94,9 @@ pub struct Content {
     pub targets: BTreeMap<String, Identity>,
     /// The checks that have to pass together.
     pub guards: Vec<CheckId>,
+    /// Those of them that do not pass, and are waived.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waived: Vec<CheckId>,
     /// What goes, as it was measured.
     pub blast: Blast,
 }

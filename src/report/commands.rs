@@ -18,6 +18,12 @@ pub fn take_over(run: &RunId) -> String {
     format!("holdpoint accept {run} --take-over --reason TEXT")
 }
 
+/// Read what waits for other people.
+pub fn approve(run: &RunId, step: &StepId, undo: bool) -> String {
+    let undo = if undo { " --undo" } else { "" };
+    format!("holdpoint approve {run} {step}{undo}")
+}
+
 /// See where it stands.
 pub fn status(run: &RunId) -> String {
     format!("holdpoint status {run}")

@@ -7,6 +7,7 @@ use super::commands;
 use super::second::{self, ApprovalLine, WaiverLine, WindowLine};
 use crate::base::{CheckId, Moment, RunId, Span, StepId};
 use crate::check::Verdict;
+use crate::engine::Machine;
 use crate::engine::people::Signers;
 use crate::engine::reverse::{self, Horizon};
 use crate::engine::state::{End, Offer, Remark, RunState, Status, StepState};
@@ -283,6 +284,13 @@ pub fn next(state: &RunState, around: &Around) -> Next {
         return act("Nobody holds the run. Go on with:".to_owned(), commands::resume(&state.run));
     };
     let mine = around.me.as_ref().is_none_or(|me| *me == holder.by || *me == holder.operator);
+    let people = state.held.as_ref().filter(|(_, blockers)| Machine::only_people(blockers));
+    if let Some((step, _)) = people.filter(|_| !mine) {
+        return act(
+            format!("{} waits for other people to approve what goes. Read it with:", holder.by),
+            commands::approve(&state.run, step, state.held_undo),
+        );
+    }
     let blocked =
         if state.held.is_some() { "Put the blockers right. Then go on with:" } else { "Go on with:" };
     match (holder.released, around.holder_alive) {

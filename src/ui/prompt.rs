@@ -134,7 +134,13 @@ impl Console for Tty {
             return Read::Gone;
         }
         let read = if self.live.style().live {
-            keys(mark)
+            let held = Cbreak::new();
+            if first_key(mark, &|| self.withdrawn.load(Ordering::SeqCst)) {
+                keys(mark)
+            } else {
+                drop(held);
+                return Read::Gone;
+            }
         } else {
             self.live.ask(mark);
             whole_line(&|| self.withdrawn.load(Ordering::SeqCst), &|| {
@@ -184,6 +190,53 @@ impl Theme for Bare {
     ) -> std::fmt::Result {
         write!(f, "{prompt}{}", crate::base::text::neutral(sel))
     }
+}
+
+/// Keys come one by one, without an echo, as long as this lives: so that the first one can be waited for.
+struct Cbreak(Option<rustix::termios::Termios>);
+
+impl Cbreak {
+    fn new() -> Cbreak {
+        let Ok(before) = rustix::termios::tcgetattr(io::stdin()) else { return Cbreak(None) };
+        let mut raw = before.clone();
+        raw.make_raw();
+        // What others write meanwhile still begins at the left edge.
+        raw.output_modes = before.output_modes;
+        let set =
+            rustix::termios::tcsetattr(io::stdin(), rustix::termios::OptionalActions::Drain, &raw).is_ok();
+        Cbreak(set.then_some(before))
+    }
+}
+
+impl Drop for Cbreak {
+    fn drop(&mut self) {
+        if let Some(before) = &self.0 {
+            let now = rustix::termios::OptionalActions::Drain;
+            let _ = rustix::termios::tcsetattr(io::stdin(), now, before);
+        }
+    }
+}
+
+/// Shows the mark, and waits until a key is pressed; false when the question is withdrawn before that.
+fn first_key(mark: &str, withdrawn: &dyn Fn() -> bool) -> bool {
+    let term = Term::stderr();
+    let _ = term.write_str(mark);
+    let stdin = io::stdin();
+    loop {
+        if withdrawn() {
+            let _ = term.clear_line();
+            return false;
+        }
+        let mut fds = [rustix::event::PollFd::new(&stdin, rustix::event::PollFlags::IN)];
+        let wait = rustix::time::Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+        match rustix::event::poll(&mut fds, Some(&wait)) {
+            Ok(0) | Err(rustix::io::Errno::INTR) => {}
+            _ => break,
+        }
+    }
+    // The editor draws the mark itself.
+    let _ = term.clear_line();
+    true
 }
 
 /// A line with editing, key by key.

@@ -80,9 +80,11 @@ pub fn page(
     }
     page.say(
         Tone::Plain,
-        "It is void as soon as more would go, or anything above is another; every check is measured again",
+        "Your approval is void as soon as more would go, or anything above is another. Every check is measured again \
+         before anything is destroyed.",
     );
-    page.say(Tone::Plain, "before anything is destroyed. To approve it, type this text exactly, then Enter:");
+    page.blank();
+    page.say(Tone::Plain, "To approve it, type this text exactly, then Enter:");
     page.block(2, " ", &content.text);
     page.say(Tone::Plain, "Anything else approves nothing.");
     page.finish()

@@ -127,7 +127,7 @@ fn journal(line: &Line, view: &View, asked: bool) -> Option<Words> {
                 words.head = crate::report::words::flat(&format!("{step} FAILED"));
             }
         }
-        Event::Permitted { .. } => words.more.clear(),
+        Event::Permitted { .. } => words.more.retain(|(label, _)| matches!(*label, "approved" | "WAIVED")),
         Event::Began { step, .. } => view.read(|snapshot| {
             if let Some((n, found)) = snapshot.step(step) {
                 words.head.push_str(&format!(" (step {n} of {})", snapshot.runbook.steps.len()));

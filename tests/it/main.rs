@@ -20,7 +20,9 @@ mod host;
 mod journal;
 mod laws;
 mod night;
+mod notify;
 mod operators;
+mod persons;
 mod pg;
 mod play;
 mod reading;
@@ -59,6 +61,8 @@ fn main() -> std::process::ExitCode {
     journal::register(&mut registry);
     laws::register(&mut registry);
     night::register(&mut registry);
+    notify::register(&mut registry);
+    persons::register(&mut registry);
     operators::register(&mut registry);
     signatures::register(&mut registry);
     pg::register(&mut registry);

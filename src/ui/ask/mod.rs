@@ -94,6 +94,7 @@ pub fn unanswered(question: &Question, snapshot: &Snapshot, now: &Moment, style:
     };
     let (tone, label) = match question {
         Question::Failed { .. } => (Tone::Bad, "FAILED"),
+        Question::Held { blockers, .. } if Machine::only_people(blockers) => (Tone::Strong, "WAITING"),
         Question::Held { .. } => (Tone::Bad, "HELD"),
         _ => (Tone::Doubt, "NOT ANSWERED"),
     };
