@@ -160,6 +160,7 @@ impl Session<'_> {
                 captured: self.state.captured.clone(),
                 secrets: self.bound.secrets(),
                 grace: GRACE,
+                faults: Default::default(),
             },
             operator,
             reporter,
