@@ -25,6 +25,7 @@ pub mod gate;
 pub mod journal;
 pub mod lint;
 pub mod problem;
+pub mod rehearse;
 pub mod report;
 pub mod runbook;
 pub mod supervise;

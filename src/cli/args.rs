@@ -158,6 +158,15 @@ pub enum Command {
         #[command(flatten)]
         book: Book,
     },
+    /// Run the whole runbook against staging, unattended: for CI. Passing gives a receipt.
+    Rehearse {
+        /// The runbook; --env names the environment to rehearse in.
+        #[command(flatten)]
+        book: Book,
+        /// What is left of it.
+        #[command(flatten)]
+        options: RehearseOptions,
+    },
     /// Find what is wrong with runbooks.
     Lint {
         /// The runbooks.
@@ -231,6 +240,33 @@ pub enum Command {
         /// What it does.
         args: Vec<String>,
     },
+}
+
+/// What a rehearsal leaves.
+#[derive(Debug, Args, Clone, Default)]
+pub struct RehearseOptions {
+    /// Write JUnit XML here: a suite for each step, a case for each check.
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Write the receipt here; it is kept in the store as well.
+    #[arg(long, value_name = "FILE")]
+    pub receipt: Option<PathBuf>,
+    /// Write a summary in Markdown here.
+    #[arg(long, value_name = "FILE")]
+    pub summary: Option<PathBuf>,
+    /// How to print; github adds annotations and groups, and the summary where GITHUB_STEP_SUMMARY says.
+    #[arg(long, value_enum, default_value_t = RehearseFormat::Text)]
+    pub format: RehearseFormat,
+}
+
+/// How `rehearse` prints.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum RehearseFormat {
+    /// For people and logs.
+    #[default]
+    Text,
+    /// For GitHub Actions.
+    Github,
 }
 
 /// How `check` measures and prints.

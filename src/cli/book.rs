@@ -10,6 +10,7 @@ use crate::base::redact::Redactor;
 use crate::engine::{Exit, RunState};
 use crate::lint;
 use crate::problem::{Problem, Severity};
+use crate::rehearse::standin;
 use crate::runbook::Runbook;
 use crate::runbook::load::{self, Document};
 use crate::runbook::source::Source;
@@ -26,9 +27,26 @@ pub struct Bound {
     pub values: Values,
     /// The types.
     pub runbook: Arc<Runbook>,
+    /// The environment in which it is rehearsed; `None` for the real thing.
+    pub rehearsed_in: Option<String>,
 }
 
 impl Bound {
+    /// As it is rehearsed in this environment.
+    pub fn rehearsed(self, environment: &str) -> Bound {
+        let runbook = Arc::new(standin::rehearsed(&self.runbook, Some(environment)));
+        Bound { runbook, rehearsed_in: Some(environment.to_owned()), ..self }
+    }
+
+    /// The runbook with more values known.
+    pub fn again(&self, values: &Values) -> Result<Runbook, Vec<Problem>> {
+        let runbook = self.document.bind(values)?;
+        Ok(match &self.rehearsed_in {
+            Some(environment) => standin::rehearsed(&runbook, Some(environment)),
+            None => runbook,
+        })
+    }
+
     /// Digest of the file.
     pub fn digest(&self) -> Digest {
         Digest::of(&self.bytes)
@@ -116,7 +134,7 @@ pub fn bind(cmd: &Cmd, path: &Path, env: Option<&str>, vars: &[(String, String)]
     if !errors.is_empty() {
         return Err(refuse(cmd, &source, &errors));
     }
-    Ok(Bound { document, bytes, values, runbook: Arc::new(runbook) })
+    Ok(Bound { document, bytes, values, runbook: Arc::new(runbook), rehearsed_in: None })
 }
 
 /// The same of a file that has work in it: checks alone cannot be run.
@@ -176,7 +194,11 @@ pub fn of_run(
         Some(given) => give_secrets(&mut values, &document, state, given)?,
     }
     let runbook = document.bind(&values).map_err(|problems| refuse(cmd, &source, &problems))?;
-    Ok(Bound { document, bytes, values, runbook: Arc::new(runbook) })
+    let bound = Bound { document, bytes, values, runbook: Arc::new(runbook), rehearsed_in: None };
+    Ok(match state.environment.as_deref().filter(|_| state.rehearsal) {
+        Some(environment) => bound.rehearsed(environment),
+        None => bound,
+    })
 }
 
 fn give_secrets(

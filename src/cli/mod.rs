@@ -10,6 +10,7 @@ pub mod error;
 pub mod global;
 pub mod pages;
 pub mod records;
+pub mod rehearse;
 pub mod resume;
 pub mod run;
 pub mod session;
@@ -82,6 +83,7 @@ fn dispatch(cmd: &Cmd, command: Command) -> Result<Exit, CliError> {
         Command::Check { book, step, options } => check::check(cmd, &book, step.as_deref(), &options),
         Command::Ack { code } => ack::ack(cmd, &code),
         Command::Plan { book } => author::plan(cmd, &book),
+        Command::Rehearse { book, options } => rehearse::rehearse(cmd, &book, &options),
         Command::Lint { files, format } => author::lint(cmd, &files, format),
         Command::Rollback { run, to, confirm, vars } => {
             resume::rollback(cmd, &run, to.as_deref(), &vars, confirm)

@@ -215,7 +215,7 @@ fn take_and_drive(
     if matches!(how, LeaseHow::Accept | LeaseHow::TakeOver) {
         cmd.err(&format!("accepted: {} is yours\n", state.run));
     }
-    let session = Session { cmd, bound, dir, journal, lease, state, mode, given, resumed: true };
+    let session = Session { cmd, bound, dir, journal, lease, state, mode, given, resumed: true, cast: None };
     session.drive()
 }
 

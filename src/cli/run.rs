@@ -3,12 +3,13 @@
 use std::path::Path;
 
 use super::args::{Answers, Book};
+use super::book::{self, Bound};
 use super::error::CliError;
 use super::global::Cmd;
-use super::session::Session;
-use super::{book, session};
+use super::session;
+use super::session::{Cast, Session};
 use crate::base::Digest;
-use crate::engine::machine::Mode;
+use crate::engine::machine::{Given, Mode};
 use crate::engine::{Exit, RunState};
 use crate::journal::record::{Event, FORMAT, LeaseHow};
 use crate::journal::{Claim, Journal, Lease, Seat, Store};
@@ -19,6 +20,24 @@ use crate::world::host;
 pub fn run(cmd: &Cmd, book: &Book, answers: &Answers) -> Result<Exit, CliError> {
     let bound = book::work(cmd, &book.file, book.env.as_deref(), &book.vars)?;
     let given = session::given(&bound, answers, &Mode::Forward)?;
+    let opening = Opening { environment: book.env.clone(), receipt: None, given, cast: None };
+    open(cmd, bound, opening)?.drive()
+}
+
+/// How a run is opened.
+pub struct Opening {
+    /// Where.
+    pub environment: Option<String>,
+    /// Digest of the receipt that was asked for.
+    pub receipt: Option<Digest>,
+    /// Answers from the command line.
+    pub given: Given,
+    /// Who takes part in a rehearsal.
+    pub cast: Option<Cast>,
+}
+
+/// Opens a new run, and takes its lease.
+pub fn open<'a>(cmd: &'a Cmd, bound: Bound, opening: Opening) -> Result<Session<'a>, CliError> {
     let store = cmd.store()?;
     let seat = Seat::here().map_err(CliError::journal)?;
     if let Some(warning) = store.durability_warning() {
@@ -37,10 +56,12 @@ pub fn run(cmd: &Cmd, book: &Book, answers: &Answers) -> Result<Exit, CliError> 
         name: bound.runbook.name.clone(),
         title: bound.runbook.title.clone(),
         runbook: bound.digest(),
-        environment: book.env.clone(),
+        environment: opening.environment,
         vars: public_vars(&bound),
         secrets: bound.values.secrets.iter().cloned().collect(),
         targets,
+        rehearsal: bound.rehearsed_in.is_some(),
+        receipt: opening.receipt,
         engine: env!("CARGO_PKG_VERSION").to_owned(),
         facts: host::facts(),
         host: seat.host.clone(),
@@ -54,18 +75,18 @@ pub fn run(cmd: &Cmd, book: &Book, answers: &Answers) -> Result<Exit, CliError> 
     taken.own.iter().for_each(|line| state.apply(line));
     drop(exclusive);
     cmd.err(&format!("run {}\n", dir.run));
-    let session =
-        Session { cmd, bound, dir, journal, lease, state, mode: Mode::Forward, given, resumed: false };
-    session.drive()
+    let (given, cast) = (opening.given, opening.cast);
+    Ok(Session { cmd, bound, dir, journal, lease, state, mode: Mode::Forward, given, resumed: false, cast })
 }
 
-fn public_vars(bound: &book::Bound) -> std::collections::BTreeMap<String, String> {
+/// The variables that may be on record.
+pub fn public_vars(bound: &Bound) -> std::collections::BTreeMap<String, String> {
     let public = bound.values.values.iter().filter(|(name, _)| !bound.values.secrets.contains(*name));
     public.map(|(name, value)| (name.clone(), value.clone())).collect()
 }
 
 /// Digest of what the runbook's targets are, secrets left out.
-fn targets_digest(bound: &book::Bound) -> Digest {
+pub fn targets_digest(bound: &Bound) -> Digest {
     let text = serde_json::to_string(&bound.runbook.targets).unwrap_or_default();
     Digest::of(bound.redactor().text(&text).as_bytes())
 }

@@ -108,6 +108,19 @@ pub struct Session<'a> {
     pub given: Given,
     /// Not the first session.
     pub resumed: bool,
+    /// Who is asked and who is told, where that is not whoever sits at the terminal.
+    pub cast: Option<Cast>,
+}
+
+/// Makes an operator of one that has nobody to ask.
+pub type Casting = Box<dyn FnOnce(&View, Arc<dyn Operator>) -> Arc<dyn Operator>>;
+
+/// Who takes part in a session with nobody at a terminal.
+pub struct Cast {
+    /// The operator.
+    pub operator: Casting,
+    /// Who is told, too.
+    pub reporters: Vec<Arc<dyn Reporter>>,
 }
 
 impl Session<'_> {
@@ -130,13 +143,24 @@ impl Session<'_> {
             state: self.state.clone(),
             secrets: secrets.clone(),
         });
-        let present = prompt::present(cmd.global.non_interactive);
-        let (operator, screen) = people(cmd, &view, present);
+        let alone = self.cast.is_some();
+        let (operator, screens) = match self.cast {
+            Some(cast) => {
+                let (nobody, plain) = people(cmd, &view, false);
+                ((cast.operator)(&view, nobody), [vec![plain], cast.reporters].concat())
+            }
+            None => {
+                let (operator, screen) = people(cmd, &view, prompt::present(cmd.global.non_interactive));
+                (operator, vec![screen])
+            }
+        };
+        let present = operator.present();
         let mut cx = context(cmd, &self.bound, Some(&self.dir));
         if let Some(store) = store_of(&self.dir) {
             cx.outside = super::ack::outside(cmd, store, &self.bound.runbook, true)?;
         }
-        let reporter: Arc<dyn Reporter> = Arc::new(Fan(vec![Arc::new(view.clone()), screen]));
+        let reporter: Arc<dyn Reporter> =
+            Arc::new(Fan([vec![Arc::new(view.clone()) as _], screens].concat()));
         let teller = reporter.clone();
         cx.progress = Arc::new(move |progress| teller.tell(&Notice::Progress { check: None, progress }));
         let teller = reporter.clone();
@@ -166,11 +190,13 @@ impl Session<'_> {
             reporter,
             rebind: rebinder(self.bound, view.clone()),
         };
-        if present && !self.resumed {
+        if present && !alone && !self.resumed {
             cmd.err(&overview::overview(&view.snapshot(), &cmd.by(), &cmd.err_style));
         }
         let exit = drive::drive(desk, machine, self.resumed).await;
-        cmd.err(&next(cmd, &view, exit, &mode));
+        if !alone {
+            cmd.err(&next(cmd, &view, exit, &mode));
+        }
         Ok(exit)
     }
 }
@@ -220,7 +246,7 @@ fn rebinder(bound: Bound, view: View) -> drive::Rebind {
         for (name, value) in &state.captured {
             values.capture(name, value)?;
         }
-        let runbook = bound.document.bind(&values).map_err(|problems| {
+        let runbook = bound.again(&values).map_err(|problems| {
             let first = problems.into_iter().next().map(|p| p.message);
             first.unwrap_or_else(|| "a captured value does not fit".to_owned())
         })?;

@@ -258,8 +258,10 @@ impl Driver {
         let Some(working) = self.working.take_if(|working| working.request == request) else { return };
         let Some(Ok(value)) = &ended.captured else { return };
         let name = self.machine.plan().step(&working.step).and_then(|step| step.capture.clone());
+        // What is an observation only becomes no variable.
+        let Some(name) = name else { return };
         let mut state = self.machine.state().clone();
-        state.captured.insert(name.unwrap_or_default(), value.clone());
+        state.captured.insert(name, value.clone());
         if let Err(why) = (self.desk.rebind)(&state) {
             ended.captured = Some(Err(why));
         }

@@ -188,6 +188,12 @@ pub struct RunState {
     pub secrets: Vec<String>,
     /// Digest of the targets' addresses.
     pub targets: Digest,
+    /// A rehearsal.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub rehearsal: bool,
+    /// Digest of the receipt that it was started with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipt: Option<Digest>,
     /// Host that it runs on.
     pub host: String,
     /// Machine id of the host.
@@ -253,6 +259,8 @@ impl RunState {
             vars,
             secrets,
             targets,
+            rehearsal,
+            receipt,
             host,
             machine,
             ..
@@ -269,6 +277,8 @@ impl RunState {
             vars: vars.clone(),
             secrets: secrets.clone(),
             targets: targets.clone(),
+            rehearsal: *rehearsal,
+            receipt: receipt.clone(),
             host: host.clone(),
             machine: machine.clone(),
             opened: line.at,

@@ -182,7 +182,7 @@ fn missed(job: &Job) {
 }
 
 fn captures(job: &Job) -> bool {
-    job.find().is_some_and(|s| s.capture.is_some() && !job.undo)
+    job.find().is_some_and(|s| (s.capture.is_some() || s.observes) && !job.undo)
 }
 
 /// Asks the supervisor to stop the command.

@@ -218,6 +218,12 @@ pub enum Event {
         /// Digest of the targets' addresses, secrets left out: tells whether two runs work on the same.
         #[serde(default = "no_digest", skip_serializing_if = "is_no_digest")]
         targets: Digest,
+        /// A rehearsal: nobody is there, and nothing of it is production's.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        rehearsal: bool,
+        /// Digest of the rehearsal's receipt that the environment asked for before the run could start.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        receipt: Option<Digest>,
         /// Version of this program.
         engine: String,
         /// Facts of the host: system, kernel, memory, processors.

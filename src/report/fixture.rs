@@ -47,6 +47,8 @@ pub fn opened() -> Vec<Event> {
             vars: [("to".to_owned(), "15".to_owned())].into(),
             secrets: vec!["password".into()],
             targets: "".into(),
+            rehearsal: false,
+            receipt: None,
             engine: "0.1.0".into(),
             facts: Default::default(),
             host: "db1".into(),

@@ -143,13 +143,27 @@ pub fn line(line: &Line) -> Words {
 /// An event in words; `by` is who caused it.
 pub fn event(event: &Event, by: &str) -> Words {
     match event {
-        Event::Opened { run, title, runbook, environment, vars, secrets, engine, host, .. } => {
+        Event::Opened {
+            run,
+            title,
+            runbook,
+            environment,
+            vars,
+            secrets,
+            engine,
+            host,
+            rehearsal,
+            receipt,
+            ..
+        } => {
             let place = environment.as_ref().map(|e| format!(" in {e}")).unwrap_or_default();
-            Words::new(Tone::Strong, "run", format!("{run} is opened{place} on {host} by {by}"))
+            let rehearsal = if *rehearsal { " as a REHEARSAL" } else { "" };
+            Words::new(Tone::Strong, "run", format!("{run} is opened{rehearsal}{place} on {host} by {by}"))
                 .with("title", title.as_deref().unwrap_or_default())
                 .with("runbook", format!("digest {}, Holdpoint {engine}", runbook.short()))
                 .with_all("with", vars.iter().map(|(name, value)| format!("{name} = {value}")))
                 .with("secret", secrets.join(", "))
+                .with("receipt", receipt.as_ref().map(|digest| digest.short()).unwrap_or_default())
         }
         Event::Lease { operator, how, reason, acknowledged, .. } => {
             let (tone, head) = match how {

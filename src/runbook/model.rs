@@ -110,6 +110,10 @@ pub struct Environment {
     /// The operator types the environment's name at the start.
     #[serde(default)]
     pub protected: bool,
+    /// Checks that prove that this is no protected place: a rehearsal measures them before its first step and as guards
+    /// of every destructive one.
+    #[serde(default)]
+    pub proof: Vec<CheckSpec>,
 }
 
 /// One unit of work: exactly one of `run`, `sql`, `manual`, `record`, `soak`.
@@ -188,6 +192,10 @@ pub struct Step {
     #[serde(default)]
     #[schemars(regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]{0,62}$"))]
     pub capture: Option<String>,
+    /// The one line that the command prints is what was observed: it stands in for a person who would have looked.
+    #[serde(skip)]
+    #[schemars(skip)]
+    pub observes: bool,
 }
 
 /// What a step does, one of five.
@@ -356,6 +364,9 @@ pub struct Soak {
     pub length: Span,
     /// How often they are measured.
     pub every: Span,
+    /// How long they must hold in a rehearsal instead; its receipt then says that the watch was shortened.
+    #[serde(default)]
+    pub rehearse_for: Option<Span>,
 }
 
 /// What a destructive step destroys. In short form only the text that the operator types.

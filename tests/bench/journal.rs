@@ -131,6 +131,8 @@ fn opened(dir: &RunDir) -> Event {
         vars: [].into(),
         secrets: vec![],
         targets: "".into(),
+        rehearsal: false,
+        receipt: None,
         engine: "0.1.0".into(),
         facts: Default::default(),
         host: "here".into(),

@@ -53,6 +53,8 @@ fn opened(dir: &RunDir) -> Event {
         vars: [].into(),
         secrets: vec![],
         targets: "".into(),
+        rehearsal: false,
+        receipt: None,
         engine: "0.1.0".into(),
         facts: Default::default(),
         host: "db1".into(),

@@ -63,6 +63,8 @@ fn snapshot(clock: &dyn Clock) -> (Snapshot, Moment) {
             vars: [].into(),
             secrets: vec![],
             targets: "".into(),
+            rehearsal: false,
+            receipt: None,
             engine: "0".into(),
             facts: Default::default(),
             host: "db1".into(),

@@ -357,6 +357,8 @@ pub(super) fn start_state(now: Moment) -> RunState {
         vars: BTreeMap::new(),
         secrets: Vec::new(),
         targets: "".into(),
+        rehearsal: false,
+        receipt: None,
         engine: "0".to_owned(),
         facts: Default::default(),
         host: "h".to_owned(),

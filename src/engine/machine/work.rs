@@ -170,8 +170,13 @@ impl Machine {
         let mut lost_capture = None;
         match ended.captured {
             Some(Ok(value)) if ended.ending.success() => {
-                let name = self.plan.step(&step).and_then(|s| s.capture.clone()).unwrap_or_default();
-                events.push(Event::Captured { step: step.clone(), name, value });
+                let runbook_step = self.plan.step(&step);
+                if runbook_step.is_some_and(|s| s.observes) {
+                    events.push(Event::Observed { step: step.clone(), text: value.clone() });
+                }
+                if let Some(name) = runbook_step.and_then(|s| s.capture.clone()) {
+                    events.push(Event::Captured { step: step.clone(), name, value });
+                }
             }
             Some(Err(why)) if ended.ending.success() => lost_capture = Some(why),
             _ => {}

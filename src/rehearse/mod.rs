@@ -1,0 +1,9 @@
+//! Rehearsals: the whole of a runbook against staging, unattended, by the same engine and the same gate.
+//!
+//! Nothing in the engine knows of it. A rehearsal is another runbook (what stands in for people is put in their place,
+//! see [`standin`]) and another operator (who answers what is safe to answer without anybody there, see [`operator`]).
+
+pub mod operator;
+pub mod standin;
+
+pub use operator::Rehearser;
