@@ -3,7 +3,12 @@
 //! Nothing in the engine knows of it. A rehearsal is another runbook (what stands in for people is put in their place,
 //! see [`standin`]) and another operator (who answers what is safe to answer without anybody there, see [`operator`]).
 
+mod author;
+pub mod falsify;
+pub mod faults;
+pub mod judge;
 pub mod operator;
 pub mod standin;
 
+pub use author::{command, settle};
 pub use operator::Rehearser;
