@@ -7,6 +7,7 @@ pub mod book;
 pub mod change;
 pub mod check;
 pub mod error;
+pub mod faulted;
 pub mod global;
 pub mod pages;
 pub mod records;
@@ -15,6 +16,7 @@ pub mod resume;
 pub mod run;
 pub mod session;
 pub mod show;
+pub mod trials;
 pub mod walk;
 pub mod who;
 
@@ -84,6 +86,7 @@ fn dispatch(cmd: &Cmd, command: Command) -> Result<Exit, CliError> {
         Command::Ack { code } => ack::ack(cmd, &code),
         Command::Plan { book } => author::plan(cmd, &book),
         Command::Rehearse { book, options } => rehearse::rehearse(cmd, &book, &options),
+        Command::Fault { book, fault, go_on } => faulted::child(cmd, &book, &fault, go_on),
         Command::Lint { files, format } => author::lint(cmd, &files, format),
         Command::Rollback { run, to, confirm, vars } => {
             resume::rollback(cmd, &run, to.as_deref(), &vars, confirm)

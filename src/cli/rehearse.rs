@@ -5,22 +5,38 @@ use std::time::{Duration, Instant};
 
 use super::args::{Book, RehearseOptions};
 use super::error::CliError;
+use super::faulted::{self, Baseline, Bounds};
 use super::global::Cmd;
-use super::session::{self, Cast};
+use super::session::{self, Cast, Session};
+use super::trials::Trials;
 use super::{book, run};
+use crate::base::text::neutral;
 use crate::engine::machine::Given;
 use crate::engine::state::Status;
 use crate::engine::{Exit, RunState, work};
 use crate::journal::record::{Event, LeaseHow};
 use crate::journal::{Claim, Lease, RunDir, Seat};
 use crate::rehearse::Rehearser;
+use crate::rehearse::operator::BeforeDestruction;
+use crate::report::junit::cases;
 use crate::supervise;
 
 /// The longest that a command of an interrupted rehearsal is waited for once it was told to stop.
 const STOPPING: Duration = Duration::from_secs(20);
 
-/// Rehearses a runbook.
-pub fn rehearse(cmd: &Cmd, book: &Book, _options: &RehearseOptions) -> Result<Exit, CliError> {
+/// Faults that are tried when nothing is said.
+const FAULTS: usize = 200;
+
+/// A runbook whose targets are proved to be a rehearsal's.
+pub struct Ready {
+    /// The runbook as it is rehearsed.
+    pub bound: book::Bound,
+    /// Where.
+    pub environment: String,
+}
+
+/// Reads the runbook, and proves that it may be rehearsed there. Every way to a rehearsal goes through here.
+pub fn ready(cmd: &Cmd, book: &Book) -> Result<Ready, CliError> {
     let Some(environment) = book.env.clone() else {
         return Err(CliError::usage("a rehearsal needs an environment to rehearse in")
             .hint("name it with --env; `environments` in the runbook declares them"));
@@ -33,31 +49,99 @@ pub fn rehearse(cmd: &Cmd, book: &Book, _options: &RehearseOptions) -> Result<Ex
         )
         .hint("rehearse in an environment of its own, such as staging"));
     }
-    close_dead_rehearsals(cmd, &bound)?;
-    let refusals: Arc<Mutex<Vec<String>>> = Arc::default();
+    let ready = Ready { bound: bound.rehearsed(&environment), environment };
+    proved(cmd, &ready)?;
+    Ok(ready)
+}
+
+/// Proves again that the targets are staging's: fresh staging may be another one.
+pub fn proved(_cmd: &Cmd, _ready: &Ready) -> Result<(), CliError> {
+    Ok(())
+}
+
+/// Opens a rehearsal's run.
+pub fn open<'a>(cmd: &'a Cmd, ready: &Ready) -> Result<Session<'a>, CliError> {
+    let environment = Some(ready.environment.clone());
+    let opening = run::Opening { environment, receipt: None, given: Given::default(), cast: None };
+    run::open(cmd, ready.bound.clone(), opening)
+}
+
+/// Why destructions were not confirmed.
+pub type Refusals = Arc<Mutex<Vec<String>>>;
+
+/// Who takes part in a rehearsal, beside those who look.
+pub fn cast(_ready: &Ready, looks: Vec<Arc<dyn BeforeDestruction>>, refusals: &Refusals) -> Cast {
     let told = refusals.clone();
     let refused = Arc::new(move |why: &str| {
         told.lock().unwrap_or_else(PoisonError::into_inner).push(why.to_owned());
     });
-    let cast = Cast {
-        operator: Box::new(move |_, nobody| Arc::new(Rehearser::new(nobody, Vec::new(), refused))),
+    Cast {
+        operator: Box::new(move |_, nobody| Arc::new(Rehearser::new(nobody, looks, refused))),
         reporters: Vec::new(),
-    };
-    let opening = run::Opening {
-        environment: Some(environment.clone()),
-        receipt: None,
-        given: Given::default(),
-        cast: Some(cast),
-    };
-    let session = run::open(cmd, bound.rehearsed(&environment), opening)?;
+    }
+}
+
+/// Rehearses a runbook.
+pub fn rehearse(cmd: &Cmd, book: &Book, options: &RehearseOptions) -> Result<Exit, CliError> {
+    let ready = ready(cmd, book)?;
+    if options.faults {
+        faulted::resettable(&ready)?;
+    }
+    close_dead_rehearsals(cmd, &ready.bound)?;
+    let refusals = Refusals::default();
+    let mut session = open(cmd, &ready)?;
     let dir = session.dir.clone();
+    let trials = options.falsify.then(|| Trials::new(cmd, &session)).transpose()?;
+    let looks = trials.iter().map(|trials| trials.falsifier.clone() as Arc<dyn BeforeDestruction>).collect();
+    let mut cast = cast(&ready, looks, &refusals);
+    if let Some(trials) = &trials {
+        let (enter, operator) = (trials.enter(cmd), cast.operator);
+        cast.operator = Box::new(move |view, nobody| {
+            enter(view);
+            operator(view, nobody)
+        });
+    }
+    session.cast = Some(cast);
+    let baseline = Baseline::default();
+    if options.faults {
+        baseline.listen(&mut session.journal);
+    }
     let mut exit = session.drive()?;
-    let refusals = refusals.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    for why in &refusals {
-        cmd.err(&format!("refused: {why}\n"));
+    for why in refusals.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        cmd.err(&format!("refused: {}\n", neutral(why)));
         exit = Exit::Held;
     }
-    close(cmd, &dir, exit)?;
+    let completed = exit == Exit::Done;
+    if let Some(trials) = &trials {
+        exit = trials.close(cmd, exit)?;
+    }
+    close(cmd, &dir, if completed { Exit::Done } else { exit })?;
+    let mut suites = Vec::new();
+    if let Some(trials) = &trials {
+        suites.extend(super::trials::suites(&ready.bound.runbook.name, &trials.falsifier.shown()));
+    }
+    if options.faults {
+        if !completed {
+            cmd.err("\nno faults are tried: the rehearsal itself did not come to its end\n");
+        } else {
+            let bounds = Bounds {
+                only: options.faults_of.clone(),
+                limit: options.faults_limit.unwrap_or(FAULTS),
+                within: options.faults_within,
+            };
+            let tried = faulted::all(cmd, book, &ready, &bounds, &baseline, &dir)?;
+            cmd.err(&faulted::summary(&tried));
+            suites.push(faulted::suite(&ready.bound.runbook.name, &tried));
+            if tried.violated().next().is_some() {
+                exit = Exit::Failed;
+            }
+        }
+    }
+    if let Some(path) = &options.junit {
+        let text = cases::file(&ready.bound.runbook.name, &suites).map_err(CliError::journal)?;
+        std::fs::write(path, text)
+            .map_err(|error| CliError::journal(format!("cannot write {}: {error}", path.display())))?;
+    }
     Ok(exit)
 }
 

@@ -2,6 +2,8 @@
 //! that fails is a failure, one that could not be measured an error; an advisory one that does not pass is skipped, with
 //! its reason.
 
+pub mod cases;
+
 use std::time::Duration;
 
 use indexmap::IndexMap;

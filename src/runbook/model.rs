@@ -114,6 +114,10 @@ pub struct Environment {
     /// of every destructive one.
     #[serde(default)]
     pub proof: Vec<CheckSpec>,
+    /// Makes this place as it was before a rehearsal: run before each repetition of a fault rehearsal. A list is argv, a
+    /// string is a bash script.
+    #[serde(default)]
+    pub reset: Option<Run>,
 }
 
 /// One unit of work: exactly one of `run`, `sql`, `manual`, `record`, `soak`.
