@@ -28,6 +28,7 @@ wanted=(
     procps:/bin/ps
     util-linux:/usr/bin/setpriv
     jq:/usr/bin/jq
+    openssh-client:/usr/bin/ssh-keygen
     pgbackrest:/usr/bin/pgbackrest
     barman:/usr/bin/barman
     restic:/usr/bin/restic

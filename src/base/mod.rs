@@ -3,6 +3,7 @@
 pub mod duration;
 pub mod ids;
 pub mod redact;
+pub mod signature;
 pub mod size;
 pub mod text;
 pub mod time;

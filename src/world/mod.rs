@@ -10,6 +10,7 @@ pub mod identity;
 pub mod mounts;
 pub mod pg;
 pub mod process;
+pub mod sign;
 pub mod sockets;
 pub mod sqlite;
 pub mod tls;

@@ -28,6 +28,7 @@ mod play;
 mod review;
 mod room;
 mod runbook;
+mod signatures;
 mod steps;
 mod storefaults;
 mod supervise;
@@ -62,6 +63,7 @@ fn main() -> std::process::ExitCode {
     laws::register(&mut registry);
     night::register(&mut registry);
     operators::register(&mut registry);
+    signatures::register(&mut registry);
     pg::register(&mut registry);
     review::register(&mut registry);
     room::register(&mut registry);

@@ -49,6 +49,8 @@ pub enum Need {
     Strace,
     /// libfaketime: another wall clock for one process.
     Faketime,
+    /// ssh-keygen, which signs.
+    SshKeygen,
     /// pgBackRest.
     Pgbackrest,
     /// Barman.
@@ -84,6 +86,7 @@ impl Need {
             Need::Locales => absent("/usr/share/i18n/locales/en_US"),
             Need::Strace => absent("/usr/bin/strace"),
             Need::Faketime => faketime().is_none().then(|| "libfaketime is not there".to_owned()),
+            Need::SshKeygen => absent("/usr/bin/ssh-keygen"),
             Need::Pgbackrest => absent("/usr/bin/pgbackrest"),
             Need::Barman => absent("/usr/bin/barman"),
             Need::Restic => absent("/usr/bin/restic"),
