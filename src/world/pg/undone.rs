@@ -22,7 +22,7 @@ const END: Duration = Duration::from_secs(5);
 
 /// Two rows of one value, where only one may be when the transaction ends.
 const NO_COMMIT: &str = "create temporary table holdpoint_no_commit \
-    (one int4 constraint holdpoint_no_commit unique deferrable initially deferred) on commit drop; \
+    (one int4 constraint holdpoint_no_commit_twice unique deferrable initially deferred) on commit drop; \
     insert into pg_temp.holdpoint_no_commit values (1), (1)";
 
 /// An open transaction with a change in it.
