@@ -76,6 +76,9 @@ pub enum Command {
         /// Answers.
         #[command(flatten)]
         answers: Answers,
+        /// What was rehearsed.
+        #[command(flatten)]
+        rehearsed: ReceiptOptions,
     },
     /// Go on with your own run after a crash, a Ctrl-C or a dropped connection.
     Resume {
@@ -206,10 +209,13 @@ pub enum Command {
         #[arg(long, value_enum, default_value_t = LogFormat::Text)]
         format: LogFormat,
     },
-    /// Prove that a journal is whole.
+    /// Prove that a journal, or the receipt of a rehearsal, is whole.
     Verify {
-        /// A run, or a journal file.
+        /// A run, a journal file, or a receipt.
         what: String,
+        /// Whose signatures on a receipt count: a file as ssh-keygen's allowed signers [default: STORE/allowed_signers].
+        #[arg(long, value_name = "FILE", env = "HOLDPOINT_SIGNERS")]
+        signers: Option<PathBuf>,
         /// The head that a handoff printed: finds a cut tail or an older copy, too.
         #[arg(long, value_name = "DIGEST")]
         head: Option<String>,
@@ -255,6 +261,17 @@ pub enum Command {
     },
 }
 
+/// The receipt of a rehearsal, where an environment asks for one.
+#[derive(Debug, Args, Clone, Default)]
+pub struct ReceiptOptions {
+    /// The receipt of the rehearsal that this environment asks for [default: the newest that fits, in STORE/receipts].
+    #[arg(long, value_name = "FILE")]
+    pub receipt: Option<PathBuf>,
+    /// Whose signatures count: a file as ssh-keygen's allowed signers [default: STORE/allowed_signers].
+    #[arg(long, value_name = "FILE", env = "HOLDPOINT_SIGNERS")]
+    pub signers: Option<PathBuf>,
+}
+
 /// What a rehearsal leaves.
 #[derive(Debug, Args, Clone, Default)]
 pub struct RehearseOptions {
@@ -283,6 +300,9 @@ pub struct RehearseOptions {
     /// Begin no more faults after this time, as in 30min.
     #[arg(long, value_name = "TIME", requires = "faults")]
     pub faults_within: Option<crate::base::Span>,
+    /// Sign the receipt with this SSH key: a private key, or a .pub file whose key the agent holds.
+    #[arg(long, value_name = "KEY", env = "HOLDPOINT_SIGN_KEY")]
+    pub sign: Option<PathBuf>,
     /// How to print; github adds annotations and groups, and the summary where GITHUB_STEP_SUMMARY says.
     #[arg(long, value_enum, default_value_t = RehearseFormat::Text)]
     pub format: RehearseFormat,

@@ -11,11 +11,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use serde_json::json;
 
-use super::args::{Book, FaultKind, Global};
+use super::args::{Book, FaultKind, Global, RehearseOptions};
 use super::book;
 use super::error::CliError;
 use super::global::Cmd;
+use super::outcome::Beside;
 use super::rehearse::{self, Ready};
 use super::session::{self, Session};
 use crate::base::text::{count, neutral};
@@ -28,6 +30,7 @@ use crate::journal::{Claim, Journal, Lease, Line, Point, RunDir, Seat};
 use crate::rehearse::faults::{self, Fault, Faults, Tried};
 use crate::rehearse::judge;
 use crate::report::junit::cases::{Came, Case, Suite};
+use crate::report::rehearsed::Trial;
 use crate::world::Identity;
 
 /// The longest that fresh staging may take.
@@ -104,15 +107,37 @@ impl Baseline {
     }
 }
 
-/// How much is tried.
-#[derive(Debug, Clone)]
-pub struct Bounds {
-    /// Only faults of these kinds; all when empty.
-    pub only: Vec<FaultKind>,
-    /// How many faults at most.
-    pub limit: usize,
-    /// No new one is begun after this time.
-    pub within: Option<Span>,
+/// Faults that are tried when nothing is said.
+const FAULTS: usize = 200;
+
+/// Tries faults after a rehearsal, if it came to its end.
+pub fn after(
+    cmd: &Cmd,
+    book: &Book,
+    ready: &Ready,
+    options: &RehearseOptions,
+    baseline: &Baseline,
+    (dir, exit): (&RunDir, Exit),
+    beside: &mut Beside,
+) -> Result<(), CliError> {
+    if exit != Exit::Done {
+        let why = "none was tried: the rehearsal itself did not come to its end".to_owned();
+        beside.told.push(("faults".to_owned(), vec![why]));
+        return Ok(());
+    }
+    let tried = all(cmd, book, ready, options, baseline, dir)?;
+    let violated = tried.violated().count();
+    beside.faults = Some(json!({
+        "tried": tried.tried.len(), "reached": tried.reached(), "left_out": tried.left_out, "violated": violated,
+    }));
+    beside.told.push(("faults".to_owned(), summary(&tried)));
+    beside.suites.push(suite(&ready.bound.runbook.name, &tried));
+    beside.findings.extend(
+        tried
+            .violated()
+            .map(|one| Trial { title: one.fault.words(), outcome: Err(one.violations.join("; ")) }),
+    );
+    Ok(())
 }
 
 /// Without a way to fresh staging nothing can be repeated.
@@ -128,11 +153,11 @@ pub fn resettable(ready: &Ready) -> Result<(), CliError> {
 }
 
 /// Repeats the rehearsal with one fault each.
-pub fn all(
+fn all(
     cmd: &Cmd,
     book: &Book,
     ready: &Ready,
-    bounds: &Bounds,
+    options: &RehearseOptions,
     baseline: &Baseline,
     first: &RunDir,
 ) -> Result<Faults, CliError> {
@@ -141,8 +166,8 @@ pub fn all(
     let appends = baseline.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let mut wanted = faults::all(&plan, &lines, &appends);
     let every = wanted.len();
-    wanted.retain(|fault| bounds.only.is_empty() || bounds.only.contains(&kind(fault)));
-    let chosen = faults::choose(wanted, bounds.limit).0;
+    wanted.retain(|fault| options.faults_of.is_empty() || options.faults_of.contains(&kind(fault)));
+    let chosen = faults::choose(wanted, options.faults_limit.unwrap_or(FAULTS)).0;
     let left_out = (every - chosen.len()) as u64;
     let took =
         lines.last().zip(lines.first()).map_or(Duration::ZERO, |(last, first)| last.at.since(&first.at));
@@ -167,7 +192,7 @@ pub fn all(
     ));
     let all = chosen.len();
     for (nth, fault) in chosen.into_iter().enumerate() {
-        if bounds.within.is_some_and(|within| began.elapsed() > within.0) {
+        if options.faults_within.is_some_and(|within| began.elapsed() > within.0) {
             done.left_out += (all - nth) as u64;
             cmd.err(&format!("the time is over; {} more left out\n", all - nth));
             break;
@@ -203,25 +228,23 @@ fn line(tried: &Tried) -> String {
 }
 
 /// What came of it, for people.
-pub fn summary(done: &Faults) -> String {
-    let violated = done.violated().count();
+fn summary(done: &Faults) -> Vec<String> {
     let mut outcomes: BTreeMap<&str, u64> = BTreeMap::new();
     for tried in done.tried.iter().filter(|tried| tried.reached) {
         *outcomes.entry(&tried.outcome).or_default() += 1;
     }
-    let mut text = format!(
-        "\n{} tried, {} left out, {} not reached: {violated} showed destruction without a permit or a run that is stuck\n",
+    let first = format!(
+        "{} tried, {} left out, {} not reached, {} showed destruction without a permit or a run that is stuck",
         count(done.tried.len() as u64, "fault", "faults"),
         done.left_out,
         done.tried.len() - done.reached(),
+        done.violated().count(),
     );
-    outcomes.iter().for_each(|(outcome, n)| text.push_str(&format!("  {n:>4}  {outcome}\n")));
-    done.violated().for_each(|tried| text.push_str(&format!("  {}\n", line(tried))));
-    text
+    std::iter::once(first).chain(outcomes.into_iter().map(|(outcome, n)| format!("{n} {outcome}"))).collect()
 }
 
 /// The same as a JUnit suite, a case for each fault.
-pub fn suite(book: &str, done: &Faults) -> Suite {
+fn suite(book: &str, done: &Faults) -> Suite {
     let case = |tried: &Tried| Case {
         name: tried.fault.words(),
         came: match tried.violations.first() {
@@ -302,7 +325,8 @@ impl Rounds<'_> {
     fn one(&self, nth: usize, fault: Fault) -> Result<Tried, CliError> {
         let began = Instant::now();
         self.reset()?;
-        rehearse::proved(self.cmd, self.ready)?;
+        // Fresh staging may be another one: it is proved again.
+        super::staging::prove(self.cmd, &self.ready.plain, &self.ready.environment)?;
         let standing = self.standing()?;
         let store = self.folder.join(nth.to_string());
         make(&store)?;

@@ -9,13 +9,16 @@ pub mod check;
 pub mod error;
 pub mod faulted;
 pub mod global;
+pub mod outcome;
 pub mod pages;
+pub mod receipts;
 pub mod records;
 pub mod rehearse;
 pub mod resume;
 pub mod run;
 pub mod session;
 pub mod show;
+pub mod staging;
 pub mod trials;
 pub mod walk;
 pub mod who;
@@ -72,7 +75,7 @@ fn developer_log() {
 
 fn dispatch(cmd: &Cmd, command: Command) -> Result<Exit, CliError> {
     match command {
-        Command::Run { book, answers } => run::run(cmd, &book, &answers),
+        Command::Run { book, answers, rehearsed } => run::run(cmd, &book, &answers, &rehearsed),
         Command::Resume { run, vars, answers } => resume::resume(cmd, run.as_deref(), &vars, &answers),
         Command::Handoff { run, note, to } => resume::handoff(cmd, run.as_deref(), &note, to.as_deref()),
         Command::Accept { run, acknowledge, take_over, vars, answers } => {
@@ -93,7 +96,9 @@ fn dispatch(cmd: &Cmd, command: Command) -> Result<Exit, CliError> {
         }
         Command::Abandon { run, reason } => change::abandon(cmd, &run, &reason),
         Command::Log { run, format } => show::log(cmd, run.as_deref(), format),
-        Command::Verify { what, head } => show::verify(cmd, &what, head.as_deref()),
+        Command::Verify { what, head, signers } => {
+            show::verify(cmd, &what, head.as_deref(), signers.as_deref())
+        }
         Command::Checks { name } => author::checks(cmd, name.as_deref()),
         Command::Schema => author::print_schema(cmd),
         Command::Demo { dir } => crate::demo::play(cmd, dir.as_deref()),

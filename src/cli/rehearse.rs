@@ -3,14 +3,17 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::args::{Book, RehearseOptions};
+use super::args::{Book, RehearseFormat, RehearseOptions};
 use super::error::CliError;
-use super::faulted::{self, Baseline, Bounds};
+use super::faulted::{self, Baseline};
 use super::global::Cmd;
+use super::outcome::{Before, Beside};
 use super::session::{self, Cast, Session};
+use super::staging::Staging;
 use super::trials::Trials;
-use super::{book, run};
-use crate::base::text::neutral;
+use super::{book, outcome, run, staging};
+use crate::base::ids::hex;
+use crate::engine::event::Reporter;
 use crate::engine::machine::Given;
 use crate::engine::state::Status;
 use crate::engine::{Exit, RunState, work};
@@ -18,21 +21,25 @@ use crate::journal::record::{Event, LeaseHow};
 use crate::journal::{Claim, Lease, RunDir, Seat};
 use crate::rehearse::Rehearser;
 use crate::rehearse::operator::BeforeDestruction;
-use crate::report::junit::cases;
+use crate::report::words::flat;
 use crate::supervise;
+use crate::ui::Out;
+use crate::ui::github::Groups;
+use crate::world::host;
 
 /// The longest that a command of an interrupted rehearsal is waited for once it was told to stop.
 const STOPPING: Duration = Duration::from_secs(20);
 
-/// Faults that are tried when nothing is said.
-const FAULTS: usize = 200;
-
 /// A runbook whose targets are proved to be a rehearsal's.
 pub struct Ready {
-    /// The runbook as it is rehearsed.
+    /// The runbook as it stands in its file.
+    pub plain: book::Bound,
+    /// As it is rehearsed.
     pub bound: book::Bound,
     /// Where.
     pub environment: String,
+    /// What proves the targets.
+    pub staging: Staging,
 }
 
 /// Reads the runbook, and proves that it may be rehearsed there. Every way to a rehearsal goes through here.
@@ -41,22 +48,15 @@ pub fn ready(cmd: &Cmd, book: &Book) -> Result<Ready, CliError> {
         return Err(CliError::usage("a rehearsal needs an environment to rehearse in")
             .hint("name it with --env; `environments` in the runbook declares them"));
     };
-    let bound = book::work(cmd, &book.file, Some(&environment), &book.vars)?;
-    if bound.runbook.environments.get(&environment).is_some_and(|place| place.protected) {
-        return Err(CliError::new(
-            Exit::Held,
-            format!("`{environment}` is protected: nothing is rehearsed there"),
-        )
-        .hint("rehearse in an environment of its own, such as staging"));
+    let plain = book::work(cmd, &book.file, Some(&environment), &book.vars)?;
+    if plain.runbook.environments.get(&environment).is_some_and(|place| place.protected) {
+        let message = format!("`{environment}` is protected: nothing is rehearsed there");
+        return Err(
+            CliError::new(Exit::Held, message).hint("rehearse in an environment of its own, such as staging")
+        );
     }
-    let ready = Ready { bound: bound.rehearsed(&environment), environment };
-    proved(cmd, &ready)?;
-    Ok(ready)
-}
-
-/// Proves again that the targets are staging's: fresh staging may be another one.
-pub fn proved(_cmd: &Cmd, _ready: &Ready) -> Result<(), CliError> {
-    Ok(())
+    let staging = staging::prove(cmd, &plain, &environment)?;
+    Ok(Ready { bound: plain.clone().rehearsed(&environment), plain, environment, staging })
 }
 
 /// Opens a rehearsal's run.
@@ -69,8 +69,10 @@ pub fn open<'a>(cmd: &'a Cmd, ready: &Ready) -> Result<Session<'a>, CliError> {
 /// Why destructions were not confirmed.
 pub type Refusals = Arc<Mutex<Vec<String>>>;
 
-/// Who takes part in a rehearsal, beside those who look.
-pub fn cast(_ready: &Ready, looks: Vec<Arc<dyn BeforeDestruction>>, refusals: &Refusals) -> Cast {
+/// Who takes part: the operator of a rehearsal, who looks at what would go once more, and with whom others look.
+pub fn cast(ready: &Ready, others: Vec<Arc<dyn BeforeDestruction>>, refusals: &Refusals) -> Cast {
+    let mut looks: Vec<Arc<dyn BeforeDestruction>> = vec![Arc::new(ready.staging.apart.clone())];
+    looks.extend(others);
     let told = refusals.clone();
     let refused = Arc::new(move |why: &str| {
         told.lock().unwrap_or_else(PoisonError::into_inner).push(why.to_owned());
@@ -83,66 +85,58 @@ pub fn cast(_ready: &Ready, looks: Vec<Arc<dyn BeforeDestruction>>, refusals: &R
 
 /// Rehearses a runbook.
 pub fn rehearse(cmd: &Cmd, book: &Book, options: &RehearseOptions) -> Result<Exit, CliError> {
+    outcome::ready(options)?;
     let ready = ready(cmd, book)?;
     if options.faults {
         faulted::resettable(&ready)?;
     }
+    for weakness in &ready.staging.apart.weaknesses {
+        cmd.err(&format!("warning: {}\n", flat(weakness)));
+    }
     close_dead_rehearsals(cmd, &ready.bound)?;
+    let before = Before::of(&ready.plain, book);
     let refusals = Refusals::default();
+    let groups = groups(cmd, options);
     let mut session = open(cmd, &ready)?;
     let dir = session.dir.clone();
     let trials = options.falsify.then(|| Trials::new(cmd, &session)).transpose()?;
     let looks = trials.iter().map(|trials| trials.falsifier.clone() as Arc<dyn BeforeDestruction>).collect();
     let mut cast = cast(&ready, looks, &refusals);
+    cast.reporters.extend(groups.iter().map(|groups| groups.clone() as Arc<dyn Reporter>));
     if let Some(trials) = &trials {
-        let (enter, operator) = (trials.enter(cmd), cast.operator);
-        cast.operator = Box::new(move |view, nobody| {
-            enter(view);
-            operator(view, nobody)
-        });
+        trials.enter(cmd, &mut cast);
     }
     session.cast = Some(cast);
     let baseline = Baseline::default();
     if options.faults {
         baseline.listen(&mut session.journal);
     }
-    let mut exit = session.drive()?;
-    for why in refusals.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-        cmd.err(&format!("refused: {}\n", neutral(why)));
+    let driven = session.drive();
+    if let Some(groups) = groups {
+        groups.end();
+    }
+    let mut exit = driven?;
+    let mut beside = Beside::default();
+    if let Some(trials) = &trials {
+        exit = trials.close(cmd, &ready, exit, &mut beside)?;
+    }
+    let refusals = refusals.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if !refusals.is_empty() {
         exit = Exit::Held;
     }
-    let completed = exit == Exit::Done;
-    if let Some(trials) = &trials {
-        exit = trials.close(cmd, exit)?;
-    }
-    close(cmd, &dir, if completed { Exit::Done } else { exit })?;
-    let mut suites = Vec::new();
-    if let Some(trials) = &trials {
-        suites.extend(super::trials::suites(&ready.bound.runbook.name, &trials.falsifier.shown()));
-    }
+    close(cmd, &dir, exit)?;
     if options.faults {
-        if !completed {
-            cmd.err("\nno faults are tried: the rehearsal itself did not come to its end\n");
-        } else {
-            let bounds = Bounds {
-                only: options.faults_of.clone(),
-                limit: options.faults_limit.unwrap_or(FAULTS),
-                within: options.faults_within,
-            };
-            let tried = faulted::all(cmd, book, &ready, &bounds, &baseline, &dir)?;
-            cmd.err(&faulted::summary(&tried));
-            suites.push(faulted::suite(&ready.bound.runbook.name, &tried));
-            if tried.violated().next().is_some() {
-                exit = Exit::Failed;
-            }
-        }
+        faulted::after(cmd, book, &ready, options, &baseline, (&dir, exit), &mut beside)?;
     }
-    if let Some(path) = &options.junit {
-        let text = cases::file(&ready.bound.runbook.name, &suites).map_err(CliError::journal)?;
-        std::fs::write(path, text)
-            .map_err(|error| CliError::journal(format!("cannot write {}: {error}", path.display())))?;
+    outcome::tell(cmd, options, &before, &ready.staging, &dir, exit, refusals, beside)
+}
+
+fn groups(cmd: &Cmd, options: &RehearseOptions) -> Option<Arc<Groups>> {
+    if options.format != RehearseFormat::Github {
+        return None;
     }
-    Ok(exit)
+    let token = host::random::<16>().map_or_else(|_| cmd.now().boot_ms.to_string(), |bytes| hex(&bytes));
+    Some(Arc::new(Groups::begin(Out::stderr(&cmd.err_style), token)))
 }
 
 /// An unfinished rehearsal of the same work whose session is gone was killed: it is ended, so that the next may begin. One

@@ -2,25 +2,32 @@
 
 use std::path::Path;
 
-use super::args::{Answers, Book};
+use super::args::{Answers, Book, ReceiptOptions};
 use super::book::{self, Bound};
 use super::error::CliError;
 use super::global::Cmd;
-use super::session;
 use super::session::{Cast, Session};
+use super::{receipts, session};
 use crate::base::Digest;
 use crate::engine::machine::{Given, Mode};
 use crate::engine::{Exit, RunState};
 use crate::journal::record::{Event, FORMAT, LeaseHow};
 use crate::journal::{Claim, Journal, Lease, Seat, Store};
+use crate::rehearse::places;
 use crate::runbook::Runbook;
 use crate::world::host;
 
 /// Starts a run and drives it.
-pub fn run(cmd: &Cmd, book: &Book, answers: &Answers) -> Result<Exit, CliError> {
+pub fn run(cmd: &Cmd, book: &Book, answers: &Answers, rehearsed: &ReceiptOptions) -> Result<Exit, CliError> {
     let bound = book::work(cmd, &book.file, book.env.as_deref(), &book.vars)?;
     let given = session::given(&bound, answers, &Mode::Forward)?;
-    let opening = Opening { environment: book.env.clone(), receipt: None, given, cast: None };
+    if let Some((name, place)) =
+        book.env.as_ref().and_then(|name| Some((name, bound.runbook.environments.get(name)?)))
+    {
+        refuse_other_host(name, &place.hosts)?;
+    }
+    let receipt = receipts::demanded(cmd, &bound, book, rehearsed)?;
+    let opening = Opening { environment: book.env.clone(), receipt, given, cast: None };
     open(cmd, bound, opening)?.drive()
 }
 
@@ -89,6 +96,19 @@ pub fn public_vars(bound: &Bound) -> std::collections::BTreeMap<String, String> 
 pub fn targets_digest(bound: &Bound) -> Digest {
     let text = serde_json::to_string(&bound.runbook.targets).unwrap_or_default();
     Digest::of(bound.redactor().text(&text).as_bytes())
+}
+
+/// Where an environment names its hosts, local addresses mean something on those alone.
+pub fn refuse_other_host(environment: &str, hosts: &[String]) -> Result<(), CliError> {
+    let (name, machine) = (host::hostname(), host::machine_id());
+    if places::is_here(hosts, &name, &machine) {
+        return Ok(());
+    }
+    Err(CliError::new(
+        Exit::Held,
+        format!("`{environment}` is worked on from {}; this is {name} (machine {machine})", hosts.join(", ")),
+    )
+    .hint("log in there, or choose this machine's environment with --env"))
 }
 
 /// An operator who starts again instead of resuming would leave the first run's failed step behind.

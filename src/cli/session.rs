@@ -150,7 +150,7 @@ impl Session<'_> {
         let (operator, screens) = match self.cast {
             Some(cast) => {
                 let (nobody, plain) = people(cmd, &view, false);
-                ((cast.operator)(&view, nobody), [vec![plain], cast.reporters].concat())
+                ((cast.operator)(&view, nobody), [cast.reporters, vec![plain]].concat())
             }
             None => {
                 let (operator, screen) = people(cmd, &view, prompt::present(cmd.global.non_interactive));

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::args::LogFormat;
 use super::error::CliError;
 use super::global::Cmd;
-use super::{session, walk};
+use super::{receipts, session, walk};
 use crate::base::RunId;
 use crate::base::text::neutral;
 use crate::engine::Exit;
@@ -119,8 +119,11 @@ pub fn watch(cmd: &Cmd, run: Option<&str>) -> Result<Exit, CliError> {
 }
 
 /// Proves that a journal is whole.
-pub fn verify(cmd: &Cmd, what: &str, head: Option<&str>) -> Result<Exit, CliError> {
+pub fn verify(cmd: &Cmd, what: &str, head: Option<&str>, signers: Option<&Path>) -> Result<Exit, CliError> {
     let path = Path::new(what);
+    if let Some(bytes) = receipts::read(path).filter(|bytes| receipts::is_one(bytes)) {
+        return receipts::verify(cmd, path, &bytes, head, signers);
+    }
     let (path, run) = if path.is_file() {
         (path.to_owned(), run_of(path)?)
     } else {

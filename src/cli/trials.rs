@@ -3,16 +3,21 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
+use serde_json::json;
+
 use super::book::Bound;
 use super::error::CliError;
 use super::global::Cmd;
-use super::session::{self, Session};
+use super::outcome::Beside;
+use super::rehearse::Ready;
+use super::session::{self, Cast, Session};
 use crate::base::text::{count, neutral};
 use crate::engine::{Exit, Notice, Plan, Reporter};
 use crate::journal::RunDir;
 use crate::rehearse;
 use crate::rehearse::falsify::{Count, Falsifier, Found, Shown};
 use crate::report::junit::cases::{Came, Case, Suite};
+use crate::report::rehearsed::Trial;
 use crate::ui::view::View;
 use crate::ui::{Out, PlainReporter};
 
@@ -59,16 +64,19 @@ impl Trials {
         Ok(Trials { falsifier: Arc::new(falsifier), stage })
     }
 
-    /// Makes the session's screen known.
-    pub fn enter(&self, cmd: &Cmd) -> impl FnOnce(&View) + use<> {
+    /// Makes the session's screen known when there is one.
+    pub fn enter(&self, cmd: &Cmd, cast: &mut Cast) {
         let (stage, out) = (self.stage.clone(), Out::stderr(&cmd.err_style));
-        move |view| {
+        let then = std::mem::replace(&mut cast.operator, Box::new(|_, nobody| nobody));
+        cast.operator = Box::new(move |view, nobody| {
             let _ = stage.0.set((view.clone(), PlainReporter::new(out, view.clone())));
-        }
+            then(view, nobody)
+        });
     }
 
-    /// After the session: undoes what is left, and says what came of the trials. The worst of it is the exit status.
-    pub fn close(&self, cmd: &Cmd, exit: Exit) -> Result<Exit, CliError> {
+    /// After the session: undoes what is left, and says what came of the trials. Where something does not come back, the
+    /// rehearsal is held.
+    pub fn close(&self, cmd: &Cmd, ready: &Ready, exit: Exit, beside: &mut Beside) -> Result<Exit, CliError> {
         let exit = match session::runtime()?.block_on(self.falsifier.settle())? {
             Ok(_) => exit,
             Err(why) => {
@@ -77,9 +85,23 @@ impl Trials {
             }
         };
         let shown = self.falsifier.shown();
-        cmd.err(&summary(&shown));
-        let finding = Count::of(&shown).still_passes > 0;
-        Ok(if finding && exit == Exit::Done { Exit::Failed } else { exit })
+        let count = Count::of(&shown);
+        let runbook = &ready.bound.runbook;
+        let nothing = !runbook.steps.iter().any(|step| step.destroys.is_some());
+        beside.falsified = Some(json!({
+            "all": count.whole() || (nothing && shown.is_empty()),
+            "fails": count.fails, "still_passes": count.still_passes,
+            "unknown": count.unknown, "not_shown": count.not_shown,
+            "guards": shown,
+        }));
+        beside.told.push(("guards".to_owned(), summary(&shown)));
+        beside.suites.extend(suites(&runbook.name, &shown));
+        let found = shown.iter().filter(|one| one.found == Found::StillPasses);
+        beside.findings.extend(found.map(|one| Trial {
+            title: format!("guard {}", one.check),
+            outcome: Err(format!("it still passes {}", one.line())),
+        }));
+        Ok(exit)
     }
 }
 
@@ -99,29 +121,26 @@ pub fn settle(cmd: &Cmd, bound: &Bound, dir: &RunDir) -> Result<(), CliError> {
     }
 }
 
-/// What came of it, for people.
-pub fn summary(shown: &[Shown]) -> String {
+/// What came of it, for people: the count, and each that was not seen to fail.
+pub fn summary(shown: &[Shown]) -> Vec<String> {
     if shown.is_empty() {
-        return "\nno guard was made to fail: no destructive step was reached\n".to_owned();
+        return vec!["none was made to fail: no destructive step was reached".to_owned()];
     }
     let all = Count::of(shown);
-    let mut text =
-        format!("\n{} made to fail: {} can fail", count(shown.len() as u64, "guard", "guards"), all.fails);
+    let mut first =
+        format!("{} made to fail: {} can fail", count(shown.len() as u64, "guard", "guards"), all.fails);
     for (n, words) in [
         (all.still_passes, "STILL PASS"),
         (all.unknown, "unknown, not shown to fail"),
         (all.not_shown, "not shown"),
     ] {
         if n > 0 {
-            text.push_str(&format!(", {n} {words}"));
+            first.push_str(&format!(", {n} {words}"));
         }
     }
-    text.push('\n');
-    for one in shown {
-        text.push_str(&neutral(&format!("  {:<13} {}  {}", one.found.word(), one.check, one.line())));
-        text.push('\n');
-    }
-    text
+    let others = shown.iter().filter(|one| one.found != Found::Fails);
+    let others = others.map(|one| format!("{}: {}: {}", one.check, one.found.word(), one.line()));
+    std::iter::once(first).chain(others).collect()
 }
 
 /// The same as JUnit suites, one for each destructive step.

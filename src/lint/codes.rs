@@ -54,6 +54,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("HP060", "a changing step without a postcondition"),
     ("HP061", "a command without a time limit"),
     ("HP062", "a value that becomes part of an SQL text"),
+    ("HP080", "a rehearsal where nothing may be rehearsed"),
 ];
 
 /// What a code stands for.

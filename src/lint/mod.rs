@@ -8,6 +8,7 @@ pub mod codes;
 mod danger;
 mod law;
 pub mod proof;
+mod rehearsal;
 mod tidy;
 
 use std::ops::Range;
@@ -60,6 +61,7 @@ pub fn lint(doc: &Document, runbook: &Runbook, facts: Facts<'_>) -> Vec<Problem>
     let places = Places { doc };
     let known = proof::collect(runbook, facts, &places, &mut problems);
     proof::alone(runbook, facts, &places, &mut problems);
+    rehearsal::judge(runbook, facts, &places, &mut problems);
     law::judge(runbook, &known, &places, &mut problems);
     for (at, step) in runbook.steps.iter().enumerate() {
         tidy::judge(at, step, &places, &mut problems);

@@ -128,7 +128,7 @@ pub(super) fn alone(runbook: &Runbook, facts: Facts<'_>, places: &Places<'_>, pr
 }
 
 /// True when a parameter still holds a variable without a value.
-fn unresolved(spec: &CheckSpec) -> bool {
+pub(super) fn unresolved(spec: &CheckSpec) -> bool {
     fn open(value: &serde_json::Value) -> bool {
         match value {
             serde_json::Value::String(text) => text.contains("${"),

@@ -3,6 +3,7 @@
 //! its reason.
 
 pub mod cases;
+pub mod run;
 
 use std::time::Duration;
 

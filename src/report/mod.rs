@@ -6,15 +6,19 @@
 pub mod blockers;
 pub mod checked;
 pub mod commands;
+pub mod course;
 #[cfg(test)]
 pub mod fixture;
+pub mod github;
 pub mod json;
 pub mod junit;
 pub mod log;
 pub mod monitor;
 pub mod plan;
+pub mod rehearsed;
 pub mod room;
 pub mod standing;
+pub mod summary;
 pub mod walkdown;
 pub mod when;
 pub mod words;

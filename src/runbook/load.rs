@@ -146,6 +146,11 @@ impl Document {
         self.make(Mode::Lint(&vars::defaults(self)))
     }
 
+    /// The same with other values than the defaults; what is not known stays `${name}`. Never run what this gives.
+    pub fn bind_partly(&self, values: &Values) -> Result<Runbook, Vec<Problem>> {
+        self.make(Mode::Lint(values))
+    }
+
     fn make(&self, mode: Mode<'_>) -> Result<Runbook, Vec<Problem>> {
         let walk = || Walk::new(&self.rules, &self.names, &self.source.text, mode);
         let mut head_walk = walk();

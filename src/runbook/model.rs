@@ -118,6 +118,33 @@ pub struct Environment {
     /// string is a bash script.
     #[serde(default)]
     pub reset: Option<Run>,
+    /// Host names or machine ids of the machines from which the work is done here. Elsewhere no run starts in it, and
+    /// local addresses mean other objects.
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// A run starts only with the receipt of a rehearsal that fits.
+    #[serde(default)]
+    pub rehearsal: Option<Demand>,
+}
+
+/// Which rehearsal has to have passed before a run may start.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Demand {
+    /// Where it was rehearsed: another environment of this runbook, which is not protected.
+    pub environment: String,
+    /// How long ago it may have ended.
+    pub max_age: Span,
+    /// The receipt has to be signed by an allowed signer.
+    #[serde(default)]
+    pub signed: bool,
+    /// Steps that need not have been rehearsed, or only in part: a person's work, a watch that takes too long.
+    #[serde(default)]
+    #[schemars(extend("items" = { "type": "string", "format": "step-from" }))]
+    pub not_rehearsed: Vec<String>,
+    /// It has to have been shown that every guard of a destructive step can fail.
+    #[serde(default)]
+    pub falsified: bool,
 }
 
 /// One unit of work: exactly one of `run`, `sql`, `manual`, `record`, `soak`.

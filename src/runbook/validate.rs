@@ -18,10 +18,9 @@ use crate::problem::Problem;
 pub const MAX_PROBLEMS: usize = 100;
 
 /// Keys that belong to the format and that this version cannot keep its word about.
-const UNSUPPORTED: [(&str, &str); 7] = [
+const UNSUPPORTED: [(&str, &str); 6] = [
     ("approvals", "leave it out; nothing would enforce it"),
     ("change_window", "leave it out; nothing would enforce it"),
-    ("rehearsal", "leave it out; nothing would enforce it"),
     ("notify", "leave it out; nobody would be told"),
     ("ssh", "run Holdpoint on that host instead"),
     ("docker", "name the address that the server listens on instead"),
@@ -164,6 +163,8 @@ impl<'a> Walk<'a> {
             let inner = Slot { name: key, item: false, owner: Some(entry.key.range()), leaves: &[] };
             let was = self.literal;
             self.literal |= top && matches!(key, "vars" | "environments" | "name" | "holdpoint");
+            // What proves a place is measured with the values that are valid there.
+            self.literal &= !(key == "proof" && rule.def.as_deref() == Some("Environment"));
             let value = match (rule.properties.get(key), rule.extra) {
                 // Steps are judged one by one.
                 (Some(_), _)

@@ -139,6 +139,19 @@ pub fn defaults(doc: &Document) -> Values {
     values
 }
 
+/// The values that an environment is known to have: defaults, and what the file says for it. What only the process that
+/// works there is given is not among them.
+pub fn known(doc: &Document, environment: &str) -> Values {
+    let mut values = defaults(doc);
+    let place = doc.root().get("environments").and_then(|all| all.get(environment));
+    for entry in place.and_then(|place| place.get("vars")).map(Node::entries).unwrap_or_default() {
+        if let Some(text) = entry.value.text() {
+            values.values.insert(entry.key.text.to_string(), text.to_owned());
+        }
+    }
+    values
+}
+
 /// The environment of a script: every variable that is not secret and has a value, and those secrets that the script
 /// names.
 pub fn script_env(values: &Values, script: &str) -> BTreeMap<String, String> {

@@ -10,6 +10,7 @@ pub mod evidence;
 pub mod fixture;
 #[cfg(test)]
 mod gallery;
+pub mod github;
 pub mod handover;
 pub mod layout;
 pub mod live;
@@ -20,6 +21,7 @@ pub mod page;
 pub mod plain;
 pub mod plan;
 pub mod prompt;
+pub mod refusal;
 mod room;
 pub mod screen;
 pub mod snippet;

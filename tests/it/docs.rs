@@ -149,6 +149,7 @@ fn keys() {
         ("`destroys`", "DestroysLong"),
         ("`space`", "Space"),
         ("`rollback`", "Rollback"),
+        ("`falsify`", "Falsify"),
     ] {
         assert_eq!(described(&page, heading), of(def), "{heading}");
     }

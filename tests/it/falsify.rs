@@ -6,7 +6,7 @@ use holdpoint::runbook::Target;
 use holdpoint::world::pg::undone::{Place, Undone};
 use holdpoint::world::pg::{self, Options};
 
-use crate::harness::{Cluster, Major, Need, Registry, block_on, eventually};
+use crate::harness::{Cluster, Major, Need, Ran, Registry, block_on, eventually};
 use crate::play::Play;
 
 pub fn register(r: &mut Registry) {
@@ -95,7 +95,7 @@ name: pair
 targets:
   old: {{ postgres: "{}" }}
   new: {{ postgres: "{}" }}
-environments: {{ staging: {{}} }}
+environments: {{ staging: {{ proof: [ file: {{ path: "@" }} ] }} }}
 steps:
   - id: go
     destroys: {{ what: the scratch file, paths: ["@/scratch"] }}
@@ -134,7 +134,7 @@ fn clusters() {
     let ran = play
         .with("ci", "rehearse book.yaml --env staging --falsify", &["--junit", &at(&play, "j.xml")])
         .exits(0);
-    let said = &ran.stderr;
+    let said = &both(&ran);
     for (check, found, words) in [
         ("go.pre.data_matches", "can fail", "a row of public."),
         ("go.pre.data_matches", "can fail", "changed (rolled back)"),
@@ -155,7 +155,7 @@ fn clusters() {
         let found = said.lines().any(|l| l.contains(&line) && l.contains(words));
         assert!(found, "{line} … {words}\n{said}");
     }
-    assert!(said.contains("13 guards made to fail: 12 can fail, 1 not shown"), "{said}");
+    assert!(said.contains("14 guards made to fail: 13 can fail, 1 not shown"), "{said}");
     let junit = std::fs::read_to_string(play.path("j.xml")).unwrap();
     assert!(junit.contains("pair.falsify.go") && junit.matches("<skipped").count() >= 1, "{junit}");
     gone(&new);
@@ -167,6 +167,10 @@ fn clusters() {
         .iter()
         .filter(|line| line["purpose"] == "guard" && line["evidence"]["check"] == "go.pre.disk_free");
     assert!(rounds.count() >= 2);
+}
+
+fn both(ran: &Ran) -> String {
+    format!("{}{}", ran.stdout, ran.stderr)
 }
 
 fn at(play: &Play, name: &str) -> String {
@@ -204,7 +208,7 @@ vars: { place: { default: "@" } }
 targets:
   old: { sqlite: "${place}/old.db" }
   new: { sqlite: "${place}/new.db" }
-environments: { staging: {} }
+environments: { staging: { proof: [ file: { path: "@" } ] } }
 steps:
   - id: copy
     run: [cp, "${place}/old.db", "${place}/new.db"]
@@ -245,9 +249,9 @@ fn files() {
         "copy.post.data_matches: can fail: a row of t deleted (private copy); a value of t.b changed (private copy)",
         "drop.pre.rows_match: can fail: a row of t deleted (private copy)",
         "copy.post.marked: can fail: its `falsify` (the author's)",
-        "3 guards made to fail: 3 can fail",
+        "4 guards made to fail: 4 can fail",
     ] {
-        assert!(ran.stderr.contains(words), "{words}\n{}", ran.stderr);
+        assert!(both(&ran).contains(words), "{words}\n{}", both(&ran));
     }
     assert!(play.path("mark").exists() && !play.path("old.db").exists());
     let left: Vec<_> =

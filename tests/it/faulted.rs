@@ -1,6 +1,6 @@
 //! `rehearse --faults`: the rehearsal again and again with one fault each, and a planted mistake that it has to find.
 
-use crate::harness::Registry;
+use crate::harness::{Ran, Registry};
 use crate::play::Play;
 
 pub fn register(r: &mut Registry) {
@@ -18,6 +18,7 @@ targets:
   new: { sqlite: "${place}/new/app.db" }
 environments:
   staging:
+    proof: [ file: { path: "@" } ]
     reset: |
       rm -rf "$place"
       mkdir -p "$place/old" "$place/new"
@@ -53,6 +54,10 @@ fn scene(copy: &str) -> Play {
     play
 }
 
+fn both(ran: &Ran) -> String {
+    format!("{}{}", ran.stdout, ran.stderr)
+}
+
 fn sound() {
     let play = scene(COPY);
     let junit = play.path("j.xml");
@@ -64,7 +69,7 @@ fn sound() {
         "engine killed before record",
         "engine killed after record",
     ] {
-        assert!(ran.stderr.contains(said), "{said}\n{}", ran.stderr);
+        assert!(both(&ran).contains(said), "{said}\n{}", both(&ran));
     }
     assert!(!ran.stderr.contains("stuck"), "{}", ran.stderr);
     let text = std::fs::read_to_string(junit).unwrap();
@@ -105,7 +110,7 @@ fn refused() {
     let text = std::fs::read_to_string(play.path("book.yaml")).unwrap();
     let (head, rest) = text.split_once("    reset: |").unwrap();
     let (_, tail) = rest.split_once("steps:").unwrap();
-    play.book(&format!("{}\nsteps:{tail}", head.replace("  staging:\n", "  staging: {}\n")));
+    play.book(&format!("{head}\nsteps:{tail}"));
     let ran = play.ran("ci", "rehearse book.yaml --env staging --faults").exits(2);
     assert!(ran.stderr.contains("`staging` has no `reset`"), "{}", ran.stderr);
     assert!(play.runs().is_empty());

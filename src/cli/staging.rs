@@ -1,0 +1,97 @@
+//! Is it staging? Targets are measured and compared with everything protected, before a rehearsal begins.
+
+use super::error::CliError;
+use super::global::Cmd;
+use super::{book, run, session};
+use crate::engine::Exit;
+use crate::journal::record::Event;
+use crate::rehearse::apart::{self, Apart, Protected};
+use crate::rehearse::places::{self, Place};
+use crate::runbook::vars;
+use crate::ui::refusal;
+use crate::world::host;
+
+/// What is known of the place before the first step.
+pub struct Staging {
+    /// Its targets.
+    pub place: Place,
+    /// How they were compared.
+    pub apart: Apart,
+    /// Proofs of its own.
+    pub proofs: usize,
+}
+
+/// Proves that the targets are staging's: they are measured and compared with everything protected.
+pub fn prove(cmd: &Cmd, bound: &book::Bound, environment: &str) -> Result<Staging, CliError> {
+    let (hostname, machine) = (host::hostname(), host::machine_id());
+    let here = |hosts: &[String]| places::is_here(hosts, &hostname, &machine);
+    let all = &bound.runbook.environments;
+    let hosts = all.get(environment).map(|place| place.hosts.clone()).unwrap_or_default();
+    run::refuse_other_host(environment, &hosts)?;
+    let mut books = Vec::new();
+    for (name, place) in all.iter().filter(|(_, place)| place.protected) {
+        let mut values = vars::known(&bound.document, name);
+        // A password is needed to ask who is there; nothing else of this process is that environment's.
+        let secrets = bound.values.secrets.iter();
+        values.values.extend(secrets.filter_map(|s| Some((s.clone(), bound.values.get(s)?.to_owned()))));
+        let book = bound.document.bind_partly(&values).map_err(|problems| {
+            let why = problems.into_iter().next().map(|problem| problem.message).unwrap_or_default();
+            CliError::new(
+                Exit::Held,
+                format!("what `{name}` works on cannot be compared with: {}", bound.redactor().text(&why)),
+            )
+            .hint(format!("give the variables of `{name}` values that can be used"))
+        })?;
+        books.push((name.clone(), book, here(&place.hosts)));
+    }
+    let (pinned, unread) = pinned(cmd)?;
+    let (staging, others) = session::runtime()?.block_on(async {
+        let others = books.iter().map(|(name, book, here)| places::look(name, book, *here));
+        futures::join!(places::look(environment, &bound.runbook, true), futures::future::join_all(others))
+    })?;
+    let proofs = all.get(environment).map_or(0, |place| place.proof.len());
+    let mut apart = apart::judge(&staging, &others, pinned, proofs);
+    apart.weaknesses.extend(unread);
+    if apart.blockers.is_empty() {
+        return Ok(Staging { place: staging, apart, proofs });
+    }
+    cmd.err(&refusal::refusal("The rehearsal does not begin", &apart.blockers, &cmd.err_style));
+    Err(CliError::new(
+        Exit::Held,
+        format!("the targets of `{environment}` are not proved to be staging's own"),
+    ))
+}
+
+/// What runs in protected environments worked on, as this store has it on record; and what of it cannot be read.
+fn pinned(cmd: &Cmd) -> Result<(Vec<Protected>, Vec<String>), CliError> {
+    let (mut all, mut unread) = (Vec::new(), Vec::new());
+    for summary in cmd.store()?.runs().map_err(CliError::journal)? {
+        if !summary.dir.journal().exists() {
+            continue;
+        }
+        let read = session::peek(&summary.dir).and_then(|(lines, state)| {
+            let bound = session::readable(cmd, &summary.dir, &state)?;
+            Ok((lines, state, bound))
+        });
+        let Ok((lines, state, bound)) = read else {
+            unread.push(format!(
+                "run {} cannot be read: what it worked on was not compared with",
+                summary.dir.run
+            ));
+            continue;
+        };
+        let Some(environment) = state.environment.filter(|_| !state.rehearsal) else { continue };
+        if !bound.runbook.environments.get(&environment).is_some_and(|place| place.protected) {
+            continue;
+        }
+        let pins = lines.into_iter().filter_map(|line| match line.event {
+            Event::Pinned { target, identity } => Some((target, identity)),
+            _ => None,
+        });
+        all.extend(pins.map(|(target, identity)| Protected {
+            what: format!("`{target}` of run {} in `{environment}`", state.run),
+            identity,
+        }));
+    }
+    Ok((all, unread))
+}
