@@ -7,6 +7,7 @@
 pub mod context;
 pub mod door;
 pub mod evidence;
+pub mod falsify;
 pub mod findings;
 pub mod history;
 pub mod measure;

@@ -288,6 +288,19 @@ pub enum Command {
     },
     /// The manual page.
     Man,
+    /// A rehearsal that meets a fault: a repetition of `rehearse --faults`.
+    #[command(hide = true, name = "__fault")]
+    Fault {
+        /// What is rehearsed, and where.
+        #[command(flatten)]
+        book: Book,
+        /// The fault, as JSON.
+        #[arg(long)]
+        fault: String,
+        /// Afterwards: goes on undisturbed.
+        #[arg(long)]
+        go_on: bool,
+    },
     /// A helper of the demo's own runbook.
     #[command(hide = true, name = "__demo")]
     DemoHelper {
@@ -334,12 +347,39 @@ pub struct RehearseOptions {
     /// Write a summary in Markdown here.
     #[arg(long, value_name = "FILE")]
     pub summary: Option<PathBuf>,
+    /// Make each guard of a destructive step fail, in a way that is undone: a guard that cannot fail guards nothing.
+    #[arg(long)]
+    pub falsify: bool,
+    /// Afterwards, repeat the rehearsal with one fault each: the engine killed at each record, each command failing or
+    /// killed, each check unknown. Needs `reset` in the environment.
+    #[arg(long)]
+    pub faults: bool,
+    /// Only faults of this kind; may be given several times [default: all].
+    #[arg(long, value_enum, value_name = "KIND", requires = "faults")]
+    pub faults_of: Vec<FaultKind>,
+    /// Try at most so many faults, evenly chosen [default: 200].
+    #[arg(long, value_name = "N", requires = "faults")]
+    pub faults_limit: Option<usize>,
+    /// Begin no more faults after this time, as in 30min.
+    #[arg(long, value_name = "TIME", requires = "faults")]
+    pub faults_within: Option<crate::base::Span>,
     /// Sign the receipt with this SSH key: a private key, or a .pub file whose key the agent holds.
     #[arg(long, value_name = "KEY", env = "HOLDPOINT_SIGN_KEY")]
     pub sign: Option<PathBuf>,
     /// How to print; github adds annotations and groups, and the summary where GITHUB_STEP_SUMMARY says.
     #[arg(long, value_enum, default_value_t = RehearseFormat::Text)]
     pub format: RehearseFormat,
+}
+
+/// A kind of fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum FaultKind {
+    /// The engine is killed.
+    Killed,
+    /// A command fails, or is killed.
+    Command,
+    /// A check is unknown.
+    Unknown,
 }
 
 /// How `rehearse` prints.

@@ -19,6 +19,7 @@ use crate::runbook::vars::{self, Values};
 use crate::ui::snippet;
 
 /// A runbook with all its values.
+#[derive(Clone)]
 pub struct Bound {
     /// The file.
     pub document: Document,

@@ -8,6 +8,7 @@ pub mod book;
 pub mod change;
 pub mod check;
 pub mod error;
+pub mod faulted;
 pub mod global;
 pub mod local;
 pub mod origin;
@@ -23,6 +24,7 @@ pub mod show;
 pub mod signatures;
 pub mod signing;
 pub mod staging;
+pub mod trials;
 pub mod waive;
 pub mod walk;
 pub mod who;
@@ -95,6 +97,7 @@ fn dispatch(cmd: &Cmd, command: Command) -> Result<Exit, CliError> {
         Command::Ack { code } => ack::ack(cmd, &code),
         Command::Plan { book } => author::plan(cmd, &book),
         Command::Rehearse { book, options } => rehearse::rehearse(cmd, &book, &options),
+        Command::Fault { book, fault, go_on } => faulted::child(cmd, &book, &fault, go_on),
         Command::Lint { files, format } => author::lint(cmd, &files, format),
         Command::Rollback { run, to, confirm, vars, .. } => {
             resume::rollback(cmd, &run, to.as_deref(), &vars, confirm)

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use serde_json::Value;
+
 use super::args::{Book, RehearseFormat, RehearseOptions};
 use super::book::Bound;
 use super::error::CliError;
@@ -14,7 +16,8 @@ use crate::engine::{Exit, work};
 use crate::journal::{RunDir, read};
 use crate::rehearse::made;
 use crate::rehearse::receipt::{self, NAMESPACE, Script, Variables};
-use crate::report::rehearsed::{Manner, Rehearsed};
+use crate::report::junit::cases::Suite;
+use crate::report::rehearsed::{Manner, Rehearsed, Trial};
 use crate::report::words::flat;
 use crate::report::{course, github, junit, summary};
 use crate::world::{sign, sqlite};
@@ -54,6 +57,21 @@ impl Before {
     }
 }
 
+/// What was tried beside the run.
+#[derive(Default)]
+pub struct Beside {
+    /// Findings: each keeps the rehearsal from passing.
+    pub findings: Vec<Trial>,
+    /// All of it, for JUnit.
+    pub suites: Vec<Suite>,
+    /// All of it, for people: a heading, and lines.
+    pub told: Vec<(String, Vec<String>)>,
+    /// What was shown of guards, for the receipt.
+    pub falsified: Option<Value>,
+    /// What was shown with faults, for the receipt.
+    pub faults: Option<Value>,
+}
+
 /// Can everything be written, and signed? Found out before a rehearsal that takes hours.
 pub fn ready(options: &RehearseOptions) -> Result<(), CliError> {
     for path in [&options.junit, &options.receipt, &options.summary].into_iter().flatten() {
@@ -81,6 +99,7 @@ fn key(options: &RehearseOptions) -> Option<&Path> {
 }
 
 /// Writes everything that was asked for, and says how it went.
+#[allow(clippy::too_many_arguments, reason = "all that is known of a rehearsal at its end")]
 pub fn tell(
     cmd: &Cmd,
     options: &RehearseOptions,
@@ -89,6 +108,7 @@ pub fn tell(
     dir: &RunDir,
     exit: Exit,
     refusals: Vec<String>,
+    beside: Beside,
 ) -> Result<Exit, CliError> {
     let (lines, state) = session::peek(dir)?;
     let bound = session::readable(cmd, dir, &state)?;
@@ -103,7 +123,9 @@ pub fn tell(
         compared: compared.map(|one| (one.target.clone(), one.with.clone(), one.how.clone())).collect(),
         weaknesses: staging.apart.weaknesses.clone(),
         refusals,
-        trials: Vec::new(),
+        trials: beside.findings,
+        suites: beside.suites,
+        told: beside.told,
         around: around(),
     };
     write(options.junit.as_deref(), &junit::run::rehearsal(&all).map_err(CliError::usage)?)?;
@@ -118,7 +140,8 @@ pub fn tell(
         cmd.print(&words(&all));
     }
     if all.passed() {
-        give_receipt(cmd, options, before, staging, dir, &all)?;
+        let more = (beside.falsified, beside.faults);
+        give_receipt(cmd, options, before, staging, dir, &all, more)?;
     } else if let Some(path) = options.receipt.as_ref().filter(|path| path.exists()) {
         let text = format!("there is no receipt: {} is one of another rehearsal\n", shown(path));
         cmd.err(&text);
@@ -133,10 +156,11 @@ fn give_receipt(
     staging: &Staging,
     dir: &RunDir,
     all: &Rehearsed,
+    more: (Option<Value>, Option<Value>),
 ) -> Result<(), CliError> {
     let head = read::read(dir).map_err(CliError::journal)?.report.head;
     let facts = BTreeMap::from([("sqlite".to_owned(), sqlite::version().to_owned())]);
-    let made = made::receipt(
+    let mut made = made::receipt(
         all,
         made::Around {
             staging: &staging.place,
@@ -148,6 +172,7 @@ fn give_receipt(
             facts,
         },
     );
+    (made.falsified, made.faults) = more;
     let with = |bytes: &[u8]| match key(options) {
         Some(key) => sign::sign(key, NAMESPACE, bytes),
         None => Err(String::new()),
@@ -185,6 +210,10 @@ fn words(all: &Rehearsed) -> String {
     all.refusals.iter().for_each(|why| say("refused", why));
     for (stage, manner) in all.partial() {
         say(stage.id.as_str(), &manner.words());
+    }
+    for (heading, lines) in &all.told {
+        say(heading, lines.first().map_or("", String::as_str));
+        lines.iter().skip(1).for_each(|line| say("", line));
     }
     for trial in &all.trials {
         if let Err(found) = &trial.outcome {

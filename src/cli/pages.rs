@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use crate::base::Span;
+use crate::check::falsify;
 use crate::check::measure::DEFAULT_TIMEOUT;
 use crate::check::registry::{CheckKind, FAMILIES};
 
@@ -21,6 +22,7 @@ pub fn check(kind: &CheckKind) -> String {
         page.push_str(&format!("- `{name}`{must}: {text}\n"));
     }
     let limit: Span = kind.timeout.unwrap_or(DEFAULT_TIMEOUT);
+    page.push_str(&format!("\nHow a rehearsal makes it fail: {}.\n", falsify::ways(kind).sentence()));
     page.push_str(&format!("\nTime limit unless `timeout` says otherwise: {limit}.\n"));
     page
 }

@@ -5,9 +5,12 @@ use std::time::{Duration, Instant};
 
 use super::args::{Book, RehearseFormat, RehearseOptions};
 use super::error::CliError;
+use super::faulted::{self, Baseline};
 use super::global::Cmd;
-use super::outcome::Before;
-use super::session::{self, Cast};
+use super::outcome::{Before, Beside};
+use super::session::{self, Cast, Session};
+use super::staging::Staging;
+use super::trials::Trials;
 use super::{book, outcome, run, staging};
 use crate::base::ids::hex;
 use crate::engine::event::Reporter;
@@ -17,7 +20,6 @@ use crate::engine::{Exit, RunState, work};
 use crate::journal::record::{Event, LeaseHow};
 use crate::journal::{Claim, Lease, RunDir, Seat};
 use crate::rehearse::Rehearser;
-use crate::rehearse::apart::Apart;
 use crate::rehearse::operator::BeforeDestruction;
 use crate::report::words::flat;
 use crate::supervise;
@@ -28,61 +30,106 @@ use crate::world::host;
 /// The longest that a command of an interrupted rehearsal is waited for once it was told to stop.
 const STOPPING: Duration = Duration::from_secs(20);
 
-/// Rehearses a runbook.
-pub fn rehearse(cmd: &Cmd, book: &Book, options: &RehearseOptions) -> Result<Exit, CliError> {
+/// A runbook whose targets are proved to be a rehearsal's.
+pub struct Ready {
+    /// The runbook as it stands in its file.
+    pub plain: book::Bound,
+    /// As it is rehearsed.
+    pub bound: book::Bound,
+    /// Where.
+    pub environment: String,
+    /// What proves the targets.
+    pub staging: Staging,
+}
+
+/// Reads the runbook, and proves that it may be rehearsed there. Every way to a rehearsal goes through here.
+pub fn ready(cmd: &Cmd, book: &Book) -> Result<Ready, CliError> {
     let Some(environment) = book.env.clone() else {
         return Err(CliError::usage("a rehearsal needs an environment to rehearse in")
             .hint("name it with --env; `environments` in the runbook declares them"));
     };
-    let bound = book::work(cmd, &book.file, Some(&environment), &book.vars)?;
-    if bound.runbook.environments.get(&environment).is_some_and(|place| place.protected) {
+    let plain = book::work(cmd, &book.file, Some(&environment), &book.vars)?;
+    if plain.runbook.environments.get(&environment).is_some_and(|place| place.protected) {
         let message = format!("`{environment}` is protected: nothing is rehearsed there");
         return Err(
             CliError::new(Exit::Held, message).hint("rehearse in an environment of its own, such as staging")
         );
     }
-    outcome::ready(options)?;
-    let staging = staging::prove(cmd, &bound, &environment)?;
-    for weakness in &staging.apart.weaknesses {
-        cmd.err(&format!("warning: {}\n", flat(weakness)));
-    }
-    close_dead_rehearsals(cmd, &bound)?;
-    let before = Before::of(&bound, book);
-    let refusals: Arc<Mutex<Vec<String>>> = Arc::default();
-    let groups = groups(cmd, options);
-    let opening = run::Opening {
-        environment: Some(environment.clone()),
-        receipt: None,
-        author: None,
-        given: Given::default(),
-        cast: Some(cast(&staging.apart, &refusals, groups.clone())),
-    };
-    let session = run::open(cmd, bound.rehearsed(&environment), opening)?;
-    let dir = session.dir.clone();
-    let driven = session.drive();
-    if let Some(groups) = groups {
-        groups.end();
-    }
-    let mut exit = driven?;
-    let refusals = refusals.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    if !refusals.is_empty() {
-        exit = Exit::Held;
-    }
-    close(cmd, &dir, exit)?;
-    outcome::tell(cmd, options, &before, &staging, &dir, exit, refusals)
+    let staging = staging::prove(cmd, &plain, &environment)?;
+    Ok(Ready { bound: plain.clone().rehearsed(&environment), plain, environment, staging })
 }
 
-/// Who takes part: the operator of a rehearsal, who looks at what would go once more.
-fn cast(apart: &Apart, refusals: &Arc<Mutex<Vec<String>>>, groups: Option<Arc<Groups>>) -> Cast {
-    let looks: Vec<Arc<dyn BeforeDestruction>> = vec![Arc::new(apart.clone())];
+/// Opens a rehearsal's run.
+pub fn open<'a>(cmd: &'a Cmd, ready: &Ready) -> Result<Session<'a>, CliError> {
+    let environment = Some(ready.environment.clone());
+    let opening =
+        run::Opening { environment, receipt: None, author: None, given: Given::default(), cast: None };
+    run::open(cmd, ready.bound.clone(), opening)
+}
+
+/// Why destructions were not confirmed.
+pub type Refusals = Arc<Mutex<Vec<String>>>;
+
+/// Who takes part: the operator of a rehearsal, who looks at what would go once more, and with whom others look.
+pub fn cast(ready: &Ready, others: Vec<Arc<dyn BeforeDestruction>>, refusals: &Refusals) -> Cast {
+    let mut looks: Vec<Arc<dyn BeforeDestruction>> = vec![Arc::new(ready.staging.apart.clone())];
+    looks.extend(others);
     let told = refusals.clone();
     let refused = Arc::new(move |why: &str| {
         told.lock().unwrap_or_else(PoisonError::into_inner).push(why.to_owned());
     });
     Cast {
         operator: Box::new(move |_, nobody| Arc::new(Rehearser::new(nobody, looks, refused))),
-        reporters: groups.into_iter().map(|groups| groups as Arc<dyn Reporter>).collect(),
+        reporters: Vec::new(),
     }
+}
+
+/// Rehearses a runbook.
+pub fn rehearse(cmd: &Cmd, book: &Book, options: &RehearseOptions) -> Result<Exit, CliError> {
+    outcome::ready(options)?;
+    let ready = ready(cmd, book)?;
+    if options.faults {
+        faulted::resettable(&ready)?;
+    }
+    for weakness in &ready.staging.apart.weaknesses {
+        cmd.err(&format!("warning: {}\n", flat(weakness)));
+    }
+    close_dead_rehearsals(cmd, &ready.bound)?;
+    let before = Before::of(&ready.plain, book);
+    let refusals = Refusals::default();
+    let groups = groups(cmd, options);
+    let mut session = open(cmd, &ready)?;
+    let dir = session.dir.clone();
+    let trials = options.falsify.then(|| Trials::new(cmd, &session)).transpose()?;
+    let looks = trials.iter().map(|trials| trials.falsifier.clone() as Arc<dyn BeforeDestruction>).collect();
+    let mut cast = cast(&ready, looks, &refusals);
+    cast.reporters.extend(groups.iter().map(|groups| groups.clone() as Arc<dyn Reporter>));
+    if let Some(trials) = &trials {
+        trials.enter(cmd, &mut cast);
+    }
+    session.cast = Some(cast);
+    let baseline = Baseline::default();
+    if options.faults {
+        baseline.listen(&mut session.journal);
+    }
+    let driven = session.drive();
+    if let Some(groups) = groups {
+        groups.end();
+    }
+    let mut exit = driven?;
+    let mut beside = Beside::default();
+    if let Some(trials) = &trials {
+        exit = trials.close(cmd, &ready, exit, &mut beside)?;
+    }
+    let refusals = refusals.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if !refusals.is_empty() {
+        exit = Exit::Held;
+    }
+    close(cmd, &dir, exit)?;
+    if options.faults {
+        faulted::after(cmd, book, &ready, options, &baseline, (&dir, exit), &mut beside)?;
+    }
+    outcome::tell(cmd, options, &before, &ready.staging, &dir, exit, refusals, beside)
 }
 
 fn groups(cmd: &Cmd, options: &RehearseOptions) -> Option<Arc<Groups>> {

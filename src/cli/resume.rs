@@ -244,11 +244,14 @@ fn take_and_drive(
 ) -> Result<Exit, CliError> {
     let how = taking.how;
     let (lease, taken) = take(cmd, &mut journal, taking)?;
+    super::trials::settle(cmd, &bound, &dir)?;
     taken.foreign.iter().chain(&taken.own).for_each(|line| state.apply(line));
     if matches!(how, LeaseHow::Accept | LeaseHow::TakeOver) {
         cmd.err(&format!("accepted: {} is yours\n", state.run));
     }
-    let session = Session { cmd, bound, dir, journal, lease, state, mode, given, resumed: true, cast: None };
+    let (cast, faults) = (None, Default::default());
+    let session =
+        Session { cmd, bound, dir, journal, lease, state, mode, given, resumed: true, cast, faults };
     session.drive()
 }
 

@@ -90,8 +90,8 @@ pub fn open<'a>(cmd: &'a Cmd, bound: Bound, opening: Opening) -> Result<Session<
     taken.own.iter().for_each(|line| state.apply(line));
     drop(exclusive);
     cmd.err(&format!("run {}\n", dir.run));
-    let (given, cast) = (opening.given, opening.cast);
-    Ok(Session { cmd, bound, dir, journal, lease, state, mode: Mode::Forward, given, resumed: false, cast })
+    let (mode, given, cast, faults) = (Mode::Forward, opening.given, opening.cast, Default::default());
+    Ok(Session { cmd, bound, dir, journal, lease, state, mode, given, resumed: false, cast, faults })
 }
 
 /// Who last changed the runbook, where they may not approve what it destroys.

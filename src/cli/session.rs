@@ -9,6 +9,7 @@ use super::error::CliError;
 use super::global::Cmd;
 use crate::base::StepId;
 use crate::check::Context;
+use crate::engine::faults::Faults;
 use crate::engine::machine::{Given, Mode};
 use crate::engine::notify::{self, Hooks};
 use crate::engine::reverse;
@@ -111,6 +112,8 @@ pub struct Session<'a> {
     pub resumed: bool,
     /// Who is asked and who is told, where that is not whoever sits at the terminal.
     pub cast: Option<Cast>,
+    /// Faults of a fault rehearsal; none otherwise.
+    pub faults: Faults,
 }
 
 /// Makes an operator of one that has nobody to ask.
@@ -186,6 +189,7 @@ impl Session<'_> {
                 captured: self.state.captured.clone(),
                 secrets: self.bound.secrets(),
                 grace: GRACE,
+                faults: self.faults,
             },
             operator,
             reporter,

@@ -416,10 +416,10 @@ impl Driver {
             self.desk.reporter.tell(&Notice::Measuring { step, purpose, checks: titles.collect() });
         }
         let (cx, tx, reporter) = (self.desk.cx.clone(), self.tx.clone(), self.desk.reporter.clone());
-        let pace = self.pace.clone();
+        let (pace, faults) = (self.pace.clone(), self.desk.tools.faults.clone());
         self.tasks.retain(|task| !task.is_finished());
         self.tasks.push(tokio::spawn(async move {
-            let _ = tx.send(Input::Measured(survey::survey(survey, cx, pace, reporter).await));
+            let _ = tx.send(Input::Measured(survey::survey(survey, cx, pace, faults, reporter).await));
         }));
     }
 

@@ -7,6 +7,7 @@
 pub mod blast;
 pub mod drive;
 pub mod event;
+pub mod faults;
 pub mod forecast;
 pub mod machine;
 pub mod notify;

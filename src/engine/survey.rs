@@ -11,10 +11,11 @@ use futures::FutureExt as _;
 
 use super::blast;
 use super::event::{Notice, Reporter};
+use super::faults::{self, Faults};
 use super::machine::{Measured, Number};
 use super::plan::Placed;
 use crate::base::{Digest, Moment, Span, StepId};
-use crate::check::{Context, Evidence, WAITED, measure};
+use crate::check::{Context, Evidence, Outcome, WAITED, measure};
 use crate::journal::record::{Blast, Purpose};
 use crate::runbook::model::Destroys;
 use crate::world::{Identity, identify};
@@ -60,7 +61,13 @@ impl Pace {
 
 /// Measures all of it side by side. Guards end at about the same time, as far as is known how long each takes: evidence is
 /// valid for a minute, and the slowest decides. Identities are proved last, so that they are the newest.
-pub async fn survey(survey: Survey, cx: Context, pace: Pace, reporter: Arc<dyn Reporter>) -> Measured {
+pub async fn survey(
+    survey: Survey,
+    cx: Context,
+    pace: Pace,
+    faults: Faults,
+    reporter: Arc<dyn Reporter>,
+) -> Measured {
     let Survey { request, purpose, step, checks, prove, destroys, folder } = survey;
     let names = checks.iter().map(|(id, _)| id.as_str()).chain(destroys.iter().map(|_| BLAST));
     let longest = names.map(|name| pace.of(name)).max().unwrap_or_default();
@@ -70,10 +77,14 @@ pub async fn survey(survey: Survey, cx: Context, pace: Pace, reporter: Arc<dyn R
     };
     let one = |(id, spec): Placed| {
         let (cx, reporter, pace, step) = (&cx, &reporter, &pace, step.clone());
+        let unknown = faults.makes_unknown(&id, purpose);
         let wait = head_start(id.as_str());
         async move {
             tokio::time::sleep(wait).await;
-            let evidence: Evidence = measure::measure(id, &spec, cx).await;
+            let mut evidence: Evidence = measure::measure(id, &spec, cx).await;
+            if unknown {
+                evidence.outcome = Outcome::unknown(faults::UNKNOWN, evidence.outcome.expected);
+            }
             // What a person took once, the next measurement does not take again.
             let waited = evidence.outcome.facts.get(WAITED).and_then(serde_json::Value::as_u64).unwrap_or(0);
             let took = Duration::from_millis(evidence.took_ms.saturating_sub(waited));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::{Notice, Reporter};
+use super::faults::Faults;
 use super::machine::{Ended, Found};
 use crate::base::{Digest, Moment, RunId, StepId};
 use crate::check::{Context, data};
@@ -38,6 +39,8 @@ pub struct Tools {
     pub secrets: Vec<(String, String)>,
     /// Time between TERM and KILL.
     pub grace: Duration,
+    /// Faults of a rehearsal; none otherwise.
+    pub faults: Faults,
 }
 
 /// One piece of work.
@@ -223,7 +226,7 @@ async fn command(run: &Run, step: &Step, job: &Job) -> Ended {
         Err(why) => return not_started(why),
     };
     let spec = Spec {
-        argv,
+        argv: job.tools.faults.argv(&job.step, argv),
         env,
         cwd: cwd.as_deref().unwrap_or("/").into(),
         user: user.clone(),

@@ -43,6 +43,24 @@ pub struct Mended {
     pub kept: PathBuf,
 }
 
+/// Where an append is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Point {
+    /// The lines are written, and nothing is flushed.
+    Written,
+    /// They are on disk, and nothing that follows them has begun.
+    Flushed,
+}
+
+/// Is told of every append as it happens. It can change nothing about it.
+pub struct Watcher(Box<dyn Fn(Point, &[Line]) + Send>);
+
+impl std::fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watcher")
+    }
+}
+
 /// An open journal.
 #[derive(Debug)]
 pub struct Journal {
@@ -58,6 +76,7 @@ pub struct Journal {
     mended: Vec<Mended>,
     size_limit: u64,
     closed: Option<String>,
+    watcher: Option<Watcher>,
 }
 
 impl Journal {
@@ -105,9 +124,21 @@ impl Journal {
             mended: Vec::new(),
             size_limit: limit.current.unwrap_or(u64::MAX),
             closed: None,
+            watcher: None,
             file,
             path,
         })
+    }
+
+    /// Tells somebody of every append from now on: a fault rehearsal, which ends this process at one of them.
+    pub fn watched(&mut self, watcher: impl Fn(Point, &[Line]) + Send + 'static) {
+        self.watcher = Some(Watcher(Box::new(watcher)));
+    }
+
+    fn tell(&self, point: Point, lines: &[Line]) {
+        if let Some(Watcher(watcher)) = &self.watcher {
+            watcher(point, lines);
+        }
     }
 
     /// The run's folder.
@@ -254,12 +285,14 @@ impl Journal {
             lines.push(line);
         }
         self.write(&text, closing)?;
+        self.tell(Point::Written, &lines);
         self.file
             .sync_data()
             .map_err(|error| self.flush_failed(&error))
             .map_err(|error| self.close(error))?;
         self.cursor = cursor;
         lines.iter().for_each(|line| self.know(line));
+        self.tell(Point::Flushed, &lines);
         Ok(lines)
     }
 

@@ -22,7 +22,7 @@ pub mod store;
 pub mod verify;
 
 pub use error::{AppendError, OpenError};
-pub use file::{Appended, Journal};
+pub use file::{Appended, Journal, Point};
 pub use lease::{Claim, Epoch, Lease, LeaseError};
 pub use record::{Event, Line};
 pub use runs::{RunState, RunSummary};

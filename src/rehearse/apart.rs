@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use super::operator::BeforeDestruction;
+use super::operator::{BeforeDestruction, Then};
 use super::places::{Place, Side, real};
 use crate::engine::event::Question;
 use crate::journal::record::{Blast, Blocker};
@@ -191,7 +191,7 @@ fn within(a: &Path, b: &Path) -> bool {
 /// Looks once more in front of a destruction: at what was measured as going.
 #[async_trait]
 impl BeforeDestruction for Apart {
-    async fn look(&self, _: &Question, blast: &Blast) -> Result<(), String> {
+    async fn look(&self, _: &Question, blast: &Blast) -> Result<Then, String> {
         for known in &self.protected {
             if blast.identity.as_ref().is_some_and(|identity| one(identity, &known.identity)) {
                 return Err(format!("what would go is {}", known.what));
@@ -207,7 +207,7 @@ impl BeforeDestruction for Apart {
                 ));
             }
         }
-        Ok(())
+        Ok(Then::Go)
     }
 }
 

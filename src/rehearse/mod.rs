@@ -4,7 +4,11 @@
 //! see [`standin`]) and another operator (who answers what is safe to answer without anybody there, see [`operator`]).
 
 pub mod apart;
+mod author;
 pub mod demand;
+pub mod falsify;
+pub mod faults;
+pub mod judge;
 pub mod made;
 pub mod operator;
 pub mod places;
@@ -12,4 +16,5 @@ pub mod receipt;
 pub mod scripts;
 pub mod standin;
 
+pub use author::{command, settle};
 pub use operator::Rehearser;

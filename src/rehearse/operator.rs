@@ -20,7 +20,16 @@ pub const NOT_CARRIED_OUT: &str =
 #[async_trait]
 pub trait BeforeDestruction: Send + Sync {
     /// `question` is always [`Question::Confirm`].
-    async fn look(&self, question: &Question, blast: &Blast) -> Result<(), String>;
+    async fn look(&self, question: &Question, blast: &Blast) -> Result<Then, String>;
+}
+
+/// What follows a look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Then {
+    /// The next look, or the text.
+    Go,
+    /// Everything is measured again, and then asked again: something was tried, and undone.
+    MeasureAgain,
 }
 
 /// The operator of a rehearsal.
@@ -45,9 +54,13 @@ impl Rehearser {
 
     async fn confirm(&self, question: &Question, text: &str, blast: &Blast) -> Answer {
         for look in &self.looks {
-            if let Err(why) = look.look(question, blast).await {
-                (self.refused)(&why);
-                return Answer::Quit;
+            match look.look(question, blast).await {
+                Ok(Then::Go) => {}
+                Ok(Then::MeasureAgain) => return Answer::Measure,
+                Err(why) => {
+                    (self.refused)(&why);
+                    return Answer::Quit;
+                }
             }
         }
         Answer::Typed(text.to_owned())
@@ -101,7 +114,7 @@ mod tests {
 
     #[async_trait]
     impl BeforeDestruction for Never {
-        async fn look(&self, _: &Question, _: &Blast) -> Result<(), String> {
+        async fn look(&self, _: &Question, _: &Blast) -> Result<Then, String> {
             Err("it is production's".to_owned())
         }
     }

@@ -2,6 +2,7 @@
 //! that fails is a failure, one that could not be measured an error; an advisory one that does not pass is skipped, with
 //! its reason.
 
+pub mod cases;
 pub mod run;
 
 use std::time::Duration;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::course::{Case, Course, Fate, Stage};
+use super::junit::cases::Suite;
 use crate::base::StepId;
 use crate::check::Verdict;
 use crate::engine::Exit;
@@ -64,6 +65,10 @@ pub struct Rehearsed {
     pub refusals: Vec<String>,
     /// What else was tried.
     pub trials: Vec<Trial>,
+    /// More suites for JUnit: what was tried, case by case.
+    pub suites: Vec<Suite>,
+    /// What was tried, for people: a heading, and lines.
+    pub told: Vec<(String, Vec<String>)>,
     /// The commit and the job, where CI says so.
     pub around: Vec<(&'static str, String)>,
 }

@@ -49,6 +49,11 @@ pub fn markdown(all: &Rehearsed) -> String {
         }
         out.push('\n');
     }
+    for (heading, lines) in &all.told {
+        out.push_str(&format!("### {}\n\n", cell(heading)));
+        lines.iter().for_each(|line| out.push_str(&format!("- {}\n", cell(line))));
+        out.push('\n');
+    }
     let partial = all.partial();
     if !partial.is_empty() {
         out.push_str("### Not rehearsed in whole\n\n");

@@ -98,6 +98,10 @@ pub struct Target {
     /// What it is, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub help: Option<String>,
+    /// The number of a transaction in which all sessions of this target are. Never in a file: a rehearsal sets it on a
+    /// copy, to measure what it is about to undo.
+    #[serde(skip)]
+    pub within: Option<u64>,
 }
 
 /// A place where the runbook is run.
@@ -114,6 +118,10 @@ pub struct Environment {
     /// of every destructive one.
     #[serde(default)]
     pub proof: Vec<CheckSpec>,
+    /// Makes this place as it was before a rehearsal: run before each repetition of a fault rehearsal. A list is argv, a
+    /// string is a bash script.
+    #[serde(default)]
+    pub reset: Option<Run>,
     /// Host names or machine ids of the machines from which the work is done here. Elsewhere no run starts in it, and
     /// local addresses mean other objects.
     #[serde(default)]
@@ -560,11 +568,31 @@ pub struct CheckCommon {
     /// Invariants only: how often it is measured; 10s when not given.
     #[serde(default)]
     pub every: Option<Span>,
+    /// How a rehearsal breaks what the check measures, to show that it can fail, and how that is undone.
+    #[serde(default)]
+    pub falsify: Option<Falsify>,
+}
+
+/// Breaks what a check measures, on staging and nowhere else: then the check has to fail. Undone in any case, and it has
+/// to pass again.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Falsify {
+    /// What breaks it. A list is argv, a string is a bash script.
+    pub run: Run,
+    /// What brings it back, also when `run` got half-way or nowhere.
+    pub undo: Run,
+    /// The longest that each of them may take; 10min when not given.
+    #[serde(default)]
+    pub timeout: Option<Span>,
+    /// The user that they run as.
+    #[serde(default)]
+    pub user: Option<String>,
 }
 
 /// The names of [`CheckCommon`]'s keys.
-pub const COMMON_KEYS: [&str; 8] =
-    ["id", "title", "timeout", "until", "waivable", "advisory", "on_violation", "every"];
+pub const COMMON_KEYS: [&str; 9] =
+    ["id", "title", "timeout", "until", "waivable", "advisory", "on_violation", "every", "falsify"];
 
 /// A check as written: a map with one key, its name; inside stand its own parameters and the common ones.
 #[derive(Debug, Clone)]
@@ -634,6 +662,7 @@ impl<'de> Visitor<'de> for Body<'_> {
                 "advisory" => common.advisory = map.next_value()?,
                 "on_violation" => common.on_violation = map.next_value()?,
                 "every" => common.every = map.next_value()?,
+                "falsify" => common.falsify = map.next_value()?,
                 _ => {
                     params.insert(key, map.next_value()?);
                 }

@@ -1,6 +1,8 @@
 //! SQLite files, read-only. Nothing here can change a database: no lock file appears beside a file that nobody has
 //! open, and no journal is rolled back. Work runs on a blocking thread and is interrupted when its future is dropped.
 
+pub mod copy;
+
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

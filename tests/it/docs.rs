@@ -150,6 +150,7 @@ fn keys() {
         ("`harmless`", "Harmless"),
         ("`space`", "Space"),
         ("`rollback`", "Rollback"),
+        ("`falsify`", "Falsify"),
     ] {
         assert_eq!(described(&page, heading), of(def), "{heading}");
     }

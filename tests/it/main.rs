@@ -14,6 +14,8 @@ mod data_majors;
 mod data_progress;
 mod data_sqlite;
 mod docs;
+mod falsify;
+mod faulted;
 mod guided;
 mod harness;
 mod host;
@@ -58,6 +60,8 @@ fn main() -> std::process::ExitCode {
     data_progress::register(&mut registry);
     data_cross::register(&mut registry);
     docs::register(&mut registry);
+    falsify::register(&mut registry);
+    faulted::register(&mut registry);
     journal::register(&mut registry);
     laws::register(&mut registry);
     night::register(&mut registry);

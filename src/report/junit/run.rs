@@ -35,6 +35,7 @@ pub fn rehearsal(all: &Rehearsed) -> Result<String, String> {
     if !all.trials.is_empty() {
         suites.push(trials(all));
     }
+    suites.extend(all.suites.iter().map(super::cases::suite));
     let found = suites.iter().any(|suite| suite.failures + suite.errors > 0);
     if !all.passed() && !found {
         let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);

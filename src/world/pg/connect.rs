@@ -13,7 +13,7 @@ use super::error::{ConnectError, ConnectTrouble, QueryError, trouble};
 use super::files::Password;
 use super::session::{CancelBy, OpenLine, Options, Session, literal, start};
 use super::settings::{Place, SessionAttrs, Settings, SslMode, Surroundings, resolve};
-use super::{files, identity, peer, tls};
+use super::{files, identity, peer, tls, undone};
 use crate::runbook::Target;
 
 /// Connects to a target. Settings that change how values look are pinned: UTC, ISO dates, `extra_float_digits=3`,
@@ -22,6 +22,12 @@ use crate::runbook::Target;
 /// The target's service file, password file, environment variables and cluster configuration are read anew each time.
 pub async fn connect(target: &Target, options: &Options) -> Result<Session, ConnectError> {
     let settings = resolve(target, options.database.as_deref(), &Surroundings::of_process())?;
+    if let Some(number) = target.within
+        && let Some(session) = undone::session(number, &settings.database)?
+    {
+        pin_settings(&OpenLine::of(&session), options).await?;
+        return Ok(session);
+    }
     connect_with(&settings, options).await
 }
 

@@ -15,6 +15,7 @@ pub mod settings;
 pub mod stopped;
 mod tls;
 mod tree;
+pub mod undone;
 
 pub use backend::Backend;
 pub use connect::connect;

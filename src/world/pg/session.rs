@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -85,7 +86,20 @@ struct Line {
     notices: Arc<Mutex<VecDeque<String>>>,
     runtime: Handle,
     reader: AbortHandle,
+    /// Set while everything happens in one transaction that several sessions share: see [`super::undone`].
+    nested: Nested,
 }
+
+/// Statements of a shared transaction. Each stands between two savepoints, so that one that fails does not end it.
+#[derive(Default)]
+struct Nested {
+    on: AtomicBool,
+    /// The last statement did not come to a good end: the next one goes back to the savepoint first.
+    dirty: AtomicBool,
+}
+
+/// Name of the savepoint between two statements.
+const BETWEEN: &str = "holdpoint_between";
 
 /// How a cancel request reaches the server: as the connection did.
 pub(super) enum CancelBy {
@@ -96,6 +110,28 @@ pub(super) enum CancelBy {
 }
 
 impl Line {
+    fn nests(&self) -> bool {
+        self.nested.on.load(Ordering::Relaxed)
+    }
+
+    /// Before a statement of a shared transaction: what is left of one that failed or was broken off goes.
+    async fn enter(&self) -> Result<(), tokio_postgres::Error> {
+        if self.nests() && self.nested.dirty.swap(true, Ordering::Relaxed) {
+            self.client.batch_execute(&format!("rollback to savepoint {BETWEEN}")).await?;
+        }
+        Ok(())
+    }
+
+    /// After a statement that came to a good end: what it set stays.
+    async fn leave(&self) -> Result<(), tokio_postgres::Error> {
+        if self.nests() {
+            let next = format!("release savepoint {BETWEEN}; savepoint {BETWEEN}");
+            self.client.batch_execute(&next).await?;
+            self.nested.dirty.store(false, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
     async fn send_cancel(&self) {
         // The server never says whether it worked; what matters is that the statement ends.
         let _ = match &self.cancel_by {
@@ -193,6 +229,7 @@ where
         notices,
         runtime: Handle::current(),
         reader: reader.abort_handle(),
+        nested: Nested::default(),
     }))
 }
 
@@ -207,9 +244,31 @@ impl OpenLine {
     pub(super) fn identified(self, identity: PostgresIdentity, local: bool) -> Session {
         Session { line: self.0, identity, local }
     }
+
+    /// The connection of a session, to be set up for another use.
+    pub(super) fn of(session: &Session) -> OpenLine {
+        OpenLine(Arc::clone(&session.line))
+    }
 }
 
 impl Session {
+    /// Another session over the same connection.
+    pub(super) fn beside(&self) -> Session {
+        Session { line: Arc::clone(&self.line), identity: self.identity.clone(), local: self.local }
+    }
+
+    /// From now on every statement stands between two savepoints. A transaction must be open.
+    pub(super) async fn nest(&self) -> Result<(), QueryError> {
+        self.query(&format!("savepoint {BETWEEN}")).await?;
+        self.line.nested.on.store(true, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Hangs up at once, whoever else uses the connection: the server rolls back what is open.
+    pub(super) fn hang_up(&self) {
+        self.line.reader.abort();
+    }
+
     /// What answered.
     pub fn identity(&self) -> &PostgresIdentity {
         &self.identity
@@ -270,11 +329,13 @@ impl Session {
     /// error (42601), and so is a statement that the server cannot plan.
     pub async fn columns(&self, sql: &str) -> Result<Vec<String>, QueryError> {
         let running = begin(&self.line).await;
-        let prepared = self.line.client.prepare(sql).await;
-        let answer = match prepared {
-            Ok(statement) => Ok(statement.columns().iter().map(|column| column.name().to_owned()).collect()),
-            Err(error) => Err(QueryError::of(&error, self.line.client.is_closed())),
+        let prepared = async {
+            self.line.enter().await?;
+            let statement = self.line.client.prepare(sql).await?;
+            self.line.leave().await?;
+            Ok(statement.columns().iter().map(|column| column.name().to_owned()).collect())
         };
+        let answer = prepared.await.map_err(|error| QueryError::of(&error, self.line.client.is_closed()));
         running.finished();
         answer
     }
@@ -284,6 +345,7 @@ impl Session {
         let running = begin(&self.line).await;
         let client = &self.line.client;
         let copied = async {
+            self.line.enter().await?;
             let mut stream = pin!(client.copy_out(sql).await?);
             let mut bytes = 0;
             while let Some(piece) = stream.next().await {
@@ -291,6 +353,7 @@ impl Session {
                 bytes += piece.len() as u64;
                 each(&piece);
             }
+            self.line.leave().await?;
             Ok(bytes)
         };
         let answer = copied.await.map_err(|error| QueryError::of(&error, client.is_closed()));
@@ -301,6 +364,10 @@ impl Session {
     /// Begins a read-only transaction whose snapshot others may use, and returns the snapshot's name. It lasts until
     /// this session ends or runs `commit`.
     pub async fn export_snapshot(&self) -> Result<String, QueryError> {
+        if self.line.nests() {
+            // Every session of this server that counts is in the one transaction already.
+            return Ok(BETWEEN.to_owned());
+        }
         self.query("begin isolation level repeatable read read only").await?;
         self.value("select pg_catalog.pg_export_snapshot()")
             .await?
@@ -309,6 +376,9 @@ impl Session {
 
     /// Begins a read-only transaction on a snapshot that another session of the same database exported.
     pub async fn use_snapshot(&self, name: &str) -> Result<(), QueryError> {
+        if self.line.nests() {
+            return Ok(());
+        }
         self.query("begin isolation level repeatable read read only").await?;
         self.query(&format!("set transaction snapshot {}", literal(name))).await.map(drop)
     }
@@ -367,6 +437,11 @@ async fn run(
 ) -> Result<(), QueryError> {
     let running = begin(line).await;
     let broken = |error: &tokio_postgres::Error| QueryError::of(error, line.client.is_closed());
+    if let Err(error) = line.enter().await {
+        running.finished();
+        return Err(broken(&error));
+    }
+    let sql = if line.nests() { without_begin(sql) } else { sql };
     let mut stream = match line.client.simple_query_raw(sql).await {
         Ok(stream) => pin!(stream),
         Err(error) => {
@@ -406,6 +481,16 @@ async fn run(
             return Ok(());
         }
     }
+    let left = line.leave().await.map_err(|error| broken(&error));
     running.finished();
-    Ok(())
+    left
+}
+
+/// What a check of ours sends after a `begin` of its own: the transaction is there already.
+fn without_begin(sql: &str) -> &str {
+    match sql.split_once(';') {
+        Some((first, rest)) if first.trim_start().starts_with("begin") => rest,
+        None if sql.trim_start().starts_with("begin") => "",
+        _ => sql,
+    }
 }
