@@ -264,7 +264,7 @@ pub struct Cleared {
 #[derive(Debug)]
 enum Clearance {
     Harmless,
-    Destroy(Permit),
+    Destroy(Box<Permit>),
     Undo,
 }
 
@@ -286,7 +286,7 @@ impl Cleared {
     pub fn by(permit: Permit, step: &Step, now: &Moment) -> Option<Cleared> {
         let destroys = step.destroying(permit.undo).is_some();
         let valid = destroys && permit.step == step.key() && permit.in_time(now);
-        valid.then(|| Cleared { step: step.key(), what: Clearance::Destroy(permit) })
+        valid.then(|| Cleared { step: step.key(), what: Clearance::Destroy(Box::new(permit)) })
     }
 
     /// Whether it clears this step of this run: its work, or with `undo` its rollback. The executor asks with the step

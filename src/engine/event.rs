@@ -14,6 +14,7 @@ use crate::runbook::model::OnViolation;
 
 /// Something that happened or is going on.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "one at a time, never a list of them")]
 pub enum Notice {
     /// A line was written to the journal: by us, or by somebody else beside us.
     Journal(Line),

@@ -160,7 +160,7 @@ fn given(run: &RunId, second: &Second, signers: &Signers, said: &Said) -> Option
     let says = match &said.event {
         Event::Approved { content, text, until, boot, .. } => Says::Approves {
             // The text is of the content; one that differs was not typed in front of it.
-            content: second.content(content).filter(|content| content.text == *text).cloned(),
+            content: second.content(content).filter(|content| content.text == *text).cloned().map(Box::new),
             term: Term { at: said.at, boot: boot.clone(), until: *until },
             used: said.used,
         },

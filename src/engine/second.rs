@@ -157,7 +157,7 @@ impl Second {
             Event::ApprovalWanted { count, content } => {
                 let digest = content.digest();
                 self.wanted.retain(|wanted| wanted.digest != digest);
-                self.wanted.push(Wanted { count: *count, content: content.clone(), digest, at: *at });
+                self.wanted.push(Wanted { count: *count, content: (**content).clone(), digest, at: *at });
             }
             Event::Approved { .. } | Event::Rejected { .. } | Event::ApprovalWithdrawn { .. } => {
                 self.said.push(said());

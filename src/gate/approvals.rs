@@ -76,7 +76,7 @@ pub enum Says {
     /// Yes.
     Approves {
         /// To this; `None` for something that is not on record.
-        content: Option<Content>,
+        content: Option<Box<Content>>,
         /// Given when, until when.
         term: Term,
         /// The attempt that used it up.

@@ -99,6 +99,7 @@ fn window(days: &[&str], hours: &str) -> Window {
 
 /// Approved half a minute ago, for an hour.
 fn approval(by: &str, content: Option<Content>) -> Given {
+    let content = content.map(Box::new);
     let at = moment(NOW - 30_000);
     let until = Timestamp::from_millisecond(at.wall.as_millisecond() + 3_600_000).unwrap();
     let term = Term { at, boot: "b".to_owned(), until };

@@ -495,7 +495,7 @@ pub enum Event {
         /// How many people.
         count: u32,
         /// What for.
-        content: Content,
+        content: Box<Content>,
     },
     /// Somebody else saw what would be destroyed, and approves.
     Approved {

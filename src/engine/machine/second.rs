@@ -69,7 +69,7 @@ impl Machine {
                 && gate::approvals::drift(&content, &wanted.content).is_empty()
         });
         if !known {
-            self.append(vec![Event::ApprovalWanted { count, content }]);
+            self.append(vec![Event::ApprovalWanted { count, content: Box::new(content) }]);
         }
     }
 

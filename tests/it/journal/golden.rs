@@ -30,26 +30,35 @@ fn copy(name: &str) -> (tempfile::TempDir, RunDir) {
 }
 
 fn v1() {
-    let (_tmp, dir) = copy("v1.jsonl");
-    let head = fs::read_to_string(fixture("v1.head")).unwrap();
+    // Written by the first version, and by the first with second persons.
+    let mut kinds = corpus("v1", 33);
+    kinds.extend(corpus("v1-second", 11));
+    let missing: Vec<_> =
+        holdpoint::journal::kind::KINDS.iter().filter(|kind| !kinds.contains(**kind)).collect();
+    assert!(missing.is_empty(), "the corpus lacks {missing:?}");
+}
+
+/// Reads one of the corpus; the kinds of its events.
+fn corpus(name: &str, count: usize) -> std::collections::BTreeSet<String> {
+    let text = format!("{name}.jsonl");
+    let (_tmp, dir) = copy(&text);
+    let head = fs::read_to_string(fixture(&format!("{name}.head"))).unwrap();
     let reading = read::read(&dir).unwrap();
     assert!(reading.report.whole(), "{:?}", reading.report.problems);
     assert_eq!(verify::verify_against_head(&reading.report, &head), Ok(verify::HeadMatch::Last));
-    assert_eq!(reading.report.lines, 33, "every kind of event");
+    assert_eq!(reading.report.lines, count as u64, "{name}");
     assert!(reading.entries.iter().all(|entry| matches!(entry, read::Entry::Known(_))));
     let (journal, lines) = Journal::open(&dir).unwrap();
-    assert_eq!((lines.len(), journal.head().as_str()), (33, head.trim()));
+    assert_eq!((lines.len(), journal.head().as_str()), (count, head.trim()));
     let kinds: std::collections::BTreeSet<String> = lines
         .iter()
         .map(|line| serde_json::to_value(&line.event).unwrap()["what"].as_str().unwrap().to_owned())
         .collect();
-    let missing: Vec<_> =
-        holdpoint::journal::kind::KINDS.iter().filter(|kind| !kinds.contains(**kind)).collect();
-    assert!(missing.is_empty(), "the corpus lacks {missing:?}");
     // Written again, the bytes are the same: nothing of the format has moved.
-    for (line, text) in lines.iter().zip(fs::read_to_string(fixture("v1.jsonl")).unwrap().lines()) {
+    for (line, text) in lines.iter().zip(fs::read_to_string(fixture(&text)).unwrap().lines()) {
         assert_eq!(holdpoint::journal::chain::encode(line).unwrap(), text);
     }
+    kinds
 }
 
 fn by_hand() {
