@@ -1,5 +1,6 @@
 //! `rehearse`: a run against staging with nobody there, from the proof of its targets to what it leaves behind.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -49,12 +50,13 @@ pub fn rehearse(cmd: &Cmd, book: &Book, options: &RehearseOptions) -> Result<Exi
     close_dead_rehearsals(cmd, &bound)?;
     let before = Before::of(&bound, book);
     let refusals: Arc<Mutex<Vec<String>>> = Arc::default();
+    let paused: Arc<AtomicBool> = Arc::default();
     let groups = groups(cmd, options);
     let opening = run::Opening {
         environment: Some(environment.clone()),
         receipt: None,
         given: Given::default(),
-        cast: Some(cast(&staging.apart, &refusals, groups.clone())),
+        cast: Some(cast(&staging.apart, &refusals, &paused, groups.clone())),
     };
     let session = run::open(cmd, bound.rehearsed(&environment), opening)?;
     let dir = session.dir.clone();
@@ -66,20 +68,27 @@ pub fn rehearse(cmd: &Cmd, book: &Book, options: &RehearseOptions) -> Result<Exi
     let refusals = refusals.lock().unwrap_or_else(PoisonError::into_inner).clone();
     if !refusals.is_empty() {
         exit = Exit::Held;
+    } else if exit == Exit::Interrupted && paused.load(Ordering::SeqCst) {
+        exit = Exit::Waiting;
     }
     close(cmd, &dir, exit)?;
     outcome::tell(cmd, options, &before, &staging, &dir, exit, refusals)
 }
 
 /// Who takes part: the operator of a rehearsal, who looks at what would go once more.
-fn cast(apart: &Apart, refusals: &Arc<Mutex<Vec<String>>>, groups: Option<Arc<Groups>>) -> Cast {
+fn cast(
+    apart: &Apart,
+    refusals: &Arc<Mutex<Vec<String>>>,
+    paused: &Arc<AtomicBool>,
+    groups: Option<Arc<Groups>>,
+) -> Cast {
     let looks: Vec<Arc<dyn BeforeDestruction>> = vec![Arc::new(apart.clone())];
-    let told = refusals.clone();
+    let (told, paused) = (refusals.clone(), paused.clone());
     let refused = Arc::new(move |why: &str| {
         told.lock().unwrap_or_else(PoisonError::into_inner).push(why.to_owned());
     });
     Cast {
-        operator: Box::new(move |_, nobody| Arc::new(Rehearser::new(nobody, looks, refused))),
+        operator: Box::new(move |_, nobody| Arc::new(Rehearser::new(nobody, looks, refused).telling(paused))),
         reporters: groups.into_iter().map(|groups| groups as Arc<dyn Reporter>).collect(),
     }
 }

@@ -5,6 +5,7 @@
 
 mod checks;
 mod checktool;
+mod ci;
 mod crash;
 mod data;
 mod data_cancel;
@@ -23,6 +24,7 @@ mod night;
 mod operators;
 mod pg;
 mod play;
+mod rehearse;
 mod review;
 mod room;
 mod runbook;
@@ -46,6 +48,7 @@ fn main() -> std::process::ExitCode {
     supervise::register(&mut registry);
     guided::register(&mut registry);
     host::register(&mut registry);
+    ci::register(&mut registry);
     crash::register(&mut registry);
     checks::register(&mut registry);
     checktool::register(&mut registry);
@@ -61,6 +64,7 @@ fn main() -> std::process::ExitCode {
     operators::register(&mut registry);
     signatures::register(&mut registry);
     pg::register(&mut registry);
+    rehearse::register(&mut registry);
     review::register(&mut registry);
     room::register(&mut registry);
     runbook::register(&mut registry);
