@@ -49,7 +49,7 @@ pub fn child(cmd: &Cmd, book: &Book, fault: &str, go_on: bool) -> Result<Exit, C
     let fault: Fault = serde_json::from_str(fault).map_err(CliError::usage)?;
     let ready = rehearse::ready(cmd, book)?;
     let mut session = if go_on { again(cmd)? } else { rehearse::open(cmd, &ready)? };
-    session.cast = Some(rehearse::cast(&ready, Vec::new(), &Default::default()));
+    session.cast = Some(rehearse::cast(&ready, Vec::new(), &Default::default(), &Default::default()));
     if !go_on {
         meet(&mut session, fault);
     }

@@ -1,5 +1,6 @@
 //! `rehearse`: a run against staging with nobody there, from the proof of its targets to what it leaves behind.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -71,15 +72,21 @@ pub fn open<'a>(cmd: &'a Cmd, ready: &Ready) -> Result<Session<'a>, CliError> {
 pub type Refusals = Arc<Mutex<Vec<String>>>;
 
 /// Who takes part: the operator of a rehearsal, who looks at what would go once more, and with whom others look.
-pub fn cast(ready: &Ready, others: Vec<Arc<dyn BeforeDestruction>>, refusals: &Refusals) -> Cast {
+/// `paused` is set when a broken invariant paused a command, and nobody was there to decide.
+pub fn cast(
+    ready: &Ready,
+    others: Vec<Arc<dyn BeforeDestruction>>,
+    refusals: &Refusals,
+    paused: &Arc<AtomicBool>,
+) -> Cast {
     let mut looks: Vec<Arc<dyn BeforeDestruction>> = vec![Arc::new(ready.staging.apart.clone())];
     looks.extend(others);
-    let told = refusals.clone();
+    let (told, paused) = (refusals.clone(), paused.clone());
     let refused = Arc::new(move |why: &str| {
         told.lock().unwrap_or_else(PoisonError::into_inner).push(why.to_owned());
     });
     Cast {
-        operator: Box::new(move |_, nobody| Arc::new(Rehearser::new(nobody, looks, refused))),
+        operator: Box::new(move |_, nobody| Arc::new(Rehearser::new(nobody, looks, refused).telling(paused))),
         reporters: Vec::new(),
     }
 }
@@ -97,12 +104,13 @@ pub fn rehearse(cmd: &Cmd, book: &Book, options: &RehearseOptions) -> Result<Exi
     close_dead_rehearsals(cmd, &ready.bound)?;
     let before = Before::of(&ready.plain, book);
     let refusals = Refusals::default();
+    let paused: Arc<AtomicBool> = Arc::default();
     let groups = groups(cmd, options);
     let mut session = open(cmd, &ready)?;
     let dir = session.dir.clone();
     let trials = options.falsify.then(|| Trials::new(cmd, &session)).transpose()?;
     let looks = trials.iter().map(|trials| trials.falsifier.clone() as Arc<dyn BeforeDestruction>).collect();
-    let mut cast = cast(&ready, looks, &refusals);
+    let mut cast = cast(&ready, looks, &refusals, &paused);
     cast.reporters.extend(groups.iter().map(|groups| groups.clone() as Arc<dyn Reporter>));
     if let Some(trials) = &trials {
         trials.enter(cmd, &mut cast);
@@ -124,6 +132,8 @@ pub fn rehearse(cmd: &Cmd, book: &Book, options: &RehearseOptions) -> Result<Exi
     let refusals = refusals.lock().unwrap_or_else(PoisonError::into_inner).clone();
     if !refusals.is_empty() {
         exit = Exit::Held;
+    } else if exit == Exit::Interrupted && paused.load(Ordering::SeqCst) {
+        exit = Exit::Waiting;
     }
     close(cmd, &dir, exit)?;
     if options.faults {

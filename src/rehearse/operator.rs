@@ -5,6 +5,7 @@
 //! Everything else wants a person's judgement and gets none: it is printed, and the rehearsal ends.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 
@@ -40,6 +41,8 @@ pub struct Rehearser {
     looks: Vec<Arc<dyn BeforeDestruction>>,
     /// Says why a destruction was not confirmed.
     refused: Arc<dyn Fn(&str) + Send + Sync>,
+    /// An invariant paused a command, and nobody decided about it.
+    paused: Arc<AtomicBool>,
 }
 
 impl Rehearser {
@@ -49,7 +52,13 @@ impl Rehearser {
         looks: Vec<Arc<dyn BeforeDestruction>>,
         refused: Arc<dyn Fn(&str) + Send + Sync>,
     ) -> Self {
-        Rehearser { nobody, looks, refused }
+        Rehearser { nobody, looks, refused, paused: Arc::default() }
+    }
+
+    /// Sets this when an invariant paused a command: a person would have to decide about it.
+    #[must_use]
+    pub fn telling(self, paused: Arc<AtomicBool>) -> Self {
+        Rehearser { paused, ..self }
     }
 
     async fn confirm(&self, question: &Question, text: &str, blast: &Blast) -> Answer {
@@ -80,12 +89,15 @@ impl Operator for Rehearser {
             Question::Confirm { text, blast, .. } => self.confirm(question, text, blast).await,
             // The session ends; what runs is stopped by whoever drives the rehearsal.
             Question::Interrupted { .. } => Answer::Quit,
+            Question::Paused { .. } => {
+                self.paused.store(true, Ordering::SeqCst);
+                self.nobody.ask(question).await
+            }
             Question::Environment { .. }
             | Question::Undo { .. }
             | Question::Held { .. }
             | Question::Failed { .. }
-            | Question::Doubt { .. }
-            | Question::Paused { .. } => self.nobody.ask(question).await,
+            | Question::Doubt { .. } => self.nobody.ask(question).await,
         }
     }
 }

@@ -5,6 +5,7 @@
 
 mod checks;
 mod checktool;
+mod ci;
 mod crash;
 mod data;
 mod data_cancel;
@@ -28,6 +29,7 @@ mod persons;
 mod pg;
 mod play;
 mod reading;
+mod rehearse;
 mod review;
 mod room;
 mod runbook;
@@ -51,6 +53,7 @@ fn main() -> std::process::ExitCode {
     supervise::register(&mut registry);
     guided::register(&mut registry);
     host::register(&mut registry);
+    ci::register(&mut registry);
     crash::register(&mut registry);
     checks::register(&mut registry);
     checktool::register(&mut registry);
@@ -71,6 +74,7 @@ fn main() -> std::process::ExitCode {
     signatures::register(&mut registry);
     pg::register(&mut registry);
     reading::register(&mut registry);
+    rehearse::register(&mut registry);
     review::register(&mut registry);
     room::register(&mut registry);
     runbook::register(&mut registry);
