@@ -48,7 +48,7 @@ pub fn child(cmd: &Cmd, book: &Book, fault: &str, go_on: bool) -> Result<Exit, C
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::TERM));
     let fault: Fault = serde_json::from_str(fault).map_err(CliError::usage)?;
     let ready = rehearse::ready(cmd, book)?;
-    let mut session = if go_on { again(cmd)? } else { rehearse::open(cmd, &ready)? };
+    let mut session = if go_on { again(cmd, book)? } else { rehearse::open(cmd, &ready)? };
     session.cast = Some(rehearse::cast(&ready, Vec::new(), &Default::default(), &Default::default()));
     if !go_on {
         meet(&mut session, fault);
@@ -57,10 +57,12 @@ pub fn child(cmd: &Cmd, book: &Book, fault: &str, go_on: bool) -> Result<Exit, C
 }
 
 /// The session of an earlier process, taken up again.
-fn again(cmd: &Cmd) -> Result<Session<'_>, CliError> {
+fn again<'a>(cmd: &'a Cmd, book: &Book) -> Result<Session<'a>, CliError> {
     let dir = cmd.find(None)?;
     let (mut journal, mut state) = session::open(&dir)?;
-    let bound = book::of_run(cmd, &dir.path, &state, Some(&[]))?;
+    let secret = |(name, _): &&(String, String)| state.secrets.contains(name);
+    let secrets: Vec<_> = book.vars.iter().filter(secret).cloned().collect();
+    let bound = book::of_run(cmd, &dir.path, &state, Some(&secrets))?;
     let seat = Seat::here().map_err(CliError::journal)?;
     let claim = Claim {
         operator: cmd.by(),

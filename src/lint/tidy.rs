@@ -100,6 +100,11 @@ fn checks(at: usize, step: &Step, places: &Places<'_>, problems: &mut Vec<Proble
                 let message = "only a postcondition holds on until another step begins";
                 problems.push(Problem::error("HP046", message, range).help("leave `until` out"));
             }
+            if common.falsify.is_some() && section == Section::Inv {
+                let range = places.check(at, section, nth, Some("falsify"));
+                let message = "`falsify` has no effect on an invariant, which guards no destruction";
+                problems.push(Problem::error("HP051", message, range).help("leave it out"));
+            }
             let watched =
                 [("on_violation", common.on_violation.is_some()), ("every", common.every.is_some())];
             for (key, _) in watched.iter().filter(|(_, given)| *given && section != Section::Inv) {

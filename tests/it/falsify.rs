@@ -244,7 +244,11 @@ fn files() {
         "[mv, \"@/mark\", \"@/away\"]".replace('@', "${place}").as_str(),
         "'[ ! -e \"$place/away\" ] || mv \"$place/away\" \"$place/mark\"'",
     );
-    let ran = play.ran("ci", REHEARSE).exits(0);
+    let receipt = at(&play, "receipt.json");
+    let ran = play.with("ci", REHEARSE, &["--receipt", &receipt]).exits(0);
+    let receipt: serde_json::Value = serde_json::from_slice(&std::fs::read(receipt).unwrap()).unwrap();
+    let falsified = &receipt["receipt"]["falsified"];
+    assert_eq!((&falsified["all"], &falsified["fails"]), (&true.into(), &4.into()), "{falsified}");
     for words in [
         "copy.post.data_matches: can fail: a row of t deleted (private copy); a value of t.b changed (private copy)",
         "drop.pre.rows_match: can fail: a row of t deleted (private copy)",
@@ -294,4 +298,15 @@ fn broken_off() {
     assert!(play.path("mark").exists(), "whoever goes on finds it as it was");
     assert!(play.path("old.db").exists() && play.events("permitted").is_empty());
     play.processes().iter().for_each(|(pid, _)| crate::play::kill_tree(*pid));
+    // Told to stop, it undoes before it ends.
+    let play = scene(
+        "'mv \"$place/mark\" \"$place/away\"; sleep 77'",
+        "'[ ! -e \"$place/away\" ] || mv \"$place/away\" \"$place/mark\"'",
+    );
+    let mut engine = play.start("ci", REHEARSE);
+    eventually(Duration::from_secs(30), "it is broken", || play.path("away").exists());
+    engine.signal(rustix::process::Signal::TERM);
+    let ran = engine.ends(Duration::from_secs(30));
+    assert_eq!(ran.status, Some(130), "{ran:?}");
+    assert!(play.path("mark").exists() && play.path("old.db").exists(), "{ran:?}");
 }

@@ -72,6 +72,11 @@ fn sound() {
         assert!(both(&ran).contains(said), "{said}\n{}", both(&ran));
     }
     assert!(!ran.stderr.contains("stuck"), "{}", ran.stderr);
+    let receipts = std::fs::read_dir(play.sandbox.store().join("receipts")).unwrap();
+    let receipt = receipts.map(|entry| entry.unwrap().path()).next().unwrap();
+    let receipt: serde_json::Value = serde_json::from_slice(&std::fs::read(receipt).unwrap()).unwrap();
+    let faults = &receipt["receipt"]["faults"];
+    assert_eq!((&faults["tried"], &faults["violated"]), (&14.into(), &0.into()), "{faults}");
     let text = std::fs::read_to_string(junit).unwrap();
     assert!(text.contains("night.faults") && text.contains("failures=\"0\""), "{text}");
     // Staging is as it was, and nothing of the repetitions is left.

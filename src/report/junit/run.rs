@@ -32,7 +32,8 @@ pub fn rehearsal(all: &Rehearsed) -> Result<String, String> {
         end.add_test_cases(course.closing.iter().map(|case| check(case, &name, "")));
         suites.push(end);
     }
-    if !all.trials.is_empty() {
+    // What was tried case by case has its findings there.
+    if !all.trials.is_empty() && all.suites.is_empty() {
         suites.push(trials(all));
     }
     suites.extend(all.suites.iter().map(super::cases::suite));

@@ -96,6 +96,8 @@ struct Nested {
     on: AtomicBool,
     /// The last statement did not come to a good end: the next one goes back to the savepoint first.
     dirty: AtomicBool,
+    /// Nothing is written any more. It has to be said before every statement: what is said after a savepoint ends with it.
+    read_only: AtomicBool,
 }
 
 /// Name of the savepoint between two statements.
@@ -116,10 +118,17 @@ impl Line {
 
     /// Before a statement of a shared transaction: what is left of one that failed or was broken off goes.
     async fn enter(&self) -> Result<(), tokio_postgres::Error> {
-        if self.nests() && self.nested.dirty.swap(true, Ordering::Relaxed) {
-            self.client.batch_execute(&format!("rollback to savepoint {BETWEEN}")).await?;
+        if !self.nests() {
+            return Ok(());
         }
-        Ok(())
+        let mut first = String::new();
+        if self.nested.dirty.swap(true, Ordering::Relaxed) {
+            first.push_str(&format!("rollback to savepoint {BETWEEN};"));
+        }
+        if self.nested.read_only.load(Ordering::Relaxed) {
+            first.push_str("set transaction read only");
+        }
+        self.client.batch_execute(&first).await
     }
 
     /// After a statement that came to a good end: what it set stays.
@@ -262,6 +271,11 @@ impl Session {
         self.query(&format!("savepoint {BETWEEN}")).await?;
         self.line.nested.on.store(true, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// From now on no statement of the shared transaction writes.
+    pub(super) fn no_more_writes(&self) {
+        self.line.nested.read_only.store(true, Ordering::Relaxed);
     }
 
     /// Hangs up at once, whoever else uses the connection: the server rolls back what is open.

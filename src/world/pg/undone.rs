@@ -75,7 +75,7 @@ impl Undone {
         };
         let settle = "set local session_replication_role to default";
         let _ = session.query(settle).await;
-        session.query("set transaction read only").await.map_err(words)?;
+        session.no_more_writes();
         static NUMBER: AtomicU64 = AtomicU64::new(1);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let shared = (session.beside(), database);
