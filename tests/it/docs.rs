@@ -472,9 +472,7 @@ fn not_yet() {
     }
     let head = "holdpoint: 1\nname: x\n";
     let step = "steps: [{ id: a, run: [\"true\"], changes: false, timeout: 1s";
-    for (key, text) in [
-        ("ssh", format!("{head}targets: {{ t: {{ ssh: h }} }}\n{step} }}]\n")),
-    ] {
+    for (key, text) in [("ssh", format!("{head}targets: {{ t: {{ ssh: h }} }}\n{step} }}]\n"))] {
         let found = judge("x", &text);
         assert!(found.iter().any(|p| p.starts_with("HP013") && p.contains(key)), "{key}: {found:?}");
         assert!(read("docs/runbook-format.md").contains(&format!("`{key}`")), "{key} is not on the page");
