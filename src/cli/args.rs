@@ -161,11 +161,14 @@ pub enum Command {
     /// Find what is wrong with runbooks.
     Lint {
         /// The runbooks.
-        #[arg(required = true)]
+        #[arg(required_unless_present = "explain")]
         files: Vec<PathBuf>,
         /// How to print.
         #[arg(long, value_enum, default_value_t = LintFormat::Text)]
         format: LintFormat,
+        /// Explain a code, with a wrong example and a right one.
+        #[arg(long, value_name = "CODE", conflicts_with = "files")]
+        explain: Option<String>,
     },
     /// Undo, newest first, by the steps' own rollback.
     Rollback {
@@ -275,6 +278,10 @@ pub enum LintFormat {
     Text,
     /// For programs.
     Json,
+    /// Workflow commands, which GitHub shows at their lines.
+    Github,
+    /// SARIF 2.1.0, for code scanning.
+    Sarif,
 }
 
 /// How the log is printed.

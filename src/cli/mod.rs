@@ -82,7 +82,8 @@ fn dispatch(cmd: &Cmd, command: Command) -> Result<Exit, CliError> {
         Command::Check { book, step, options } => check::check(cmd, &book, step.as_deref(), &options),
         Command::Ack { code } => ack::ack(cmd, &code),
         Command::Plan { book } => author::plan(cmd, &book),
-        Command::Lint { files, format } => author::lint(cmd, &files, format),
+        Command::Lint { explain: Some(code), .. } => author::explain(cmd, &code),
+        Command::Lint { files, format, explain: None } => author::lint(cmd, &files, format),
         Command::Rollback { run, to, confirm, vars } => {
             resume::rollback(cmd, &run, to.as_deref(), &vars, confirm)
         }

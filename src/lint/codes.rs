@@ -54,7 +54,26 @@ pub const CODES: &[(&str, &str)] = &[
     ("HP060", "a changing step without a postcondition"),
     ("HP061", "a command without a time limit"),
     ("HP062", "a value that becomes part of an SQL text"),
+    ("HP070", "a destructive step that no backup guards"),
+    ("HP071", "a watch that measures less often than it lasts"),
+    ("HP072", "a soak that is longer than anybody watches"),
+    ("HP073", "a secret in plain text"),
+    ("HP074", "a variable that is named like a secret and is none"),
+    ("HP075", "a place that is still to be filled in"),
 ];
+
+/// Codes of problems that are warnings: shown, and the run goes on. All others are errors, or either, as their pages say.
+const WARNINGS: [&str; 6] = ["HP060", "HP061", "HP062", "HP070", "HP072", "HP074"];
+
+/// True when a code is never more than a warning.
+pub fn is_warning(code: &str) -> bool {
+    WARNINGS.contains(&code)
+}
+
+/// True when the place of a problem is a secret, which nobody may draw.
+pub fn covers(code: &str) -> bool {
+    code == "HP073"
+}
 
 /// What a code stands for.
 pub fn meaning(code: &str) -> Option<&'static str> {

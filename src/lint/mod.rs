@@ -3,12 +3,17 @@
 //! Invariants: cost grows linearly with the runbook; a rule that needs a value that is not known yet waits for the run,
 //! which lints again with all values.
 
+mod backup;
 mod code;
 pub mod codes;
 mod danger;
 mod law;
+pub mod pages;
 pub mod proof;
+mod secret;
 mod tidy;
+mod unfilled;
+mod watch;
 
 use std::ops::Range;
 
@@ -61,8 +66,12 @@ pub fn lint(doc: &Document, runbook: &Runbook, facts: Facts<'_>) -> Vec<Problem>
     let known = proof::collect(runbook, facts, &places, &mut problems);
     proof::alone(runbook, facts, &places, &mut problems);
     law::judge(runbook, &known, &places, &mut problems);
+    backup::judge(runbook, &places, &mut problems);
+    secret::judge(doc, &mut problems);
+    unfilled::judge(doc, &mut problems);
     for (at, step) in runbook.steps.iter().enumerate() {
         tidy::judge(at, step, &places, &mut problems);
+        watch::judge(at, step, &places, &mut problems);
         code::judge(at, &places, &mut problems);
         danger::judge(at, step, &places, &mut problems);
     }

@@ -6,14 +6,17 @@
 pub mod blockers;
 pub mod checked;
 pub mod commands;
+pub mod findings;
 #[cfg(test)]
 pub mod fixture;
+pub mod github;
 pub mod json;
 pub mod junit;
 pub mod log;
 pub mod monitor;
 pub mod plan;
 pub mod room;
+pub mod sarif;
 pub mod standing;
 pub mod walkdown;
 pub mod when;

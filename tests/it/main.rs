@@ -19,6 +19,7 @@ mod harness;
 mod host;
 mod journal;
 mod laws;
+mod lint;
 mod night;
 mod operators;
 mod pg;
@@ -56,6 +57,7 @@ fn main() -> std::process::ExitCode {
     docs::register(&mut registry);
     journal::register(&mut registry);
     laws::register(&mut registry);
+    lint::register(&mut registry);
     night::register(&mut registry);
     operators::register(&mut registry);
     pg::register(&mut registry);
