@@ -215,6 +215,21 @@ pub enum Command {
     },
     /// The JSON Schema of runbooks, for editors.
     Schema,
+    /// A runbook to start from: a template, or a Markdown guide whose code blocks become steps.
+    New {
+        /// The template [default: minimal].
+        #[arg(long, value_name = "NAME")]
+        template: Option<String>,
+        /// The guide: what destroys is given guards to fill in, and what only you can know is left as TODO.
+        #[arg(long, value_name = "GUIDE.md", conflicts_with = "template")]
+        from: Option<PathBuf>,
+        /// The file to write, which must not be there yet [default: standard output].
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// List the templates.
+        #[arg(long, conflicts_with_all = ["template", "from", "output"])]
+        list: bool,
+    },
     /// Live through the night of June 2021 in a temporary folder; needs nothing but this program.
     Demo {
         /// Where to play [default: a new temporary folder, kept so that you can look around].

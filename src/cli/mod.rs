@@ -6,6 +6,7 @@ pub mod author;
 pub mod book;
 pub mod change;
 pub mod check;
+pub mod draft;
 pub mod error;
 pub mod global;
 pub mod pages;
@@ -92,6 +93,9 @@ fn dispatch(cmd: &Cmd, command: Command) -> Result<Exit, CliError> {
         Command::Verify { what, head } => show::verify(cmd, &what, head.as_deref()),
         Command::Checks { name } => author::checks(cmd, name.as_deref()),
         Command::Schema => author::print_schema(cmd),
+        Command::New { template, from, output, list } => {
+            draft::new(cmd, &draft::Asked { template, from, output, list })
+        }
         Command::Demo { dir } => crate::demo::play(cmd, dir.as_deref()),
         Command::DemoHelper { args } => crate::demo::helper(cmd, &args),
         Command::Completions { shell } => {

@@ -14,6 +14,7 @@ mod data_majors;
 mod data_progress;
 mod data_sqlite;
 mod docs;
+mod drafts;
 mod guided;
 mod harness;
 mod host;
@@ -55,6 +56,7 @@ fn main() -> std::process::ExitCode {
     data_progress::register(&mut registry);
     data_cross::register(&mut registry);
     docs::register(&mut registry);
+    drafts::register(&mut registry);
     journal::register(&mut registry);
     laws::register(&mut registry);
     lint::register(&mut registry);
