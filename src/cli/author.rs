@@ -129,6 +129,6 @@ pub fn checks(cmd: &Cmd, name: Option<&str>) -> Result<Exit, CliError> {
 
 /// The JSON Schema of runbooks.
 pub fn print_schema(cmd: &Cmd) -> Result<Exit, CliError> {
-    cmd.print(&format!("{:#}\n", schema::schema(&judge::catalogue())));
+    cmd.print(&format!("{:#}\n", schema::for_editors(&judge::catalogue())));
     Ok(Exit::Done)
 }

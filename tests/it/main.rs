@@ -15,6 +15,7 @@ mod data_progress;
 mod data_sqlite;
 mod docs;
 mod drafts;
+mod editor;
 mod guided;
 mod harness;
 mod host;
@@ -57,6 +58,7 @@ fn main() -> std::process::ExitCode {
     data_cross::register(&mut registry);
     docs::register(&mut registry);
     drafts::register(&mut registry);
+    editor::register(&mut registry);
     journal::register(&mut registry);
     laws::register(&mut registry);
     lint::register(&mut registry);

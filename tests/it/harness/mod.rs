@@ -65,6 +65,8 @@ pub enum Need {
     Docker26,
     /// Podman 4.3 of Debian 12, which can be started here.
     Podman4,
+    /// node, and the YAML language server that editors use.
+    YamlLs,
     /// node, the schema of SARIF and a validator.
     SarifSchema,
 }
@@ -94,6 +96,7 @@ impl Need {
             Need::Docker20 => engine::missing(engine::Kind::Docker20),
             Need::Docker26 => engine::missing(engine::Kind::Docker26),
             Need::Podman4 => engine::missing(engine::Kind::Podman4),
+            Need::YamlLs => npm_missing("node_modules/yaml-language-server/bin/yaml-language-server"),
             Need::SarifSchema => npm_missing("package/lib/schemas/sarif-2.1.0-rtm.5.json"),
         }
     }
