@@ -232,7 +232,36 @@ fetch_engines() {
     done
 }
 
+# What editors use, and the schema of SARIF, below target/npm.
+npm=$target/npm
+fetch_npm() {
+    local new=$target/npm.new schema=package/lib/schemas/sarif-2.1.0-rtm.5.json
+    [ -e "$npm/node_modules/yaml-language-server" ] && [ -e "$npm/$schema" ] && return
+    if ! command -v npm >/dev/null; then
+        shout "npm is not there; the tests of editors and of SARIF's schema will be SKIPPED"
+        return
+    fi
+    say "fetching the YAML language server and the schema of SARIF (npm)"
+    rm -rf "$new" && mkdir -p "$new"
+    if (
+        set -e
+        cd "$new"
+        npm install --silent --no-audit --no-fund --ignore-scripts --no-save yaml-language-server@2.0.0 >/dev/null 2>&1
+        npm pack --silent @microsoft/jest-sarif@1.0.0-beta.0 >/dev/null 2>&1
+        tar xzf ./*.tgz
+        rm -f ./*.tgz
+        [ -e "$schema" ] && node node_modules/yaml-language-server/bin/yaml-language-server --version
+    ); then
+        rm -rf "$npm" && mv "$new" "$npm"
+    else
+        shout "packages could not be fetched from npm (offline?); their tests will be SKIPPED"
+    fi
+    rm -rf "$new"
+}
+
 install_missing
+fetch_npm
+export HOLDPOINT_TEST_NPM=$npm
 fetch_engines
 export HOLDPOINT_TEST_ENGINES=$engines
 fetch_pg13

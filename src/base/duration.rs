@@ -99,6 +99,7 @@ impl JsonSchema for Span {
         json_schema!({
             "type": "string", "format": "duration",
             "description": "A length of time with its unit: 90s, 30min, 12h, 7d, 1h30min. A day is 24 hours.",
+            "examples": ["90s", "30min", "12h", "7d"],
         })
     }
 }

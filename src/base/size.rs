@@ -95,6 +95,7 @@ impl JsonSchema for Size {
         json_schema!({
             "type": "string", "format": "size",
             "description": "A size with its unit: 20GiB, 500MB, 4096B. Binary (KiB) and decimal (kB) units differ.",
+            "examples": ["20GiB", "500MB"],
         })
     }
 }

@@ -218,11 +218,14 @@ pub enum Command {
     /// Find what is wrong with runbooks.
     Lint {
         /// The runbooks.
-        #[arg(required = true)]
+        #[arg(required_unless_present = "explain")]
         files: Vec<PathBuf>,
         /// How to print.
         #[arg(long, value_enum, default_value_t = LintFormat::Text)]
         format: LintFormat,
+        /// Explain a code, with a wrong example and a right one.
+        #[arg(long, value_name = "CODE", conflicts_with = "files")]
+        explain: Option<String>,
     },
     /// Undo, newest first, by the steps' own rollback.
     Rollback {
@@ -275,6 +278,21 @@ pub enum Command {
     },
     /// The JSON Schema of runbooks, for editors.
     Schema,
+    /// A runbook to start from: a template, or a Markdown guide whose code blocks become steps.
+    New {
+        /// The template [default: minimal].
+        #[arg(long, value_name = "NAME")]
+        template: Option<String>,
+        /// The guide: what destroys is given guards to fill in, and what only you can know is left as TODO.
+        #[arg(long, value_name = "GUIDE.md", conflicts_with = "template")]
+        from: Option<PathBuf>,
+        /// The file to write, which must not be there yet [default: standard output].
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// List the templates.
+        #[arg(long, conflicts_with_all = ["template", "from", "output"])]
+        list: bool,
+    },
     /// Live through the night of June 2021 in a temporary folder; needs nothing but this program.
     Demo {
         /// Where to play [default: a new temporary folder, kept so that you can look around].
@@ -434,6 +452,10 @@ pub enum LintFormat {
     Text,
     /// For programs.
     Json,
+    /// Workflow commands, which GitHub shows at their lines.
+    Github,
+    /// SARIF 2.1.0, for code scanning.
+    Sarif,
 }
 
 /// How the log is printed.

@@ -9,39 +9,69 @@ use super::{book, session};
 use crate::check::registry;
 use crate::engine::{self, Exit};
 use crate::lint as judge;
-use crate::problem::{Problem, Severity};
-use crate::report::{json, plan, room};
+use crate::lint::pages as lint_pages;
+use crate::problem::Severity;
+use crate::report::findings::Found;
+use crate::report::{annotations, findings, json, plan, room, sarif};
 use crate::runbook::schema;
 use crate::ui::{self, snippet};
 
 /// Finds what is wrong with runbooks.
 pub fn lint(cmd: &Cmd, files: &[PathBuf], format: LintFormat) -> Result<Exit, CliError> {
-    let mut errors = 0;
+    let format = if cmd.global.json && format == LintFormat::Text { LintFormat::Json } else { format };
     let mut all = Vec::new();
     for file in files {
         let (source, _) = book::source(file)?;
         let (_, problems) = book::judge(&source);
-        errors += problems.iter().filter(|p| p.severity == Severity::Error).count();
-        if format == LintFormat::Text && !cmd.global.json {
+        if format == LintFormat::Text {
             match problems.as_slice() {
                 [] => cmd.print(&format!("{}: no problems\n", source.name)),
                 problems => cmd.print(&snippet::render(problems, &source, cmd.style.colour, cmd.style.width)),
             }
         }
-        all.extend(problems.iter().map(|problem| finding(&source, problem)));
+        all.push(Found { source, problems });
     }
-    if format == LintFormat::Json || cmd.global.json {
-        cmd.print(&format!("{:#}\n", serde_json::Value::Array(all)));
+    match format {
+        LintFormat::Text => explainable(cmd, &all),
+        LintFormat::Json => cmd.print(&findings::json(&all)),
+        LintFormat::Github => cmd.print(&annotations::annotations(&all)),
+        LintFormat::Sarif => cmd.print(&sarif::log(&all, &std::env::current_dir().unwrap_or_default())),
     }
-    Ok(if errors == 0 { Exit::Done } else { Exit::Usage })
+    let bad = all.iter().flat_map(|found| &found.problems).any(|p| p.severity == Severity::Error);
+    Ok(if bad { Exit::Usage } else { Exit::Done })
 }
 
-fn finding(source: &crate::runbook::source::Source, problem: &Problem) -> serde_json::Value {
-    let place = problem.places.first().map(|place| source.line_col(place.range.start));
-    serde_json::json!({
-        "file": source.name, "line": place.map(|p| p.0), "column": place.map(|p| p.1), "code": problem.code,
-        "severity": problem.severity, "message": problem.message, "help": problem.help,
-    })
+/// Says once where a code is explained.
+fn explainable(cmd: &Cmd, all: &[Found]) {
+    if let Some(first) = all.iter().find_map(|found| found.problems.first()) {
+        cmd.print(&format!("`holdpoint lint --explain {}` says more\n", first.code));
+    }
+}
+
+/// All about one code.
+pub fn explain(cmd: &Cmd, given: &str) -> Result<Exit, CliError> {
+    let code = lint_pages::code(given).map_err(|near| {
+        let error = CliError::usage(format!("there is no code `{}`", crate::base::text::neutral(given)));
+        match near.and_then(|near| Some((near, judge::codes::meaning(near)?))) {
+            Some((near, meaning)) => error.hint(format!("the nearest is {near}: {meaning}")),
+            None => error.hint("codes look like HP053; docs/lint.md lists them"),
+        }
+    })?;
+    let page = lint_pages::markdown(code).unwrap_or_default();
+    if cmd.global.json {
+        let facts = serde_json::json!({
+            "code": code, "meaning": judge::codes::meaning(code), "warning": judge::codes::is_warning(code),
+            "page": page,
+        });
+        cmd.print(&format!("{facts:#}\n"));
+        return Ok(Exit::Done);
+    }
+    cmd.print(&if cmd.style.colour || cmd.style.live {
+        ui::markdown::render(&page, cmd.style.width, &cmd.style).join("\n") + "\n"
+    } else {
+        page
+    });
+    Ok(Exit::Done)
 }
 
 /// What would happen, and whether there is room for it.
@@ -99,6 +129,6 @@ pub fn checks(cmd: &Cmd, name: Option<&str>) -> Result<Exit, CliError> {
 
 /// The JSON Schema of runbooks.
 pub fn print_schema(cmd: &Cmd) -> Result<Exit, CliError> {
-    cmd.print(&format!("{:#}\n", schema::schema(&judge::catalogue())));
+    cmd.print(&format!("{:#}\n", schema::for_editors(&judge::catalogue())));
     Ok(Exit::Done)
 }

@@ -7,6 +7,7 @@ pub mod author;
 pub mod book;
 pub mod change;
 pub mod check;
+pub mod draft;
 pub mod error;
 pub mod faulted;
 pub mod global;
@@ -98,7 +99,8 @@ fn dispatch(cmd: &Cmd, command: Command) -> Result<Exit, CliError> {
         Command::Plan { book } => author::plan(cmd, &book),
         Command::Rehearse { book, options } => rehearse::rehearse(cmd, &book, &options),
         Command::Fault { book, fault, go_on } => faulted::child(cmd, &book, &fault, go_on),
-        Command::Lint { files, format } => author::lint(cmd, &files, format),
+        Command::Lint { explain: Some(code), .. } => author::explain(cmd, &code),
+        Command::Lint { files, format, explain: None } => author::lint(cmd, &files, format),
         Command::Rollback { run, to, confirm, vars, .. } => {
             resume::rollback(cmd, &run, to.as_deref(), &vars, confirm)
         }
@@ -107,6 +109,9 @@ fn dispatch(cmd: &Cmd, command: Command) -> Result<Exit, CliError> {
         Command::Verify { what, head, .. } => show::verify(cmd, &what, head.as_deref()),
         Command::Checks { name } => author::checks(cmd, name.as_deref()),
         Command::Schema => author::print_schema(cmd),
+        Command::New { template, from, output, list } => {
+            draft::new(cmd, &draft::Asked { template, from, output, list })
+        }
         Command::Demo { dir } => crate::demo::play(cmd, dir.as_deref()),
         Command::DemoHelper { args } => crate::demo::helper(cmd, &args),
         Command::Completions { shell } => {

@@ -1,4 +1,5 @@
-//! A check's page, made from the same source as its schema: `holdpoint checks NAME` and `docs/checks.md`.
+//! A check's page, made from the same source as its schema: `holdpoint checks NAME` and `docs/checks.md`; and the index of
+//! the codes' pages, `docs/lint.md`.
 
 use serde_json::Value;
 
@@ -6,6 +7,7 @@ use crate::base::Span;
 use crate::check::falsify;
 use crate::check::measure::DEFAULT_TIMEOUT;
 use crate::check::registry::{CheckKind, FAMILIES};
+use crate::lint::codes;
 
 /// All about one check, in Markdown.
 pub fn check(kind: &CheckKind) -> String {
@@ -47,6 +49,32 @@ pub fn catalogue() -> String {
     for kind in FAMILIES.iter().flat_map(|family| family.kinds) {
         page.push_str(&check(kind).replace("\n## ", "\n### ").replacen("# ", "## ", 1));
         page.push('\n');
+    }
+    page
+}
+
+/// All codes with their pages, in Markdown: `docs/lint.md`.
+pub fn lint_index() -> String {
+    let mut page = String::from(
+        "# What `lint` finds\n\nMade from the same source as `holdpoint lint --explain CODE`; a test keeps it up to date, and holds \
+         every example to what it\nsays. A code keeps its meaning for ever.\n\n\
+         `holdpoint lint FILE…` reads files and measures nothing. Errors keep a run from starting; warnings do not. Exit \
+         status 2 when\nthere is an error, else 0. `--format` says for whom it prints:\n\n\
+         | format | for |\n|---|---|\n| `text` | people |\n| `json` | programs: a list of findings with file, line and column |\n\
+         | `github` | a job of GitHub Actions: annotations at the lines |\n\
+         | `sarif` | SARIF 2.1.0, for code scanning; with fingerprints that stay when lines move |\n\n\
+         Examples leave out what every runbook has: `holdpoint`, `name`, and the targets `old` and `new`.\n\n\
+         | code | | what is wrong |\n|---|---|---|\n",
+    );
+    for (code, meaning) in codes::CODES {
+        let kind = if codes::is_warning(code) { "warning" } else { "error" };
+        page.push_str(&format!("| [{code}](lint/{code}.md) | {kind} | {meaning} |\n"));
+    }
+    page.push_str(
+        "\nHP053, HP071 and HP073 are warnings where it is not certain. Not shown by an example, and why:\n\n",
+    );
+    for (code, why) in crate::lint::pages::UNSHOWN {
+        page.push_str(&format!("- {code}: {why}\n"));
     }
     page
 }

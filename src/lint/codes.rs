@@ -61,12 +61,32 @@ pub const CODES: &[(&str, &str)] = &[
     ("HP067", "sqlite3 goes on after an error"),
     ("HP068", "something is called harmless that is not there"),
     ("HP069", "something is called harmless that never is"),
+    ("HP070", "a destructive step that no backup guards"),
+    ("HP071", "a watch that measures less often than it lasts"),
+    ("HP072", "a soak that is longer than anybody watches"),
+    ("HP073", "a secret in plain text"),
+    ("HP074", "a variable that is named like a secret and is none"),
+    ("HP075", "a place that is still to be filled in"),
     ("HP080", "approvals or a change window that would have no effect"),
     ("HP081", "a change window that makes no sense, or never opens"),
     ("HP082", "`waivable` where it says nothing"),
     ("HP083", "a hook that may take too long"),
     ("HP085", "a rehearsal where nothing may be rehearsed"),
 ];
+
+/// Codes of problems that are warnings: shown, and the run goes on. All others are errors, or either, as their pages say.
+const WARNINGS: [&str; 11] =
+    ["HP060", "HP061", "HP062", "HP064", "HP065", "HP066", "HP067", "HP070", "HP072", "HP074", "HP082"];
+
+/// True when a code is never more than a warning.
+pub fn is_warning(code: &str) -> bool {
+    WARNINGS.contains(&code)
+}
+
+/// True when the place of a problem is a secret, which nobody may draw.
+pub fn covers(code: &str) -> bool {
+    code == "HP073"
+}
 
 /// What a code stands for.
 pub fn meaning(code: &str) -> Option<&'static str> {

@@ -3,15 +3,20 @@
 //! Invariants: cost grows linearly with the runbook; a rule that needs a value that is not known yet waits for the run,
 //! which lints again with all values.
 
+mod backup;
 mod code;
 pub mod codes;
 mod danger;
 mod law;
 mod limits;
+pub mod pages;
 pub mod proof;
 pub mod read;
 mod rehearsal;
+mod secret;
 mod tidy;
+mod unfilled;
+mod watch;
 mod works;
 
 use std::ops::Range;
@@ -111,9 +116,13 @@ pub fn lint_beside(doc: &Document, runbook: &Runbook, facts: Facts<'_>, beside: 
     proof::alone(runbook, facts, &places, &mut problems);
     rehearsal::judge(runbook, facts, &places, &mut problems);
     law::judge(runbook, &known, &places, &mut problems);
+    backup::judge(runbook, &places, &mut problems);
+    secret::judge(doc, &mut problems);
+    unfilled::judge(doc, &mut problems);
     limits::judge(runbook, &places, &mut problems);
     for (at, step) in runbook.steps.iter().enumerate() {
         tidy::judge(at, step, &places, &mut problems);
+        watch::judge(at, step, &places, &mut problems);
         code::judge(at, &places, &mut problems);
     }
     let nodes = doc.root().get("steps").map(Node::items).unwrap_or_default();

@@ -62,13 +62,13 @@ pub fn annotations(all: &Rehearsed, file: &str, line: &dyn Fn(&StepId) -> Option
 }
 
 /// What follows `::` in a workflow command: several lines become one.
-fn data(text: &str) -> String {
+pub(super) fn data(text: &str) -> String {
     let lines: Vec<String> = text.lines().map(flat).collect();
     lines.join("\n").replace('%', "%25").replace('\r', "%0D").replace('\n', "%0A")
 }
 
 /// A property of a workflow command.
-fn property(text: &str) -> String {
+pub(super) fn property(text: &str) -> String {
     data(&flat(text)).replace(':', "%3A").replace(',', "%2C")
 }
 

@@ -3,10 +3,12 @@
 //! [`words`] puts every event into words; the live session, the log and the briefing all read those. The other modules
 //! make serialisable facts, so that a screen and its `--json` form cannot say different things.
 
+pub mod annotations;
 pub mod blockers;
 pub mod checked;
 pub mod commands;
 pub mod course;
+pub mod findings;
 #[cfg(test)]
 pub mod fixture;
 pub mod github;
@@ -17,6 +19,7 @@ pub mod monitor;
 pub mod plan;
 pub mod rehearsed;
 pub mod room;
+pub mod sarif;
 pub mod second;
 pub mod standing;
 pub mod summary;

@@ -54,6 +54,66 @@ pub fn schema(checks: &[CheckSchema]) -> Value {
     root
 }
 
+/// The same for editors. There the text is looked at before values are put in, and as plain YAML: so a `${name}` may stand
+/// where a number is wanted, and a number where a text is. What is left to the program is said by `lint`.
+pub fn for_editors(checks: &[CheckSchema]) -> Value {
+    let mut schema = schema(checks);
+    let version = schema.get("properties").and_then(|all| all.get("holdpoint")).cloned();
+    loosen(&mut schema);
+    if let (Some(version), Some(Value::Object(all))) = (version, schema.get_mut("properties")) {
+        all.insert("holdpoint".to_owned(), version);
+    }
+    schema
+}
+
+/// Keys that hold names, in which no variable can stand.
+const NAMED: [&str; 5] = ["name", "id", "as", "capture", "env"];
+
+fn loosen(schema: &mut Value) {
+    let Value::Object(map) = schema else {
+        if let Value::Array(items) = schema {
+            items.iter_mut().for_each(loosen);
+        }
+        return;
+    };
+    for (key, value) in map.iter_mut() {
+        match (key.as_str(), value) {
+            ("properties" | "$defs", Value::Object(all)) => {
+                let named = |name: &str, one: &Value| NAMED.contains(&name) && one.get("pattern").is_some();
+                all.iter_mut().filter(|(name, one)| !named(name, one)).for_each(|(_, one)| loosen(one));
+            }
+            ("items" | "anyOf" | "oneOf" | "additionalProperties", value) => loosen(value),
+            _ => {}
+        }
+    }
+    let kind = map.get("type").and_then(Value::as_str);
+    let format = map.get("format").and_then(Value::as_str);
+    let bound = ["enum", "const", "pattern"].iter().any(|key| map.contains_key(*key))
+        || format.is_some_and(|format| !["argv", "confirmation"].contains(&format));
+    match kind {
+        Some("string") if !bound => {
+            map.insert("type".to_owned(), json!(["string", "number", "boolean"]));
+        }
+        Some("string") if map.contains_key("pattern") => {
+            if let Some(Value::String(pattern)) = map.get_mut("pattern") {
+                *pattern = format!("(?:{pattern})|\\$\\{{");
+            }
+        }
+        Some("integer" | "number" | "boolean") => {
+            // Words for people stay outside, where editors look for them.
+            const OUTSIDE: [&str; 4] = ["description", "title", "default", "examples"];
+            let inner: Map<String, Value> = map
+                .iter()
+                .filter(|(key, _)| !OUTSIDE.contains(&key.as_str()))
+                .map(|(k, v)| (k.clone(), v.clone()))
+                .collect();
+            map.retain(|key, _| OUTSIDE.contains(&key.as_str()));
+            map.insert("anyOf".to_owned(), json!([inner, { "type": "string", "pattern": "\\$\\{" }]));
+        }
+        _ => {}
+    }
+}
+
 /// One check's parameters: its own and the common ones.
 fn body(check: &CheckSchema, common: &Map<String, Value>, defs: &mut Map<String, Value>) -> Value {
     let mut own = check.schema.clone();
@@ -178,5 +238,17 @@ mod tests {
         assert!(defs["Target"]["properties"].get("ssh").is_none());
         assert_eq!(defs["Step"]["properties"]["timeout"]["$ref"], "#/$defs/Duration");
         assert!(defs["Step"]["properties"]["timeout"]["description"].is_string());
+    }
+
+    #[test]
+    fn editors_take_variables_and_plain_numbers() {
+        let schema = for_editors(&[]);
+        let step = &schema["$defs"]["Step"]["properties"];
+        assert_eq!(step["changes"]["anyOf"][1]["pattern"], "\\$\\{");
+        assert!(step["changes"]["description"].is_string(), "words stay where editors look");
+        assert_eq!(step["title"]["type"], json!(["string", "number", "boolean"]));
+        assert_eq!(schema["$defs"]["Space"]["properties"]["path"]["pattern"], "(?:^/)|\\$\\{");
+        assert_eq!(step["id"], super::schema(&[])["$defs"]["Step"]["properties"]["id"], "a name stays plain");
+        assert_eq!(schema["properties"]["holdpoint"]["type"], "integer");
     }
 }

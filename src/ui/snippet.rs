@@ -8,6 +8,7 @@ use std::ops::Range;
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use crate::base::text::{count, neutral};
+use crate::lint::codes;
 use crate::problem::{Problem, Severity};
 use crate::runbook::source::Source;
 
@@ -26,9 +27,15 @@ pub fn render(problems: &[Problem], source: &Source, colour: bool, width: usize)
     let width = width.clamp(40, 200);
     let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
     let renderer = renderer.term_width(width);
+    // A secret is covered in every drawing, also where another problem stands in its line.
+    let secrets: Vec<Range<usize>> = problems
+        .iter()
+        .filter(|problem| codes::covers(problem.code))
+        .filter_map(|problem| problem.places.first().map(|place| place.range.clone()))
+        .collect();
     let mut out = String::new();
     for problem in problems.iter().take(MAX_DRAWN) {
-        let drawing = Drawing::new(problem, source, width);
+        let drawing = Drawing::new(problem, source, width, &secrets);
         out.push_str(&renderer.render(&[drawing.group(problem)]));
         out.push_str("\n\n");
     }
@@ -67,7 +74,7 @@ struct Window {
 }
 
 impl Drawing {
-    fn new(problem: &Problem, source: &Source, width: usize) -> Self {
+    fn new(problem: &Problem, source: &Source, width: usize, secrets: &[Range<usize>]) -> Self {
         let prefix = "warning[HP000]: ".len();
         let text = &*source.text;
         // Places that are near each other share a window; what is far away gets one of its own.
@@ -87,7 +94,7 @@ impl Drawing {
             name: one_line(&source.name),
             title: wrapped(&one_line(&problem.message), width.saturating_sub(prefix)),
             help: problem.help.as_deref().map(|help| wrapped(&one_line(help), width.saturating_sub(14))),
-            windows: groups.into_iter().map(|places| Window::new(text, places)).collect(),
+            windows: groups.into_iter().map(|places| Window::new(text, places, secrets)).collect(),
         }
     }
 
@@ -110,7 +117,8 @@ impl Drawing {
 }
 
 impl Window {
-    fn new(text: &str, places: Vec<(bool, Range<usize>, String)>) -> Self {
+    /// Asterisks stand for what is a secret.
+    fn new(text: &str, places: Vec<(bool, Range<usize>, String)>, secrets: &[Range<usize>]) -> Self {
         let from = places.iter().map(|(_, range, _)| range.start).min().unwrap_or(0);
         let to = places.iter().map(|(_, range, _)| range.end).max().unwrap_or(0);
         let from = text[..from].rfind('\n').map_or(0, |at| at + 1);
@@ -122,7 +130,9 @@ impl Window {
         let mut chars = text[from..to].char_indices().peekable();
         while let Some((at, c)) = chars.next() {
             window.mark(&places, from + at);
-            if !(c == '\r' && chars.peek().is_none_or(|(_, next)| *next == '\n')) {
+            if c != '\n' && secrets.iter().any(|range| range.contains(&(from + at))) {
+                window.lines.push('*');
+            } else if !(c == '\r' && chars.peek().is_none_or(|(_, next)| *next == '\n')) {
                 window.lines.push_str(&neutral(c.encode_utf8(&mut [0; 4])));
             }
         }

@@ -67,6 +67,10 @@ pub enum Need {
     Docker26,
     /// Podman 4.3 of Debian 12, which can be started here.
     Podman4,
+    /// node, and the YAML language server that editors use.
+    YamlLs,
+    /// node, the schema of SARIF and a validator.
+    SarifSchema,
 }
 
 impl Need {
@@ -95,6 +99,8 @@ impl Need {
             Need::Docker20 => engine::missing(engine::Kind::Docker20),
             Need::Docker26 => engine::missing(engine::Kind::Docker26),
             Need::Podman4 => engine::missing(engine::Kind::Podman4),
+            Need::YamlLs => npm_missing("node_modules/yaml-language-server/bin/yaml-language-server"),
+            Need::SarifSchema => npm_missing("package/lib/schemas/sarif-2.1.0-rtm.5.json"),
         }
     }
 }
@@ -128,6 +134,20 @@ pub fn faketime() -> Option<PathBuf> {
 pub fn majors_dir() -> PathBuf {
     let cached = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/pg");
     std::env::var_os("HOLDPOINT_TEST_PG").map_or_else(cached, PathBuf::from)
+}
+
+/// Where packages from npm are: `HOLDPOINT_TEST_NPM`, else where `tests/run.sh` puts them.
+pub fn npm() -> PathBuf {
+    let cached = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/npm");
+    std::env::var_os("HOLDPOINT_TEST_NPM").map_or_else(cached, PathBuf::from)
+}
+
+fn npm_missing(file: &str) -> Option<String> {
+    let node = std::process::Command::new("node").arg("--version").output();
+    if !node.is_ok_and(|node| node.status.success()) {
+        return Some("node is not there".to_owned());
+    }
+    (!npm().join(file).exists()).then(|| format!("{file} was not fetched from npm"))
 }
 
 /// Are we root?
