@@ -84,7 +84,7 @@ impl Beside<'_> {
 /// The local files that the steps of a runbook call, in the order of the steps; also those that such files call in turn,
 /// read statements from, or source. Each once for each step.
 pub fn calls(doc: &Document, runbook: &Runbook, beside: Beside<'_>) -> Vec<Called> {
-    let defaults = beside.values.is_none().then(|| vars::defaults(doc)).unwrap_or_default();
+    let defaults = if beside.values.is_none() { vars::defaults(doc) } else { Values::default() };
     let around = works::Around { doc, values: beside.values.unwrap_or(&defaults), files: beside.files };
     let mut all: Vec<Called> = Vec::new();
     for (at, step) in runbook.steps.iter().enumerate() {
@@ -108,7 +108,7 @@ pub fn lint(doc: &Document, runbook: &Runbook, facts: Facts<'_>) -> Vec<Problem>
 
 /// The same, with what is known beside the runbook.
 pub fn lint_beside(doc: &Document, runbook: &Runbook, facts: Facts<'_>, beside: Beside<'_>) -> Vec<Problem> {
-    let defaults = beside.values.is_none().then(|| vars::defaults(doc)).unwrap_or_default();
+    let defaults = if beside.values.is_none() { vars::defaults(doc) } else { Values::default() };
     let around = works::Around { doc, values: beside.values.unwrap_or(&defaults), files: beside.files };
     let mut problems = Vec::new();
     let places = Places { doc };

@@ -16,6 +16,8 @@ pub(super) struct Text<'d> {
     pub node: &'d Node,
     /// A statement.
     pub sql: bool,
+    /// A statement whose number of rows is bounded by `affects`.
+    pub bounded: bool,
     /// Part of the rollback.
     pub undo: bool,
     /// The command of a check.
@@ -25,7 +27,7 @@ pub(super) struct Text<'d> {
 }
 
 /// Everything of a step that runs.
-pub(super) fn of_step(step: &Node) -> Vec<Text<'_>> {
+pub(super) fn of_step<'d>(step: &'d Node) -> Vec<Text<'d>> {
     let mut all = Vec::new();
     let mut work = |of: Option<&'static str>, run: &'static str, undo: bool| {
         let Some(of) = of.map_or(Some(step), |key| step.get(key)) else { return };
@@ -55,7 +57,10 @@ pub(super) fn of_step(step: &Node) -> Vec<Text<'_>> {
             }
         }
     }
-    let piece = |(node, sql, undo, check, of)| Text { node, sql, undo, check, of };
+    let piece = |(node, sql, undo, check, of): (&'d Node, bool, bool, bool, &'d Node)| {
+        let bounded = sql && of.at("sql.affects").is_some();
+        Text { node, sql, bounded, undo, check, of }
+    };
     all.into_iter().map(piece).collect()
 }
 

@@ -97,3 +97,105 @@ fn every_case_is_judged_as_it_says() {
     assert!(cases >= 500, "only {cases} cases");
     assert!(wrong.is_empty(), "{} of {cases} are wrong:\n{}", wrong.len(), wrong.join("\n"));
 }
+
+#[test]
+fn random_texts_are_read_to_their_end() {
+    use proptest::test_runner::{Config, TestRunner};
+    const PARTS: &[&str] = &[
+        "rm",
+        " ",
+        "-r",
+        "/x",
+        "$(",
+        ")",
+        "`",
+        "'",
+        "\"",
+        "\\",
+        "\n",
+        "<<EOF",
+        "<<-'A b'",
+        "EOF",
+        ";",
+        "|",
+        "&&",
+        "{",
+        "}",
+        "(",
+        "((",
+        "$x",
+        "${x",
+        "${x:-",
+        "[[",
+        "if",
+        "then",
+        "fi",
+        "while",
+        "do",
+        "done",
+        "case",
+        "esac",
+        "f()",
+        "eval",
+        "sh",
+        "-c",
+        "psql",
+        "<<<",
+        "<",
+        "> ",
+        "2>&1",
+        "é",
+        "\u{e001}",
+        "$'\\x",
+        "$tag$",
+        "--",
+        "/*",
+        "drop table",
+        "delete from",
+        "execute",
+        "do",
+        "create function",
+        "as",
+        "\\!",
+        "#",
+        "read -ra c ",
+        "\"${c[@]}\"",
+        "shift",
+        "\"$@\"",
+        "find",
+        "-exec",
+        "xargs",
+        "ssh h",
+        "trap",
+        "alias a=",
+        "./a.sh",
+        "a=(",
+        "{a,b}",
+        "echo -e",
+        "env -S",
+        "parallel",
+        ":::",
+        "x=$(mktemp -d)",
+    ];
+    let files = Beside(BTreeMap::from([("a.sh".to_owned(), "rm -r \"$1\"\n".to_owned())]));
+    let texts = proptest::collection::vec(proptest::sample::select(PARTS), 0..40);
+    let config = Config { failure_persistence: None, ..Config::with_cases(400) };
+    TestRunner::new(config)
+        .run(&texts, |parts| {
+            for text in [parts.concat(), parts.join(" ")] {
+                for sql in [false, true] {
+                    let mut reader = Reader::new(&files, None, &value);
+                    if sql {
+                        reader.statements(&text, true)
+                    } else {
+                        reader.step_script(&text)
+                    }
+                    for finding in &reader.found {
+                        assert!(text.get(finding.range.clone()).is_some(), "{text:?}: {finding:?}");
+                    }
+                }
+            }
+            Ok(())
+        })
+        .unwrap();
+}

@@ -26,9 +26,7 @@ pub(crate) enum Value {
 pub(super) struct Names<'t> {
     pub values: HashMap<String, Value>,
     pub functions: HashMap<String, Node<'t>>,
-    /// Names that stand where a command's name stands.
-    pub called: std::collections::HashSet<String>,
-    /// Functions that move their arguments in ways that are not followed.
+    /// The script changes how values are split.
     pub ifs: bool,
 }
 
@@ -55,7 +53,7 @@ impl<'t> Names<'t> {
             "variable_assignment" => {
                 let Some(name) = node.child_by_field_name("name") else { return };
                 // `IFS= read` is for one command.
-                if of(name) == "IFS" && !node.parent().is_some_and(|parent| parent.kind() == "command") {
+                if of(name) == "IFS" && node.parent().is_none_or(|parent| parent.kind() != "command") {
                     self.ifs = true;
                 }
                 let appends = node.child(1).is_some_and(|operator| operator.kind() == "+=");
@@ -82,16 +80,14 @@ impl<'t> Names<'t> {
             }
             "expansion" => {
                 // `${x:=value}` sets it.
-                if let Some((name, rest)) =
-                    of(node).strip_prefix("${").and_then(|inner| inner.split_once('='))
-                {
-                    if !name.contains(['-', '+', '/', '%', '#', '[']) || rest.is_empty() {
-                        self.set(name.trim_end_matches(':').to_owned(), Value::Unknown);
-                    }
+                let inner = of(node);
+                let name =
+                    inner.strip_prefix("${").and_then(|inner| inner.split_once('=')).map(|(name, _)| name);
+                if let Some(name) = name.filter(|name| !name.contains(['-', '+', '/', '%', '#', '['])) {
+                    self.set(name.trim_end_matches(':').to_owned(), Value::Unknown);
                 }
             }
             "command_name" => {
-                self.called.insert(of(node));
                 let Some(command) = node.parent() else { return };
                 let name = of(node);
                 let setter = matches!(

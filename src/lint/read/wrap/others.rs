@@ -78,6 +78,7 @@ impl Reader<'_> {
             _ => {
                 let mut code = joined(inner);
                 code.text = format!("{} {UNKNOWN}", code.text);
+                code.verbatim = None;
                 self.nested(&code, false, None);
             }
         }

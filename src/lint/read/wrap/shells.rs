@@ -55,13 +55,13 @@ impl Reader<'_> {
             return;
         }
         let args = if args.first().is_some_and(|word| word.text == "--") { &args[1..] } else { args };
-        if let [code, _, ..] = args {
-            if !matches!(code.text.as_str(), "-" | "-p" | "-l" | "") {
-                match code.blank() {
-                    true => self.unreadable("what `trap` runs shows only when it runs", code.at.clone()),
-                    false => self.nested(code, here.pipefail, None),
-                }
+        match args {
+            [code, _, ..] if matches!(code.text.as_str(), "-" | "-p" | "-l" | "") => {}
+            [code, _, ..] if code.blank() => {
+                self.unreadable("what `trap` runs shows only when it runs", code.at.clone());
             }
+            [code, _, ..] => self.nested(code, here.pipefail, None),
+            _ => {}
         }
     }
 
