@@ -98,7 +98,7 @@ impl Thing {
             ],
             Thing::Device => &[
                 "- mounted: { path: /srv/old, mounted: false }",
-                "- backup_copied: { path: /srv/dumps, copy: /mnt/dumps, max_age: 24h }",
+                "- backup_copied: { path: /srv/dumps, copy: /mnt/dumps }",
             ],
             Thing::Rows => &[
                 "- backup_fresh: { path: /srv/dumps, max_age: 24h }",
@@ -157,6 +157,23 @@ mod tests {
         assert_eq!(destroys("apt-get purge nano\n# purge postgresql-9.6", Kind::Shell), Vec::<String>::new());
         assert_eq!(destroys("drop database synapse", Kind::Sql), ["DROP DATABASE"]);
         assert_eq!(destroys("select '${x}'", Kind::Sql), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_guard_that_is_offered_can_be_used() {
+        use Thing::{Container, Device, Files, Postgres, Rows};
+        for thing in [Postgres, Container, Device, Rows, Files] {
+            let guards: String =
+                thing.guards().iter().map(|guard| format!("      {}\n", guard.replace('…', "t"))).collect();
+            let text = format!(
+                "holdpoint: 1\nname: x\ntargets: {{ old: {{ postgres: service=a }}, new: {{ postgres: service=b }} }}\nsteps:\n  \
+                 - {{ id: r, record: {{ target: old, as: before }} }}\n  - id: a\n    run: [x]\n    preconditions:\n{guards}"
+            );
+            let (_, problems) = crate::cli::book::judge(&Source::new("x", text));
+            let errors: Vec<_> =
+                problems.iter().filter(|p| p.severity == crate::problem::Severity::Error).collect();
+            assert!(errors.is_empty(), "{errors:?}");
+        }
     }
 
     #[test]

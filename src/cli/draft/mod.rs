@@ -5,6 +5,7 @@
 
 mod danger;
 mod guide;
+mod hints;
 mod lines;
 mod step;
 mod yaml;

@@ -6,7 +6,7 @@
 use super::danger::{self, Cluster, Thing};
 use super::guide::{Guide, Part};
 use super::lines::Kind;
-use super::yaml;
+use super::{hints, yaml};
 
 /// The runbook.
 pub(super) fn runbook(guide: &Guide, stem: &str) -> String {
@@ -141,10 +141,12 @@ impl<'a> Writer<'a> {
         if !part.destroys.is_empty() {
             self.destroys(kind, text, &part.destroys);
         }
-        let limit = if long(text) { "12h" } else { "1h" };
+        let limit = if hints::long(text) { "12h" } else { "1h" };
         match kind {
             Kind::Shell => {
-                self.notes(text);
+                for note in hints::notes(text) {
+                    self.line(&yaml::comment(note, 4));
+                }
                 self.line(&format!("    run: {}\n", yaml::text(&with_end(text), 4)));
             }
             Kind::Sql => self.line(&format!(
@@ -154,39 +156,6 @@ impl<'a> Writer<'a> {
         }
         self.line(&format!("    timeout: {limit}      # the longest it may take; then it is stopped\n"));
         self.postconditions(text);
-    }
-
-    /// What somebody who types it at a terminal does not notice.
-    fn notes(&mut self, text: &str) {
-        let asks = text.lines().any(|line| {
-            let words: Vec<&str> = line.split_whitespace().collect();
-            words.iter().any(|word| ["apt", "apt-get", "yum", "dnf"].contains(word))
-                && !words.iter().any(|word| ["-y", "-qqy", "-yq", "--yes", "--assume-yes"].contains(word))
-                && words
-                    .iter()
-                    .any(|word| word.contains("upgrade") || word.contains("install") || *word == "autoremove")
-        });
-        let notes = [
-            (
-                asks,
-                "This asks at a terminal. Here it has none: add `-y`, and DEBIAN_FRONTEND=noninteractive under `env`.",
-            ),
-            (
-                text.lines().any(|line| line.trim_start().trim_start_matches("sudo ").starts_with("reboot")),
-                "This ends Holdpoint, too. Afterwards `holdpoint resume` goes on, and measures everything again.",
-            ),
-            (
-                ["nano ", "vim ", "vi ", "less ", "top", "psql\n"].iter().any(|word| {
-                    text.lines().any(|line| {
-                        format!("{}\n", line.trim_start().trim_start_matches("sudo ")).starts_with(word)
-                    })
-                }),
-                "This needs a person at a terminal. Make a `manual` step of it.",
-            ),
-        ];
-        for (_, note) in notes.iter().filter(|(fits, _)| *fits) {
-            self.line(&yaml::comment(note, 4));
-        }
     }
 
     fn destroys(&mut self, kind: Kind, text: &str, what: &[String]) {
@@ -260,7 +229,7 @@ impl<'a> Writer<'a> {
     }
 
     fn postconditions(&mut self, text: &str) {
-        let candidates = candidates(text);
+        let candidates = hints::candidates(text);
         self.line(
             "    postconditions:\n      - command:\n          id: worked\n          title: what is so when it has worked\n          \
              run: \"TODO: exits 0 only when it has worked; or another check in its place\"\n",
@@ -298,52 +267,6 @@ impl<'a> Writer<'a> {
     fn line(&mut self, text: &str) {
         self.out.push_str(text);
     }
-}
-
-/// Checks that show whether usual commands have worked.
-fn candidates(text: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
-    for (verb, running) in [("stop", false), ("disable", false), ("start", true), ("restart", true)] {
-        let unit =
-            text.split(&format!("systemctl {verb} ")).nth(1).and_then(|rest| rest.split_whitespace().next());
-        if let Some(unit) = unit.filter(|unit| !unit.starts_with('-') && plain_word(unit)) {
-            let unit = if unit.contains('.') { unit.to_owned() } else { format!("{unit}.service") };
-            let until = if running { "" } else { ", until: STEP" };
-            found.push(format!("service_running: {{ unit: {unit}, running: {running}{until} }}"));
-        }
-    }
-    if has(&["pg_upgradecluster", "pg_upgrade ", "pg_restore"]) {
-        found.push("data_matches: { recorded: before, target: new, until: STEP }".to_owned());
-        found.push("sequences_ahead: { target: new }".to_owned());
-    }
-    if has(&["pg_dump", "pg_basebackup"]) {
-        found.push("backup_fresh: { path: /srv/dumps, max_age: 24h }".to_owned());
-    }
-    if has(&["apt ", "apt-get "]) {
-        found.push("package_installed: { package: NAME }".to_owned());
-    }
-    if has(&["cp ", "rsync ", "mv ", "tar "]) {
-        found.push("file: { path: /srv/new, at_least: 1MB }".to_owned());
-    }
-    if has(&["df ", "du "]) {
-        found.push("disk_free: { path: /, at_least: 20GiB }".to_owned());
-    }
-    if has(&["curl ", "wget "]) {
-        found.push("http_answers: { url: https://chat.example.org/ }".to_owned());
-    }
-    found
-}
-
-fn plain_word(text: &str) -> bool {
-    text.chars().all(|c| c.is_ascii_alphanumeric() || "._@-".contains(c))
-}
-
-/// Commands that may take hours.
-fn long(text: &str) -> bool {
-    ["upgrade", "pg_dump", "pg_restore", "rsync", "basebackup", "cp -a", "tar ", "vacuum", "reindex"]
-        .iter()
-        .any(|word| text.to_lowercase().contains(word))
 }
 
 /// `${` is Holdpoint's own outside of scripts.
