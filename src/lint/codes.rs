@@ -56,7 +56,6 @@ pub const CODES: &[(&str, &str)] = &[
     ("HP062", "a value that becomes part of an SQL text"),
     ("HP080", "approvals or a change window that would have no effect"),
     ("HP081", "a change window that makes no sense, or never opens"),
-    ("HP082", "`waivable` where it says nothing"),
     ("HP083", "a hook that may take too long"),
 ];
 
