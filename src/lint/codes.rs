@@ -69,7 +69,6 @@ pub const CODES: &[(&str, &str)] = &[
     ("HP075", "a place that is still to be filled in"),
     ("HP080", "approvals or a change window that would have no effect"),
     ("HP081", "a change window that makes no sense, or never opens"),
-    ("HP082", "`waivable` where it says nothing"),
     ("HP083", "a hook that may take too long"),
     ("HP085", "a rehearsal where nothing may be rehearsed"),
 ];

@@ -1,5 +1,5 @@
-//! Rules about limits: approvals where nothing is destroyed, windows that never open, waivers that could never help, hooks that
-//! take too long.
+//! Rules about limits: approvals where nothing is destroyed, windows that never open, hooks that take too
+//! long.
 
 use jiff::Timestamp;
 
@@ -8,7 +8,6 @@ use crate::base::Span;
 use crate::check::people::change_window::limit;
 use crate::check::people::change_window::window::Window;
 use crate::problem::Problem;
-use crate::runbook::graph::{self, Section};
 use crate::runbook::limits::ChangeWindow;
 use crate::runbook::{Runbook, Step};
 
@@ -29,7 +28,6 @@ pub(super) fn judge(runbook: &Runbook, places: &Places<'_>, problems: &mut Vec<P
     for (at, step) in runbook.steps.iter().enumerate() {
         self::step(at, step, &environments, places, problems);
     }
-    waivable(runbook, places, problems);
     for (nth, hook) in runbook.notify.iter().enumerate() {
         if hook.timeout.is_some_and(|limit| limit > HOOK) {
             let message = format!("a hook may take at most {HOOK}");
@@ -93,30 +91,5 @@ fn read(
             None
         }
         Ok(window) => Some(window),
-    }
-}
-
-/// `waivable` means something on a guard of a destruction alone; any other check is waived without it.
-fn waivable(runbook: &Runbook, places: &Places<'_>, problems: &mut Vec<Problem>) {
-    let marked = |step: &Step| Section::ALL.iter().any(|s| s.of(step).iter().any(|c| c.common.waivable));
-    if !runbook.steps.iter().any(marked) {
-        return;
-    }
-    let mut guarding = std::collections::BTreeSet::new();
-    for (at, step) in runbook.steps.iter().enumerate() {
-        let work = step.destroying(false).map(|_| graph::guards(runbook, at));
-        let undo = step.destroying(true).map(|_| graph::undo_guards(runbook, at));
-        guarding.extend(work.into_iter().chain(undo).flatten().map(|(id, _)| id));
-    }
-    for (at, step) in runbook.steps.iter().enumerate() {
-        for section in Section::ALL {
-            for (nth, (id, spec)) in graph::check_ids(step, section).into_iter().enumerate() {
-                if spec.common.waivable && !guarding.contains(&id) {
-                    let range = places.check(at, section, nth, Some("waivable"));
-                    let message = format!("{id} guards no destruction: it can be waived without `waivable`");
-                    problems.push(Problem::warning("HP082", message, range).help("leave it out"));
-                }
-            }
-        }
     }
 }

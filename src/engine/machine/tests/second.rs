@@ -365,3 +365,28 @@ fn where_handoffs_are_signed_none_is_made_inside_a_session() {
     assert!(play.machine.state().offer.is_none() && play.left().is_none());
     assert!(matches!(play.asked().1, Question::Begin { .. }), "it is asked again");
 }
+
+#[test]
+fn a_waived_invariant_neither_pauses_nor_stops_and_is_said_once() {
+    let steps = json!([{ "id": "one", "run": ["true"],
+        "invariants": [ { "file": { "path": "/quiet", "on_violation": "pause" } } ] }]);
+    let mut play = session(steps, json!({}), true);
+    play.start(false);
+    play.answer(Answer::Go);
+    let bad = || failing("one.inv.file");
+    play.give(Input::Tick);
+    play.measured(bad());
+    assert!(matches!(play.asked().1, Question::Paused { .. }));
+    let said = line(&play, "bob@h", waived(&play, "one.inv.file", Verdict::Fail));
+    play.give(Input::Foreign(vec![said]));
+    play.answer(Answer::Measure);
+    for _ in 0..2 {
+        play.now.boot_ms += 20_000;
+        play.now.wall = Timestamp::from_millisecond(play.now.wall.as_millisecond() + 20_000).unwrap();
+        play.give(Input::Tick);
+        play.measured(bad());
+    }
+    assert!(play.out.iter().any(|e| matches!(e, Effect::Continue)), "the command goes on");
+    let used = play.log.iter().filter(|e| matches!(e, Event::WaiverUsed { .. })).count();
+    assert_eq!((used, play.machine.watch.paused), (1, false));
+}
