@@ -15,7 +15,7 @@ use crate::base::{Digest, StepId};
 use crate::engine::{Exit, work};
 use crate::journal::{RunDir, read};
 use crate::rehearse::made;
-use crate::rehearse::receipt::{self, NAMESPACE, Script, Variables};
+use crate::rehearse::receipt::{self, NAMESPACE, Script, Signing, Variables};
 use crate::report::junit::cases::Suite;
 use crate::report::rehearsed::{Manner, Rehearsed, Trial};
 use crate::report::words::flat;
@@ -177,7 +177,7 @@ fn give_receipt(
         Some(key) => sign::sign(key, NAMESPACE, bytes),
         None => Err(String::new()),
     };
-    let signing: Option<&dyn Fn(&[u8]) -> Result<String, String>> = key(options).map(|_| &with as _);
+    let signing: Option<Signing<'_>> = key(options).map(|_| &with as _);
     let (text, digest) = receipt::seal(&made, signing).map_err(CliError::usage)?;
     let kept = receipts::keep(cmd, dir.run.as_str(), &text)?;
     write(options.receipt.as_deref(), &text)?;

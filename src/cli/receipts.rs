@@ -66,7 +66,14 @@ pub fn demanded(
     book: &Book,
     options: &ReceiptOptions,
 ) -> Result<Option<Digest>, CliError> {
-    let environment = book.env.as_ref().and_then(|name| bound.runbook.environments.get(name));
+    let all = &bound.runbook.environments;
+    let asking = all.iter().find(|(_, place)| place.rehearsal.is_some());
+    if let (None, Some((name, _))) = (&book.env, asking) {
+        let message =
+            format!("`{name}` takes only what was rehearsed, and nobody says whether this is `{name}`");
+        return Err(CliError::usage(message).hint("name the environment with --env"));
+    }
+    let environment = book.env.as_ref().and_then(|name| all.get(name));
     let Some(demand) = environment.and_then(|environment| environment.rehearsal.as_ref()) else {
         return match &options.receipt {
             None => Ok(None),
@@ -77,10 +84,15 @@ pub fn demanded(
         };
     };
     let wanted = wanted(cmd, bound, book)?;
+    let secrets = bound.redactor();
     let signers = signing::signers(cmd)().0;
     let judged = |sealed: &Sealed| {
         let signer = signers.as_ref().map_err(Clone::clone).and_then(|all| sealed.signer(all, wanted.now));
-        demand::judge(demand, &wanted, &sealed.receipt, &signer)
+        let mut blockers = demand::judge(demand, &wanted, &sealed.receipt, &signer);
+        for blocker in &mut blockers {
+            blocker.observed = secrets.text(&blocker.observed);
+        }
+        blockers
     };
     let (sealed, blockers) = match &options.receipt {
         Some(path) => {

@@ -194,13 +194,11 @@ pub fn end(cmd: &Cmd, dir: &RunDir, why: &str) -> Result<(), CliError> {
         return Ok(());
     }
     let seat = Seat::here().map_err(CliError::journal)?;
-    let claim = Claim {
-        operator: cmd.by(),
-        how: LeaseHow::Resume,
-        reason: None,
-        acknowledged: Vec::new(),
-        signature: None,
-    };
+    // Whoever started it may have been another job. That it is dead is proved, not assumed.
+    let own = state.holder.as_ref().is_none_or(|holder| holder.by == cmd.by());
+    let how = if own { LeaseHow::Resume } else { LeaseHow::TakeOver };
+    let reason = (!own).then(|| why.to_owned());
+    let claim = Claim { operator: cmd.by(), how, reason, acknowledged: Vec::new(), signature: None };
     let (lease, taken) = Lease::take(&mut journal, &seat, claim, cmd.now()).map_err(super::lease_error)?;
     taken.foreign.iter().chain(&taken.own).for_each(|line| state.apply(line));
     let mut events = Vec::new();

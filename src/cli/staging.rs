@@ -52,6 +52,11 @@ pub fn prove(cmd: &Cmd, bound: &book::Bound, environment: &str) -> Result<Stagin
     let proofs = all.get(environment).map_or(0, |place| place.proof.len());
     let mut apart = apart::judge(&staging, &others, pinned, proofs);
     apart.weaknesses.extend(unread);
+    // An address as it is written may hold a password.
+    let secrets = bound.redactor();
+    for blocker in &mut apart.blockers {
+        blocker.observed = secrets.text(&blocker.observed);
+    }
     if apart.blockers.is_empty() {
         return Ok(Staging { place: staging, apart, proofs });
     }

@@ -116,38 +116,39 @@ fn compare(apart: &mut Apart, mine: &Side, theirs: &Side, other: &Place, proved:
         }
         (Ok(_), Ok(_)) => "identities: two objects",
         _ if mine.local && theirs.local && !other.here => "hosts: the other one is on another machine",
-        _ => match (&mine.address, &theirs.address) {
-            (Some(a), Some(b)) if a.is_disjoint(b) => {
-                "addresses: they differ, and one of them was not measured"
-            }
-            (Some(a), Some(b)) => {
-                let address = a.intersection(b).cloned().collect::<Vec<_>>().join(", ");
-                let seen = format!(
-                    "its address is that of `{}` of `{}`: {address}",
-                    theirs.target, other.environment
-                );
-                apart.blockers.push(blocker(&mine.target, seen));
-                "addresses: the same"
-            }
-            _ if proved => {
-                apart.weaknesses.push(format!(
-                    "`{}` could not be compared with `{with}`: its address is not known here",
-                    mine.target
-                ));
-                "not compared: an address is not known here"
-            }
-            _ => {
-                apart.blockers.push(Blocker {
+        _ => {
+            match (&mine.address, &theirs.address) {
+                (Some(a), Some(b)) if a.is_disjoint(b) => {
+                    "addresses: they differ, and one of them was not measured"
+                }
+                (Some(a), Some(b)) => {
+                    let address = a.intersection(b).cloned().collect::<Vec<_>>().join(", ");
+                    let seen = format!(
+                        "its address is that of `{}` of `{}`: {address}",
+                        theirs.target, other.environment
+                    );
+                    apart.blockers.push(blocker(&mine.target, seen));
+                    "addresses: the same"
+                }
+                _ if proved => {
+                    apart.weaknesses.push(format!(
+                        "`{}` could not be compared with `{with}`: its address is not known here",
+                        mine.target
+                    ));
+                    "not compared: an address is not known here"
+                }
+                _ => {
+                    apart.blockers.push(Blocker {
                     expected: format!("an address of `{with}` to compare with"),
-                    next: format!(
-                        "give the variables of its address a value in `environments`, or give `proof` to the environment \
-                         that is rehearsed in"
-                    ),
+                    next: "give the variables of its address a value in `environments`, or give `proof` to the \
+                           environment that is rehearsed in"
+                        .to_owned(),
                     ..blocker(&mine.target, format!("it cannot be compared with `{with}`: an address is not known here"))
                 });
-                "not compared: an address is not known here"
+                    "not compared: an address is not known here"
+                }
             }
-        },
+        }
     };
     apart.compared.push(Compared { target: mine.target.clone(), with, how: how.to_owned() });
 }

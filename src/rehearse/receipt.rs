@@ -143,11 +143,11 @@ pub struct Sealed {
     bytes: Vec<u8>,
 }
 
+/// Signs the canonical bytes of a receipt.
+pub type Signing<'a> = &'a dyn Fn(&[u8]) -> Result<String, String>;
+
 /// The file of a receipt; `sign` is given the canonical bytes.
-pub fn seal(
-    receipt: &Receipt,
-    sign: Option<&dyn Fn(&[u8]) -> Result<String, String>>,
-) -> Result<(String, Digest), String> {
+pub fn seal(receipt: &Receipt, sign: Option<Signing<'_>>) -> Result<(String, Digest), String> {
     let body = serde_json::to_value(receipt).map_err(|error| error.to_string())?;
     let bytes = canonical(&body);
     let signature = sign.map(|sign| sign(&bytes)).transpose()?;

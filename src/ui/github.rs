@@ -45,10 +45,10 @@ impl Reporter for Groups {
         let Notice::Journal(line) = notice else { return };
         match &line.event {
             Event::Began { step, .. } => self.turn(Some(step.as_str())),
-            Event::Done { .. } | Event::Failed { .. } | Event::InDoubt { .. } | Event::Released { .. } => {
-                if *self.open.lock().unwrap_or_else(PoisonError::into_inner) {
-                    self.turn(None);
-                }
+            Event::Done { .. } | Event::Failed { .. } | Event::InDoubt { .. } | Event::Released { .. }
+                if *self.open.lock().unwrap_or_else(PoisonError::into_inner) =>
+            {
+                self.turn(None);
             }
             _ => {}
         }

@@ -4,6 +4,7 @@
 mod asked;
 mod ended;
 mod reports;
+mod servers;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -23,6 +24,7 @@ pub fn register(r: &mut Registry) {
     asked::register(r);
     ended::register(r);
     reports::register(r);
+    servers::register(r);
 }
 
 /// `@` stands for the place.

@@ -43,6 +43,8 @@ fn abandon(stage: &Stage) {
 fn asked() {
     let stage = Stage::new();
     let book = std::fs::read_to_string(stage.0.path("book.yaml")).unwrap();
+    let place = format!("place={}", stage.0.path("production").display());
+    stage.ran("run book.yaml --var", &[&place]).exits(2).says("name the environment with --env");
     started(&stage, &[], 3).says("no receipt of it is in the store").says("rehearse it: holdpoint rehearse");
     stage.rehearsed(&["--receipt", "r.json"]).exits(0);
 

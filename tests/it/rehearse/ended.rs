@@ -77,7 +77,7 @@ fn killed() {
     let killed = stage.0.id();
     // The next one ends it, command and all, and begins.
     stage.0.sandbox.write("copy.sh", super::COPY);
-    stage.rehearsed(&[]).exits(0);
+    stage.rehearsed(&["--operator", "another-job"]).exits(0);
     quiet(&stage);
     stage.ran("status", &[&killed]).exits(0).says("its session was killed");
     assert_eq!(stage.0.runs().len(), 2);
