@@ -295,7 +295,13 @@ fn signed() {
     play.with("alice", "run book.yaml --env keys --sign alice", &CONFIRM).exits(4);
     approve(&play, "bob", &[]).exits(2).says("--sign KEY");
     // Alice under another name, with her own key; and a key that is nobody's.
+    approve(&play, "mallory", &["--sign", "alice"]).exits(3).says("in the name of");
+    // A key that the file gives two names is one person all the same.
+    let path = play.sandbox.store().join("allowed_signers");
+    let all = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, all.replace("alice@example.org ", "alice@example.org,mallory ")).unwrap();
     approve(&play, "mallory", &["--sign", "alice"]).exits(3).says("they drive the run");
+    std::fs::write(&path, all).unwrap();
     must(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(play.path("stray")));
     approve(&play, "bob", &["--sign", "stray"]).exits(3).says("not allowed");
     assert!(play.events("approved").is_empty());
