@@ -12,6 +12,8 @@ use crate::base::signature::Allowed;
 use crate::base::{Digest, RunId};
 use crate::engine::Exit;
 use crate::engine::people::Signers;
+use crate::engine::second::Said;
+use crate::gate::approvals::Proven;
 use crate::journal::record::Event;
 use crate::journal::second::Signature;
 use crate::journal::signed;
@@ -67,7 +69,19 @@ pub fn sign(cmd: &Cmd, run: &RunId, head: &Digest, event: &mut Event) -> Result<
         CliError::usage(why).hint("nothing went on record; `ssh-keygen -Y sign` has to work with that key")
     })?;
     event.sign(Signature { head: head.clone(), ssh });
-    Ok(())
+    let signers = signers(cmd)();
+    if signers.0.is_err() {
+        // Nobody has said whose signatures count: it goes on record, and is judged by whoever knows.
+        return Ok(());
+    }
+    let said = Said { by: cmd.by(), at: cmd.now(), event: event.clone(), used: None, copied: false };
+    match signers.who(run, &said).1 {
+        Proven::Broken(why) => {
+            Err(CliError::new(Exit::Held, format!("this signature would not count: {why}"))
+                .hint("nothing went on record; the allowed signers file says whose key is whose"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Refuses what this environment wants signed, when there is no key to do it with.

@@ -66,8 +66,17 @@ impl Signers {
         };
         match signer {
             Ok(signer) => {
-                signer.principals.iter().for_each(|name| person.also(name));
+                let claimed = person.clone();
+                let mut owner = Person::default();
+                for name in &signer.principals {
+                    owner.also(name);
+                    person.also(name);
+                }
                 person.key(&signer.fingerprint);
+                if !owner.same(&claimed) {
+                    let why = format!("{} signed it, in the name of {}", signer.name(), said.by);
+                    return (person, Proven::Broken(why), None);
+                }
                 let name = format!("{} ({})", signer.name(), signer.fingerprint);
                 (person, Proven::Signed, Some(name))
             }

@@ -295,9 +295,15 @@ fn signed() {
     play.with("alice", "run book.yaml --env keys --sign alice", &CONFIRM).exits(4);
     approve(&play, "bob", &[]).exits(2).says("--sign KEY");
     // Alice under another name, with her own key; and a key that is nobody's.
+    approve(&play, "mallory", &["--sign", "alice"]).exits(3).says("alice@example.org");
+    // A key that the file gives two names is one person all the same.
+    let path = play.sandbox.store().join("allowed_signers");
+    let all = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, all.replace("alice@example.org ", "alice@example.org,mallory ")).unwrap();
     approve(&play, "mallory", &["--sign", "alice"]).exits(3).says("they drive the run");
+    std::fs::write(&path, all).unwrap();
     must(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(play.path("stray")));
-    approve(&play, "bob", &["--sign", "stray"]).exits(3).says("not allowed");
+    approve(&play, "bob", &["--sign", "stray"]).exits(3).says("SHA256:");
     assert!(play.events("approved").is_empty());
     approve(&play, "bob", &["--sign", "bob"]).exits(0).says("bob@").says("signed");
     // Bob is removed: what he signed counts no longer.
@@ -318,6 +324,8 @@ fn signed() {
 
     // A handoff's both sides are signed, too.
     play.with("alice", "handoff", &["--note", "yours"]).exits(2).says("a handoff is signed");
+    play.with("alice", "handoff --sign bob", &["--note", "yours"]).exits(3).says("bob@example.org");
+    assert!(play.events("offered").is_empty());
     play.with("alice", "handoff --sign alice", &["--note", "yours"]).exits(0);
     play.ran("bob", "accept --acknowledge offer").exits(2).says("taking a run over is signed");
     play.ran("bob", "accept --acknowledge offer --sign bob").exits(0);
