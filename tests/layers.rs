@@ -44,7 +44,7 @@ impl Page {
             beside: beside.collect(),
             owners: owners.collect(),
         };
-        assert_eq!((page.arrow.len(), page.beside.len()), (12, 2), "the page is read");
+        assert_eq!((page.arrow.len(), page.beside.len()), (13, 2), "the page is read");
         assert!(page.owners.len() > 10 && page.owners.iter().all(|(_, places)| !places.is_empty()));
         page
     }

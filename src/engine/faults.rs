@@ -45,9 +45,14 @@ impl Faults {
         self.unknown.as_ref().is_some_and(|forced| forced(check, purpose))
     }
 
+    /// How the work of a step is to fail, if it is.
+    pub fn of(&self, step: &StepId) -> Option<CommandFault> {
+        self.command.as_ref().and_then(|forced| forced(step))
+    }
+
     /// The command of a step as it is started: itself, or itself with its fault.
     pub fn argv(&self, step: &StepId, argv: Vec<String>) -> Vec<String> {
-        match self.command.as_ref().and_then(|forced| forced(step)) {
+        match self.of(step) {
             None => argv,
             Some(fault) => fault.around(argv),
         }

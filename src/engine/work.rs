@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::event::{Notice, Reporter};
-use super::faults::Faults;
+use super::faults::{CommandFault, Faults};
 use super::machine::{Ended, Found};
 use crate::base::{Digest, Moment, RunId, StepId};
 use crate::check::{Context, data};
@@ -102,7 +102,14 @@ pub async fn perform(cleared: Cleared, job: Job) -> Ended {
     }
     match job.work() {
         Some(Work::Run(run)) => command(run, &step, &job).await,
-        Some(Work::Sql(sql)) => statements::execute(sql, &step, &job).await,
+        Some(Work::Sql(sql)) => match job.tools.faults.of(&job.step) {
+            None => statements::execute(sql, &step, &job).await,
+            Some(CommandFault::After) => {
+                statements::execute(sql, &step, &job).await;
+                broken("a fault rehearsal: the statements ran, and fail".to_owned())
+            }
+            Some(_) => broken("a fault rehearsal: the statements fail and did not run".to_owned()),
+        },
         Some(Work::Record(record)) => manifest(record, &job).await,
         // A person's work, and watching, have no executor: the machine never asks for them.
         Some(Work::Manual(_) | Work::Soak(_)) | None => {

@@ -52,8 +52,11 @@ pub enum Point {
     Flushed,
 }
 
+/// Hears where an append is, and its lines.
+type Hears = dyn Fn(Point, &[Line]) + Send;
+
 /// Is told of every append as it happens. It can change nothing about it.
-pub struct Watcher(Box<dyn Fn(Point, &[Line]) + Send>);
+pub struct Watcher(Box<Hears>);
 
 impl std::fmt::Debug for Watcher {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -26,7 +26,7 @@ pub enum Fault {
         /// What it wrote there in the undisturbed rehearsal.
         at: String,
     },
-    /// The command of a step fails.
+    /// The command of a step fails, or its statements do.
     Command {
         /// The step.
         step: StepId,
@@ -77,8 +77,8 @@ impl Fault {
                 format!("engine killed {when} record {append} was flushed ({at})")
             }
             Fault::Command { step, how } => match how {
-                How::Instead => format!("the command of `{step}` fails and does not run"),
-                How::After => format!("the command of `{step}` runs and fails"),
+                How::Instead => format!("the work of `{step}` fails and does not run"),
+                How::After => format!("the work of `{step}` runs and fails"),
                 How::Killed { .. } => format!("the command of `{step}` is killed half-way"),
             },
             Fault::Unknown { check, in_front: true } => {
@@ -162,11 +162,14 @@ pub fn all(plan: &Plan, lines: &[Line], appends: &[String]) -> Vec<Fault> {
         }
     }
     let took = durations(lines);
-    for step in plan.runbook.steps.iter().filter(|step| matches!(step.work(), Some(Work::Run(_)))) {
-        let half = took.get(&step.key()).map_or(0, |ms| ms / 2);
-        for how in [How::Instead, How::After, How::Killed { after_ms: half }] {
-            faults.push(Fault::Command { step: step.key(), how });
-        }
+    for step in &plan.runbook.steps {
+        let half = How::Killed { after_ms: took.get(&step.key()).map_or(0, |ms| ms / 2) };
+        let ways: &[How] = match step.work() {
+            Some(Work::Run(_)) => &[How::Instead, How::After, half],
+            Some(Work::Sql(_)) => &[How::Instead, How::After],
+            _ => &[],
+        };
+        faults.extend(ways.iter().map(|how| Fault::Command { step: step.key(), how: *how }));
     }
     for step in &plan.runbook.steps {
         for section in [Section::Pre, Section::Inv, Section::Post] {

@@ -13,6 +13,7 @@ pub mod made;
 pub mod operator;
 pub mod places;
 pub mod receipt;
+mod scratch;
 pub mod scripts;
 pub mod standin;
 

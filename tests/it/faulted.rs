@@ -1,9 +1,10 @@
 //! `rehearse --faults`: the rehearsal again and again with one fault each, and a planted mistake that it has to find.
 
-use crate::harness::{Ran, Registry};
+use crate::harness::{Cluster, Major, Need, Ran, Registry};
 use crate::play::Play;
 
 pub fn register(r: &mut Registry) {
+    r.add("faulted::statements_that_fail", &[Need::Pg15], statements);
     r.add("faulted::no_fault_destroys_without_a_permit", &[], sound);
     r.add("faulted::a_step_that_destroys_when_it_is_killed_is_found", &[], planted);
     r.add("faulted::without_a_reset_it_is_refused", &[], refused);
@@ -108,6 +109,48 @@ fn planted() {
         ran.stderr.lines().find(|line| line.contains(wrong)).unwrap_or_else(|| panic!("{}", ran.stderr));
     assert!(line.contains("/staging/old is gone, and `drop` never had a permit"), "{line}");
     assert!(ran.stderr.contains("the runs are kept in "), "{}", ran.stderr);
+}
+
+/// Statements of a PostgreSQL target fail before and after they ran.
+fn statements() {
+    let cluster = Cluster::start(Major::V15);
+    let play = Play::new();
+    let conninfo = cluster.conninfo("postgres");
+    play.book(&format!(
+        r#"
+holdpoint: 1
+name: sql
+targets: {{ db: {{ postgres: "{conninfo}" }} }}
+environments:
+  staging:
+    proof: [ pg_accepts_connections: {{ target: db }} ]
+    reset: |
+      psql -Xq -v ON_ERROR_STOP=1 -d "{conninfo}" -c "drop table if exists t; create table t (a int)"
+      touch "@/scratch"
+steps:
+  - id: fill
+    sql: {{ target: db, statements: ["insert into public.t values (1)"] }}
+    timeout: 1min
+    postconditions: [ pg_query: {{ target: db, sql: "select count(*) from public.t", equals: 1 }} ]
+  - id: go
+    destroys: {{ what: the scratch file, paths: ["@/scratch"] }}
+    preconditions: [ disk_free: {{ path: "@", at_least: 1MiB }} ]
+    run: [rm, "@/scratch"]
+    timeout: 1min
+    postconditions: [ file: {{ path: "@/scratch", exists: false }} ]
+"#
+    ));
+    cluster.psql("create table t (a int)");
+    std::fs::write(play.path("scratch"), "").unwrap();
+    let ran = play.ran("ci", "rehearse book.yaml --env staging --faults --faults-of command").exits(0);
+    for words in [
+        "the work of `fill` fails and does not run: stopped: a step failed",
+        "the work of `fill` runs and fails: stopped: a step failed",
+        "5 faults tried",
+    ] {
+        assert!(both(&ran).contains(words), "{words}\n{}", both(&ran));
+    }
+    assert_eq!(cluster.psql("select count(*) from t"), "0", "made anew at the end");
 }
 
 fn refused() {

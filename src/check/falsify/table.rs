@@ -2,6 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
+/// The parameters of a check.
+pub type Params = Map<String, Value>;
+
 /// How a parameter is pushed.
 #[derive(Clone, Copy)]
 pub enum Push {
@@ -18,7 +21,7 @@ pub enum Push {
     /// A choice that is not made by default, turned round.
     Flip,
     /// Whole parameters made from those given.
-    Whole(fn(&Map<String, Value>) -> Vec<Map<String, Value>>),
+    Whole(fn(&Params) -> Vec<Params>),
 }
 
 /// A rule for one parameter.
@@ -96,6 +99,8 @@ const PARTICULAR: &[(&str, &str, Option<Rule>)] = &[
     ("connections_free", "at_least", Some(implied(sure(Push::Up)))),
     ("sequence_headroom", "at_most", Some(implied(perhaps(Push::Down)))),
     ("server_role", "role", Some(sure(Push::Whole(other_role)))),
+    // What is smaller is not looked at: more of it proves nothing.
+    ("vacuum_recent", "min_size", None),
     ("vacuum_recent", "within", Some(implied(perhaps(Push::Down)))),
     ("autovacuum_progress", "stuck_for", Some(implied(perhaps(Push::Down)))),
     ("horizon_holders", "max_age", Some(implied(perhaps(Push::Down)))),
@@ -122,7 +127,8 @@ const PARTICULAR: &[(&str, &str, Option<Rule>)] = &[
     ("kernel_parameter", "at_most", Some(sure(Push::Down))),
     ("log_clean", "within", None),
     ("log_clean", "also", Some(implied(perhaps(Push::More("*"))))),
-    ("mounted", "mounted", Some(implied(sure(Push::State)))),
+    // Below a mount point nothing is mounted either.
+    ("mounted", "mounted", Some(implied(perhaps(Push::State)))),
     ("mounted", "type", Some(sure(NOWHERE))),
     ("package_installed", "installed", Some(implied(sure(Push::State)))),
     ("package_installed", "exactly", Some(sure(Push::Other(|| json!("0~holdpoint"))))),
