@@ -28,18 +28,8 @@ pub(super) fn destroys(text: &str, kind: Kind) -> Vec<String> {
         Err(_) => return Vec::new(),
     };
     let mut what: Vec<String> = found.iter().filter(|problem| undeclared(problem)).map(named).collect();
-    what.extend((kind == Kind::Shell && purges(text)).then(|| "purge of PostgreSQL".to_owned()));
     what.dedup();
     what
-}
-
-/// Purging a server's package removes its clusters, too, when nobody is there to be asked.
-fn purges(text: &str) -> bool {
-    text.lines().filter(|line| !line.trim_start().starts_with('#')).any(|line| {
-        let mut words = line.split_whitespace();
-        let purge = words.any(|word| ["purge", "--purge", "-P"].contains(&word));
-        purge && words.any(|word| word.starts_with("postgresql"))
-    })
 }
 
 fn undeclared(problem: &Problem) -> bool {
@@ -70,7 +60,7 @@ impl Thing {
     /// By the destructive command.
     pub(super) fn of(command: &str) -> Thing {
         let has = |words: &[&str]| words.iter().any(|word| command.contains(word));
-        if has(&["pg_drop", "purge of PostgreSQL", "dropdb", "DROP DATABASE", "initdb", "pg_resetwal"]) {
+        if has(&["pg_drop", "purge postgresql", "dropdb", "DROP DATABASE", "initdb", "pg_resetwal"]) {
             Thing::Postgres
         } else if has(&["docker", "podman", "kubectl"]) {
             Thing::Container
@@ -153,7 +143,10 @@ mod tests {
     fn asks_the_linter() {
         assert_eq!(destroys("sudo pg_dropcluster 9.6 main", Kind::Shell), ["pg_dropcluster"]);
         assert_eq!(destroys("echo hello\nls -l", Kind::Shell), Vec::<String>::new());
-        assert_eq!(destroys("sudo apt-get purge -y postgresql-9.6", Kind::Shell), ["purge of PostgreSQL"]);
+        assert_eq!(
+            destroys("sudo apt-get purge -y postgresql-9.6", Kind::Shell),
+            ["apt-get purge postgresql-9.6"]
+        );
         assert_eq!(destroys("apt-get purge nano\n# purge postgresql-9.6", Kind::Shell), Vec::<String>::new());
         assert_eq!(destroys("drop database synapse", Kind::Sql), ["DROP DATABASE"]);
         assert_eq!(destroys("select '${x}'", Kind::Sql), Vec::<String>::new());
