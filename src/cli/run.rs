@@ -29,6 +29,7 @@ pub fn run(cmd: &Cmd, book: &Book, answers: &Answers, rehearsed: &ReceiptOptions
         refuse_other_host(name, &place.hosts)?;
     }
     let receipt = receipts::demanded(cmd, &bound, book, rehearsed)?;
+    super::staging::refuse_round_about(cmd, &bound, book.env.as_deref())?;
     let author = author(cmd, &bound, book)?;
     let opening = Opening { environment: book.env.clone(), receipt, author, given, cast: None };
     open(cmd, bound, opening)?.drive()

@@ -7,6 +7,7 @@ use crate::engine::Exit;
 use crate::journal::record::Event;
 use crate::rehearse::apart::{self, Apart, Protected};
 use crate::rehearse::places::{self, Place};
+use crate::runbook::model::Environment;
 use crate::runbook::vars;
 use crate::ui::refusal;
 use crate::world::host;
@@ -23,32 +24,11 @@ pub struct Staging {
 
 /// Proves that the targets are staging's: they are measured and compared with everything protected.
 pub fn prove(cmd: &Cmd, bound: &book::Bound, environment: &str) -> Result<Staging, CliError> {
-    let (hostname, machine) = (host::hostname(), host::machine_id());
-    let here = |hosts: &[String]| places::is_here(hosts, &hostname, &machine);
     let all = &bound.runbook.environments;
     let hosts = all.get(environment).map(|place| place.hosts.clone()).unwrap_or_default();
     run::refuse_other_host(environment, &hosts)?;
-    let mut books = Vec::new();
-    for (name, place) in all.iter().filter(|(_, place)| place.protected) {
-        let mut values = vars::known(&bound.document, name);
-        // A password is needed to ask who is there; nothing else of this process is that environment's.
-        let secrets = bound.values.secrets.iter();
-        values.values.extend(secrets.filter_map(|s| Some((s.clone(), bound.values.get(s)?.to_owned()))));
-        let book = bound.document.bind_partly(&values).map_err(|problems| {
-            let why = problems.into_iter().next().map(|problem| problem.message).unwrap_or_default();
-            CliError::new(
-                Exit::Held,
-                format!("what `{name}` works on cannot be compared with: {}", bound.redactor().text(&why)),
-            )
-            .hint(format!("give the variables of `{name}` values that can be used"))
-        })?;
-        books.push((name.clone(), book, here(&place.hosts)));
-    }
     let (pinned, unread) = pinned(cmd)?;
-    let (staging, others) = session::runtime()?.block_on(async {
-        let others = books.iter().map(|(name, book, here)| places::look(name, book, *here));
-        futures::join!(places::look(environment, &bound.runbook, true), futures::future::join_all(others))
-    })?;
+    let (staging, others) = places(bound, environment, |place| place.protected)?;
     let proofs = all.get(environment).map_or(0, |place| place.proof.len());
     let mut apart = apart::judge(&staging, &others, pinned, proofs);
     apart.weaknesses.extend(unread);
@@ -64,6 +44,63 @@ pub fn prove(cmd: &Cmd, bound: &book::Bound, environment: &str) -> Result<Stagin
     Err(CliError::new(
         Exit::Held,
         format!("the targets of `{environment}` are not proved to be staging's own"),
+    ))
+}
+
+/// This environment's targets, and those of the environments that are asked for, measured as far as they can be.
+fn places(
+    bound: &book::Bound,
+    environment: &str,
+    asked: impl Fn(&Environment) -> bool,
+) -> Result<(Place, Vec<Place>), CliError> {
+    let (hostname, machine) = (host::hostname(), host::machine_id());
+    let mut books = Vec::new();
+    for (name, place) in bound.runbook.environments.iter().filter(|(_, place)| asked(place)) {
+        let mut values = vars::known(&bound.document, name);
+        // A password is needed to ask who is there; nothing else of this process is that environment's.
+        let secrets = bound.values.secrets.iter();
+        values.values.extend(secrets.filter_map(|s| Some((s.clone(), bound.values.get(s)?.to_owned()))));
+        let book = bound.document.bind_partly(&values).map_err(|problems| {
+            let why = problems.into_iter().next().map(|problem| problem.message).unwrap_or_default();
+            CliError::new(
+                Exit::Held,
+                format!("what `{name}` works on cannot be compared with: {}", bound.redactor().text(&why)),
+            )
+            .hint(format!("give the variables of `{name}` values that can be used"))
+        })?;
+        books.push((name.clone(), book, places::is_here(&place.hosts, &hostname, &machine)));
+    }
+    session::runtime()?.block_on(async {
+        let others = books.iter().map(|(name, book, here)| places::look(name, book, *here));
+        futures::join!(places::look(environment, &bound.runbook, true), futures::future::join_all(others))
+    })
+}
+
+/// Refuses a run outside of an environment on that environment's targets, where it asks for something in front of a run or
+/// a destruction (a rehearsal, approvals, signatures, a window): another name, or none, must not go round that.
+pub fn refuse_round_about(cmd: &Cmd, bound: &book::Bound, environment: Option<&str>) -> Result<(), CliError> {
+    let all = &bound.runbook.environments;
+    let asks = |place: &Environment| {
+        place.rehearsal.is_some()
+            || place.approvals.is_some()
+            || place.change_window.is_some()
+            || (place.signed && place.protected)
+    };
+    let chosen = environment.and_then(|name| all.get(name));
+    if chosen.is_some_and(asks) || !all.values().any(asks) {
+        return Ok(());
+    }
+    let (mine, others) = places(bound, environment.unwrap_or("no environment"), asks)?;
+    // As if it had a proof of its own: what cannot be compared is no reason here, only what is one and the same.
+    let found = apart::judge(&mine, &others, Vec::new(), 1).blockers;
+    let Some(first) = found.first() else { return Ok(()) };
+    let names: Vec<String> = others.iter().map(|other| format!("`{}`", other.environment)).collect();
+    let seen = bound.redactor().text(&first.observed);
+    let place = environment.map_or("without an environment".to_owned(), |name| format!("in `{name}`"));
+    cmd.err(&format!("{}: {}\n", first.subject, crate::report::words::flat(&seen)));
+    Err(CliError::new(Exit::Held, format!("this run, {place}, would work on what {} works on", names.join(", "))).hint(
+        "start it there (--env), with what that environment asks for; where another machine has the same addresses, name \
+         the machines of each with `hosts`",
     ))
 }
 

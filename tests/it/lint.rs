@@ -113,7 +113,7 @@ fn github() {
     let lines: Vec<&str> = ran.stdout.lines().collect();
     let error = lines.iter().find(|line| line.starts_with("::error ")).expect("an error");
     assert!(
-        error.starts_with("::error file=books/a%2Cb.yaml,line=5,endLine=5,col=5,endColumn=8,title=HP053 "),
+        error.starts_with("::error file=books/a%2Cb.yaml,line=5,endLine=5,col=11,endColumn=37,title=HP053 "),
         "{error}"
     );
     assert!(error.contains("::`pg_dropcluster` destroys, and"), "{error}");
@@ -211,7 +211,7 @@ fn json() {
         let all: Value = serde_json::from_str(&ran.stdout).unwrap();
         let one = all.as_array().unwrap().iter().find(|one| one["code"] == "HP053").unwrap();
         assert_eq!((one["file"].as_str(), one["line"].as_u64()), (Some("one.yaml"), Some(5)));
-        assert_eq!((one["column"].as_u64(), one["end_column"].as_u64()), (Some(5), Some(8)));
+        assert_eq!((one["column"].as_u64(), one["end_column"].as_u64()), (Some(11), Some(37)));
     }
     sandbox.run(&["lint", "--format", "sarf", "one.yaml"]).exits(2).says("sarif");
 }

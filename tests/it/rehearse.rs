@@ -21,6 +21,7 @@ pub fn register(r: &mut Registry) {
     r.add("rehearse::proofs_are_guards", &[], proofs);
     r.add("rehearse::hosts_tell_local_addresses_apart", &[], hosts);
     r.add("rehearse::the_demos_runbook", &[], june);
+    r.add("rehearse::another_name_goes_round_nothing", &[], round_about);
     asked::register(r);
     ended::register(r);
     reports::register(r);
@@ -125,6 +126,25 @@ impl Stage {
     fn json(&self, name: &str) -> Value {
         serde_json::from_slice(&std::fs::read(self.0.path(name)).unwrap()).unwrap()
     }
+}
+
+/// An environment asks for something; its targets under another environment's name, or under none, do not get by it.
+fn round_about() {
+    let stage = Stage::new();
+    let production = format!("place={}", stage.0.path("production").display());
+    let refused = stage.ran("run book.yaml --env staging", &["--var", &production]).exits(3);
+    refused.says("would work on what `production`").says("old.db");
+    assert!(stage.0.runs().is_empty());
+    // Staging's own are nobody else's: the run begins, and waits for the person of its first step.
+    stage.ran("run book.yaml --env staging", &[]).exits(4);
+    // Where nothing but approvals is asked for, a run without an environment is no way round them either.
+    let approved = BOOK.replace(
+        "    rehearsal: { environment: staging, max_age: 1d, not_rehearsed: [tell, watch] }",
+        "    approvals: 1",
+    );
+    let stage = Stage::with(&approved);
+    let own = format!("place={}", stage.0.path("production").display());
+    stage.ran("run book.yaml", &["--var", &own]).exits(3).says("would work on what `production`");
 }
 
 fn whole() {
