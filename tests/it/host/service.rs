@@ -62,7 +62,7 @@ fn place() -> (tempfile::TempDir, PathBuf) {
 fn lives_and_dies() {
     let (_dir, here) = place();
     // Longer than the 15 bytes that the kernel keeps, with all that could confuse a reader of /proc/PID/stat.
-    for name in ["hp) R 1 (x y", "holdpoint-test-daemon-long"] {
+    for name in ["hpx) R 1 (x y", "holdpoint-test-daemon-long"] {
         let up = || json!({ "service_running": { "process": name } });
         let down = || json!({ "service_running": { "process": name, "running": "false" } });
         expect(Verdict::Fail, "no process", up());
@@ -81,7 +81,7 @@ fn lives_and_dies() {
         drop(daemon);
         expect(Verdict::Fail, "no process", up());
     }
-    expect(Verdict::Fail, "no process", json!({ "service_running": { "process": "hp" } }));
+    expect(Verdict::Fail, "no process", json!({ "service_running": { "process": "hpx" } }));
     let young = Daemon::start(&here, "hp-young");
     let check = json!({ "service_running": { "process": "hp-young", "up_for": "1h" } });
     expect(Verdict::Fail, "only", check);
