@@ -76,18 +76,19 @@ fn places(
     })
 }
 
-/// Refuses a run outside of an environment on that environment's targets, where it asks for something in front of a run or
-/// a destruction (a rehearsal, approvals, signatures, a window): another name, or none, must not go round that.
+/// Refuses a run outside of a protected environment on that environment's targets, where that one asks for more (a
+/// rehearsal, approvals, signatures, a window): another name, or none, must not go round that.
 pub fn refuse_round_about(cmd: &Cmd, bound: &book::Bound, environment: Option<&str>) -> Result<(), CliError> {
     let all = &bound.runbook.environments;
+    let chosen = environment.and_then(|name| all.get(name)).cloned().unwrap_or_default();
     let asks = |place: &Environment| {
-        place.rehearsal.is_some()
-            || place.approvals.is_some()
-            || place.change_window.is_some()
-            || (place.signed && place.protected)
+        place.protected
+            && ((place.rehearsal.is_some() && chosen.rehearsal.is_none())
+                || place.approvals > chosen.approvals
+                || (place.signed && !chosen.signed)
+                || (place.change_window.is_some() && chosen.change_window.is_none()))
     };
-    let chosen = environment.and_then(|name| all.get(name));
-    if chosen.is_some_and(asks) || !all.values().any(asks) {
+    if !all.values().any(asks) {
         return Ok(());
     }
     let (mine, others) = places(bound, environment.unwrap_or("no environment"), asks)?;

@@ -64,6 +64,14 @@ fn scene() -> Play {
     play
 }
 
+/// The same where no environment asks for anything.
+fn plain() -> Play {
+    let play = scene();
+    let (before, rest) = BOOK.split_once("environments:").unwrap();
+    play.book(&format!("{before}steps:{}", rest.split_once("steps:").unwrap().1));
+    play
+}
+
 /// Alice's run waits for an approval.
 fn waiting(environment: &str) -> Play {
     let play = scene();
@@ -401,7 +409,7 @@ fn forged() {
 }
 
 fn waived() {
-    let play = scene();
+    let play = plain();
     std::fs::remove_file(play.path("ready")).unwrap();
     play.ran("alice", "run book.yaml").exits(3).says("ready");
     let id = play.id();
@@ -461,7 +469,7 @@ fn waived() {
 }
 
 fn not_waived() {
-    let play = scene();
+    let play = plain();
     std::fs::remove_file(play.path("mirror")).unwrap();
     play.with("alice", "run book.yaml", &CONFIRM).exits(3).says("mirror");
     let id = play.id();
@@ -489,13 +497,15 @@ fn window() {
     let today = now.weekday().to_monday_zero_offset() as usize;
     let day = names[(today + 3) % 7];
     let play = scene();
-    let book = BOOK.replace(
+    // The protected place asks for approvals on the same files: then nothing begins outside of it.
+    let book = BOOK.replace("  guarded: { approvals: 1, protected: true }\n", "");
+    let windowed = book.replace(
         "two: { approvals: 1 }",
         &format!(
             "two: {{ change_window: {{ days: [{day}], hours: \"09:00-15:00\", timezone: Europe/London }} }}"
         ),
     );
-    play.book(&book);
+    play.book(&windowed);
     play.ran("x", "plan book.yaml --env two").exits(0).says(&format!("{day} 09:00-15:00 Europe/London"));
     let held = play.ran("alice", "run book.yaml --env two").exits(3);
     held.says("It is a time at which changes may begin").says("wait: it opens").says("UTC)");
@@ -508,7 +518,7 @@ fn window() {
         "two: {{ change_window: {{ days: [{}], hours: \"00:00-24:00\", timezone: UTC }} }}",
         names.join(", ")
     );
-    play.book(&BOOK.replace("two: { approvals: 1 }", &always));
+    play.book(&book.replace("two: { approvals: 1 }", &always));
     play.with("alice", "run book.yaml --env two", &CONFIRM).exits(0);
     assert_eq!(play.ledger(), ["make", "drop"]);
 }
