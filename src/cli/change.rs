@@ -5,8 +5,7 @@ use super::global::Cmd;
 use super::session;
 use crate::engine::state::Status;
 use crate::engine::{Exit, RunState};
-use crate::journal::record::{Event, LeaseHow};
-use crate::journal::{Claim, Lease, Seat};
+use crate::journal::record::Event;
 
 /// Puts something on record. Anybody may, also while somebody else drives.
 pub fn note(cmd: &Cmd, run: &str, text: &str) -> Result<Exit, CliError> {
@@ -28,17 +27,8 @@ pub fn abandon(cmd: &Cmd, run: &str, reason: &str) -> Result<Exit, CliError> {
     let dir = cmd.find(Some(run))?;
     let (mut journal, mut state) = session::open(&dir)?;
     may_be_abandoned(&state)?;
-    let seat = Seat::here().map_err(CliError::journal)?;
-    let claim = Claim {
-        operator: cmd.by(),
-        how: LeaseHow::Resume,
-        reason: None,
-        acknowledged: Vec::new(),
-        signature: None,
-    };
-    let (lease, taken) = Lease::take(&mut journal, &seat, claim, cmd.now()).map_err(super::lease_error)?;
+    let lease = session::lease(cmd, &mut journal, &mut state)?;
     // Another session may have begun something since we looked; from now on none can.
-    taken.foreign.iter().chain(&taken.own).for_each(|line| state.apply(line));
     if let Err(error) = may_be_abandoned(&state) {
         lease.release(&mut journal, cmd.now(), "not abandoned").map_err(super::append_error)?;
         return Err(error);

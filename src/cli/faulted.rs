@@ -24,8 +24,8 @@ use crate::base::StepId;
 use crate::base::text::{count, neutral};
 use crate::engine::machine::{Given, Mode};
 use crate::engine::{Exit, Plan};
-use crate::journal::record::{LeaseHow, Purpose};
-use crate::journal::{Claim, Journal, Lease, Point, RunDir, Seat};
+use crate::journal::record::Purpose;
+use crate::journal::{Journal, Point, RunDir};
 use crate::rehearse::faults::{self, Fault, Faults, Tried};
 use crate::report::junit::cases::{Came, Case, Suite};
 use crate::report::rehearsed::Trial;
@@ -56,16 +56,7 @@ fn again<'a>(cmd: &'a Cmd, book: &Book) -> Result<Session<'a>, CliError> {
     let secret = |(name, _): &&(String, String)| state.secrets.contains(name);
     let secrets: Vec<_> = book.vars.iter().filter(secret).cloned().collect();
     let bound = book::of_run(cmd, &dir.path, &state, Some(&secrets))?;
-    let seat = Seat::here().map_err(CliError::journal)?;
-    let claim = Claim {
-        operator: cmd.by(),
-        how: LeaseHow::Resume,
-        reason: None,
-        acknowledged: Vec::new(),
-        signature: None,
-    };
-    let (lease, taken) = Lease::take(&mut journal, &seat, claim, cmd.now()).map_err(super::lease_error)?;
-    taken.foreign.iter().chain(&taken.own).for_each(|line| state.apply(line));
+    let lease = session::lease(cmd, &mut journal, &mut state)?;
     let (mode, given, faults) = (Mode::Forward, Given::default(), Default::default());
     Ok(Session { cmd, bound, dir, journal, lease, state, mode, given, resumed: true, cast: None, faults })
 }

@@ -17,8 +17,8 @@ use crate::engine::state::Status;
 use crate::engine::work::Tools;
 use crate::engine::{Exit, Machine, Notice, Operator, Plan, Reporter, RunState, drive};
 use crate::journal::read::{self, Entry};
-use crate::journal::record::Decision;
-use crate::journal::{Journal, Lease, RunDir};
+use crate::journal::record::{Decision, LeaseHow};
+use crate::journal::{Claim, Journal, Lease, RunDir, Seat};
 use crate::report::commands;
 use crate::ui::live::Live;
 use crate::ui::view::{Fan, Snapshot, View};
@@ -297,6 +297,21 @@ pub fn open(dir: &RunDir) -> Result<(Journal, RunState), CliError> {
     let (journal, lines) = Journal::open(dir).map_err(CliError::journal)?;
     let state = RunState::fold(&lines).map_err(CliError::journal)?;
     Ok((journal, state))
+}
+
+/// Takes one's own run up again, and brings the state up to date with what was written meanwhile.
+pub fn lease(cmd: &Cmd, journal: &mut Journal, state: &mut RunState) -> Result<Lease, CliError> {
+    let seat = Seat::here().map_err(CliError::journal)?;
+    let claim = Claim {
+        operator: cmd.by(),
+        how: LeaseHow::Resume,
+        reason: None,
+        acknowledged: Vec::new(),
+        signature: None,
+    };
+    let (lease, taken) = Lease::take(journal, &seat, claim, cmd.now()).map_err(super::lease_error)?;
+    taken.foreign.iter().chain(&taken.own).for_each(|line| state.apply(line));
+    Ok(lease)
 }
 
 /// The state of a run for reading: nothing is mended, locked or changed.

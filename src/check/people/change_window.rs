@@ -15,7 +15,8 @@ use crate::base::Span;
 use crate::check::host::clock_offset::ClockOffset;
 use crate::check::registry::CheckKind;
 use crate::check::{Check, Context, Outcome, Verdict};
-use window::{Day, Place, Window};
+use crate::runbook::limits::Weekday;
+use window::{Place, Window};
 
 /// May work that is risky begin now, with enough of the window left?
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -30,7 +31,7 @@ pub struct ChangeWindow {
     /// The days on which it begins: mon, tue, wed, thu, fri, sat, sun. Monday to Thursday when not given.
     #[serde(default)]
     #[schemars(length(min = 1))]
-    days: Option<Vec<Day>>,
+    days: Option<Vec<Weekday>>,
     /// How much of it must still be left: the work, and time to watch it with people awake; 4h when not given.
     #[serde(default)]
     left: Option<Span>,
@@ -131,7 +132,7 @@ impl ChangeWindow {
             )
         })?;
         let days = match &self.days {
-            None => vec![Day::Mon, Day::Tue, Day::Wed, Day::Thu],
+            None => vec![Weekday::Mon, Weekday::Tue, Weekday::Wed, Weekday::Thu],
             Some(days) if days.is_empty() => return Err("`days` is empty: it would never begin".to_owned()),
             Some(days) => days.clone(),
         };

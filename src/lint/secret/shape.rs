@@ -224,7 +224,7 @@ mod tests {
             "password=${password}",
             "password=$PGPASSWORD",
             "PGPASSWORD=\"$(cat /etc/pw)\" psql",
-            "PGPASSFILE=/root/.pgpass psql",
+            "PGPASSFILE=/etc/app/.pgpass psql",
             "password=",
             "password=<password>",
             "password=changeme",

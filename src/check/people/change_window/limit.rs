@@ -5,8 +5,8 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use super::window::{Day, Window, hours};
-use crate::runbook::limits::{ChangeWindow, Weekday};
+use super::window::{Window, hours};
+use crate::runbook::limits::ChangeWindow;
 
 /// Reads one. An error says what is wrong with it.
 pub(crate) fn read(written: &ChangeWindow) -> Result<Window, String> {
@@ -25,7 +25,7 @@ pub(crate) fn read(written: &ChangeWindow) -> Result<Window, String> {
         date.map_err(|_| format!("`except`: `{text}` is no date; write it as in 2026-12-24"))
     });
     let not_on = dates.collect::<Result<_, String>>()?;
-    let days = written.days.iter().map(|day| day_of(*day)).collect();
+    let days = written.days.clone();
     Ok(Window { opens, closes, zone, days, not_on, strict: true })
 }
 
@@ -37,18 +37,6 @@ pub(crate) fn meet(one: &Window, other: &Window, from: Timestamp) -> bool {
         while theirs.next_if(|(_, c)| c <= opens).is_some() {}
         theirs.peek().is_some_and(|(o, _)| o < closes)
     })
-}
-
-fn day_of(day: Weekday) -> Day {
-    match day {
-        Weekday::Mon => Day::Mon,
-        Weekday::Tue => Day::Tue,
-        Weekday::Wed => Day::Wed,
-        Weekday::Thu => Day::Thu,
-        Weekday::Fri => Day::Fri,
-        Weekday::Sat => Day::Sat,
-        Weekday::Sun => Day::Sun,
-    }
 }
 
 #[cfg(test)]

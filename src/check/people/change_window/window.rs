@@ -5,28 +5,8 @@ use std::time::Duration;
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan as _};
-use schemars::JsonSchema;
-use serde::Deserialize;
 
-/// Days of the week.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Day {
-    /// Monday.
-    Mon,
-    /// Tuesday.
-    Tue,
-    /// Wednesday.
-    Wed,
-    /// Thursday.
-    Thu,
-    /// Friday.
-    Fri,
-    /// Saturday.
-    Sat,
-    /// Sunday.
-    Sun,
-}
+use crate::runbook::limits::Weekday as Day;
 
 impl Day {
     const ALL: [Day; 7] = [Day::Mon, Day::Tue, Day::Wed, Day::Thu, Day::Fri, Day::Sat, Day::Sun];
@@ -34,11 +14,6 @@ impl Day {
     fn of(date: Date) -> Day {
         let nth = usize::from(date.weekday().to_monday_zero_offset().unsigned_abs());
         Day::ALL[nth % 7]
-    }
-
-    /// `mon`.
-    pub(crate) fn word(self) -> &'static str {
-        ["mon", "tue", "wed", "thu", "fri", "sat", "sun"][self as usize]
     }
 
     fn name(self) -> &'static str {
