@@ -1,0 +1,146 @@
+//! The pages of `docs/incidents/` show what Holdpoint really printed. A block there that is announced by
+//! `<!-- shown: NAME -->` is compared with what a replay got to see; `UPDATE_DOCS=1` writes it anew.
+//!
+//! Numbers, times and ids differ from run to run, so they are compared as `#`; a line `…` stands for lines left out.
+
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use regex::Regex;
+
+use crate::harness::Registry;
+
+/// One page.
+pub struct Page {
+    path: PathBuf,
+    name: String,
+}
+
+/// Replays run side by side, and several may write to one page.
+static WRITING: Mutex<()> = Mutex::new(());
+
+impl Page {
+    /// `docs/NAME.md`, such as `incidents/2018-05-nerdsin-space`.
+    pub fn named(name: &str) -> Page {
+        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(format!("docs/{name}.md"));
+        Page { path, name: format!("docs/{name}.md") }
+    }
+
+    /// The page shows this output under this name. `places` are texts of this machine and what stands for them on the
+    /// page, such as a test's own directory.
+    #[track_caller]
+    pub fn shows(&self, name: &str, output: &str, places: &[(&str, &str)]) {
+        let mut output = output.trim_end().to_owned();
+        for (here, there) in places {
+            output = output.replace(here, there);
+        }
+        let output: Vec<&str> = output.lines().map(str::trim_end).collect();
+        let _one = WRITING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let text = std::fs::read_to_string(&self.path).unwrap_or_else(|e| panic!("{}: {e}", self.name));
+        let (before, block, after) =
+            cut(&text, name).unwrap_or_else(|| panic!("{} has no block `<!-- shown: {name} -->`", self.name));
+        if let Err(why) = is_in(&block.lines().collect::<Vec<_>>(), &output) {
+            if std::env::var_os("UPDATE_DOCS").is_some() {
+                std::fs::write(&self.path, format!("{before}{}\n{after}", output.join("\n"))).unwrap();
+                return;
+            }
+            panic!(
+                "{}, block {name}: {why}\nIt was:\n{}\n(UPDATE_DOCS=1 writes it; then cut it to what matters, with `…` lines)",
+                self.name,
+                output.join("\n")
+            );
+        }
+    }
+}
+
+/// The page up to the block, the block, and the rest.
+fn cut<'a>(text: &'a str, name: &str) -> Option<(&'a str, &'a str, &'a str)> {
+    let mark = format!("<!-- shown: {name} -->");
+    let fence = text.find(&mark)? + mark.len();
+    let start = fence + text[fence..].find("```")?;
+    let start = start + text[start..].find('\n')? + 1;
+    let end = start + text[start..].find("```\n")?;
+    Some((&text[..start], &text[start..end], &text[end..]))
+}
+
+/// All lines of the block are in the output, in this order; only where the block has a `…` may lines be missing.
+fn is_in(block: &[&str], output: &[&str]) -> Result<(), String> {
+    let same = |a: &str, b: &str| masked(a) == masked(b);
+    if block.iter().all(|line| matches!(line.trim(), "" | "…")) {
+        return Err("it shows nothing".to_owned());
+    }
+    let mut at = 0;
+    let mut gap = false;
+    for line in block {
+        if line.trim() == "…" {
+            gap = true;
+            continue;
+        }
+        let reach = if gap { output.len() } else { (at + 1).min(output.len()) };
+        match (at..reach).find(|i| same(line, output[*i])) {
+            Some(found) => at = found + 1,
+            None => return Err(format!("this line was not printed there: {line}")),
+        }
+        gap = false;
+    }
+    if !gap && at < output.len() {
+        return Err(format!("more was printed: {}", output[at]));
+    }
+    Ok(())
+}
+
+/// What differs from run to run is `#`; so are blanks, since columns move with the numbers in them.
+fn masked(line: &str) -> String {
+    let id = Regex::new(r"\b[0-9a-f]{8,}\b").unwrap();
+    let number = Regex::new(r"\d[\d,.:\u{202f}]*(\s?(B|KiB|MiB|GiB|ms|us|µs|s|min|h|d|days?|%)\b)?").unwrap();
+    let several = Regex::new(r"#(\s#)+").unwrap();
+    let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = number.replace_all(&id.replace_all(&line, "#"), "#").into_owned();
+    several.replace_all(&line, "#").into_owned()
+}
+
+pub fn register(r: &mut Registry) {
+    r.add("page::a_block_is_what_was_printed", &[], compares);
+    r.add("page::every_block_has_its_replay", &[], all_shown);
+}
+
+fn compares() {
+    let output = ["FAIL  12.5 GiB free", "      wanted 1 h", "", "Blocked: 3"];
+    is_in(&output, &output).unwrap();
+    is_in(&["FAIL   9 MiB free", "…"], &output).unwrap();
+    is_in(&["…", "Blocked: 17"], &output).unwrap();
+    is_in(&["FAIL 1 GiB free", "…", "Blocked: 1"], &output).unwrap();
+    assert!(is_in(&["FAIL 1 GiB free", "Blocked: 1"], &output).unwrap_err().contains("Blocked"));
+    assert!(is_in(&["FAIL 1 GiB free"], &output).unwrap_err().contains("more was printed"));
+    assert!(is_in(&["…", "Blocked: 1", "FAIL 1 GiB free"], &output).is_err());
+    assert!(is_in(&["PASS 1 GiB free", "…"], &output).is_err());
+    assert!(is_in(&["…"], &output).is_err() && is_in(&[], &output).is_err());
+}
+
+/// A block that no replay writes would be a drawing.
+fn all_shown() {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    let mark = Regex::new(r"<!-- shown: (\S+) -->").unwrap();
+    let mut sources = String::new();
+    let mut folders = vec![here.join("tests/replay")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            match entry.is_dir() {
+                true => folders.push(entry),
+                false => sources += &std::fs::read_to_string(entry).unwrap(),
+            }
+        }
+    }
+    let Ok(pages) = std::fs::read_dir(here.join("docs/incidents")) else { return };
+    for page in pages.map(|entry| entry.unwrap().path()) {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for name in mark.captures_iter(&text) {
+            assert!(
+                sources.contains(&format!("\"{}\"", &name[1])),
+                "{}: no replay shows `{}`",
+                page.display(),
+                &name[1]
+            );
+        }
+    }
+}
