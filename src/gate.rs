@@ -275,9 +275,9 @@ impl Cleared {
     }
 
     /// For undoing a step where that destroys nothing. It clears the step's `rollback`, and never its work. `None` for a
-    /// step that destroys, which nothing undoes, for one without a rollback, and for a rollback that destroys.
+    /// step that nothing undoes, since it destroys data; for one without a rollback; and for a rollback that destroys.
     pub fn rollback(step: &Step) -> Option<Cleared> {
-        let can = step.rollback.is_some() && step.destroys.is_none() && step.destroying(true).is_none();
+        let can = step.undoing().is_some() && step.destroying(true).is_none();
         can.then(|| Cleared { step: step.key(), what: Clearance::Undo })
     }
 

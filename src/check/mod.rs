@@ -38,6 +38,8 @@ use async_trait::async_trait;
 pub use context::Context;
 pub use evidence::{Evidence, Outcome, Seen, Verdict};
 
+use crate::runbook::model::Destroys;
+
 /// The fact that tells how many milliseconds of a measurement were spent waiting for a person.
 pub const WAITED: &str = "waited_ms";
 
@@ -75,6 +77,22 @@ pub struct DataProof {
     pub of: ProofSource,
     /// The target that was shown to hold it.
     pub held_by: String,
+    /// Only these databases were compared; all when empty.
+    pub databases: Vec<String>,
+    /// Only these tables were compared; all when empty.
+    pub tables: Vec<String>,
+}
+
+impl DataProof {
+    /// What is compared leaves nothing out that goes. `file` is true for an SQLite file, which is one database.
+    pub fn covers(&self, goes: &Destroys, file: bool) -> bool {
+        let all = self.tables.is_empty();
+        if goes.relations() {
+            return all || goes.tables.iter().all(|table| self.tables.contains(table));
+        }
+        let compared = |database: &String| self.databases.contains(database);
+        all && (file || self.databases.is_empty() || goes.database.as_ref().is_some_and(compared))
+    }
 }
 
 /// The side that a copy is compared with.

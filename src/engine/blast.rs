@@ -21,7 +21,7 @@ pub async fn measure(destroys: &Destroys, cx: &Context, folder: &Path) -> Blast 
         at: cx.world.clock.now(),
     };
     if let Some(name) = &destroys.target {
-        target(name, cx, &mut blast).await;
+        target(name, destroys, cx, &mut blast).await;
     }
     for path in &destroys.paths {
         self::path(Path::new(path), cx, &mut blast).await;
@@ -43,7 +43,7 @@ fn own_folder(folder: &Path, blast: &mut Blast) {
     }
 }
 
-async fn target(name: &str, cx: &Context, blast: &mut Blast) {
+async fn target(name: &str, destroys: &Destroys, cx: &Context, blast: &mut Blast) {
     let target = match cx.target(name) {
         Ok(target) => target,
         Err(why) => return blast.unmeasured.push(why),
@@ -56,7 +56,11 @@ async fn target(name: &str, cx: &Context, blast: &mut Blast) {
         },
     }
     match &target.sqlite {
+        Some(_) if destroys.part() => {
+            blast.unmeasured.push(format!("`{name}` is an SQLite file, which goes as a whole"));
+        }
         Some(file) => sqlite_extent(name, file, blast).await,
+        None if destroys.part() => portion(name, target, destroys, blast).await,
         None => cluster_extent(name, target, blast).await,
     }
 }
@@ -80,14 +84,26 @@ async fn sqlite_extent(name: &str, file: &str, blast: &mut Blast) {
 
 async fn cluster_extent(name: &str, target: &Target, blast: &mut Blast) {
     match pg::extent::extent(target).await {
-        Ok(extent) => {
-            let parts = extent.parts.into_iter();
-            blast.items.extend(parts.map(|part| item(part.kind, part.name, part.bytes, part.rows)));
-            blast.serving.extend(extent.serving);
-            blast.unmeasured.extend(extent.unmeasured);
-        }
+        Ok(extent) => add(extent, blast),
         Err(why) => blast.unmeasured.push(format!("what `{name}` holds: {why}")),
     }
+}
+
+async fn portion(name: &str, target: &Target, destroys: &Destroys, blast: &mut Blast) {
+    match pg::portion(target, destroys).await {
+        Ok(portion) => {
+            add(portion.extent, blast);
+            blast.gone.extend(portion.missing.into_iter().map(|(name, why)| Gone { name, why }));
+        }
+        Err(why) => blast.unmeasured.push(format!("the part of `{name}` that goes: {why}")),
+    }
+}
+
+fn add(extent: pg::Extent, blast: &mut Blast) {
+    let parts = extent.parts.into_iter();
+    blast.items.extend(parts.map(|part| item(part.kind, part.name, part.bytes, part.rows)));
+    blast.serving.extend(extent.serving);
+    blast.unmeasured.extend(extent.unmeasured);
 }
 
 fn item(kind: &str, name: impl ToString, bytes: Option<u64>, rows: Option<u64>) -> BlastItem {

@@ -152,7 +152,8 @@ impl Plan {
             let survivor = destroys.survives_in.as_ref()?;
             return Some(self.proving(id, undo, |proof| proof.held_by == *survivor));
         }
-        let doomed = destroys.target.as_ref()?;
+        let doomed = destroys.data_of()?;
+        let file = self.runbook.targets.get(doomed).is_some_and(|target| target.sqlite.is_some());
         let serves = |proof: &DataProof| {
             let of = match &proof.of {
                 ProofSource::Target(name) => Some(name),
@@ -162,6 +163,7 @@ impl Plan {
             of == Some(doomed)
                 && held != doomed
                 && destroys.survives_in.as_ref().is_none_or(|name| name == held)
+                && proof.covers(destroys, file)
         };
         Some(self.proving(id, undo, serves))
     }

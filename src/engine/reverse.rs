@@ -31,9 +31,11 @@ pub struct Destroying {
 
 /// Why a step cannot be undone once it was begun; `None` when it can, or changes nothing.
 pub fn irreversible(step: &Step) -> Option<&'static str> {
-    if step.destroys.is_some() {
+    if step.undoing().is_some() {
+        None
+    } else if step.destroys.is_some() {
         Some("it destroys")
-    } else if step.changes_something() && step.rollback.is_none() {
+    } else if step.changes_something() {
         Some("it has no rollback")
     } else {
         None
@@ -61,7 +63,7 @@ fn horizon(runbook: &Runbook, touched: impl Fn(usize, &Step) -> bool) -> Horizon
                     answer.because = Some(why.to_owned());
                     blocked = true;
                 }
-                None if step.rollback.is_some() => {
+                None if step.undoing().is_some() => {
                     answer.undoable.push(step.id.clone());
                     answer.destroying.extend(
                         step.destroying(true).map(|destroys| Destroying {
@@ -110,7 +112,7 @@ pub fn sentences(runbook: &Runbook) -> Vec<String> {
                 destroying.clear();
                 stop = Some((step.id.as_str(), why));
             }
-            None if step.rollback.is_some() => {
+            None if step.undoing().is_some() => {
                 undoable.push(&step.id);
                 destroying.extend(step.destroying(true).map(|goes| (step.id.as_str(), goes.what.as_str())));
             }

@@ -120,8 +120,9 @@ pub(super) fn identities(request: &Request<'_>, blockers: &mut Vec<Blocker>) {
             )),
         }
     }
+    // Of a part the data have to be held by another server as well; an index has none.
     if let Some(destroys) = request.destroys()
-        && let Some(doomed) = destroys.target.as_ref()
+        && let Some(doomed) = destroys.data_of()
         && let Some((goes, _)) = request.proved.get(doomed)
     {
         for (name, (other, _)) in request.proved {
@@ -131,7 +132,10 @@ pub(super) fn identities(request: &Request<'_>, blockers: &mut Vec<Blocker>) {
                     "What goes and what stays are two objects",
                     format!("`{doomed}` and `{name}` are one: {}", goes.describe()),
                     "two different objects",
-                    "correct the targets' addresses",
+                    match destroys.part() {
+                        true => "keep the copy on another server; one server is one object",
+                        false => "correct the targets' addresses",
+                    },
                 ));
             }
         }

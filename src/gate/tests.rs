@@ -630,6 +630,65 @@ fn what_an_undoing_would_remove_may_be_gone_and_has_to_be_seen_gone() {
     assert!(back.ask(clear).is_err(), "it was shown as gone, and is there again");
 }
 
+/// The survivor answers as the very server that something goes of.
+#[test]
+fn an_index_may_go_of_the_server_that_stays_and_data_may_not() {
+    for (part, opens) in [
+        (serde_json::json!({ "indexes": ["public.a"] }), true),
+        (serde_json::json!({ "tables": ["public.a"] }), false),
+        (serde_json::json!({ "tables": ["public.a"], "indexes": ["public.b"] }), false),
+        (serde_json::json!({ "database": "a" }), false),
+        (serde_json::json!({ "database": "a", "indexes": ["public.a"] }), true),
+    ] {
+        let mut facts = facts();
+        let mut destroys = part.clone();
+        destroys["what"] = facts.step.destroys.as_ref().unwrap().what.clone().into();
+        destroys["target"] = "old".into();
+        facts.step = step(destroys, false);
+        let same = |facts: &mut Facts| {
+            facts.pins.insert("new".to_owned(), pg("old"));
+            facts.proved.insert("new".to_owned(), (pg("old"), moment(NOW - 1_000)));
+            for evidence in facts.evidence.values_mut() {
+                for seen in &mut evidence.outcome.seen {
+                    seen.identity = pg("old");
+                }
+            }
+        };
+        same(&mut facts);
+        let content = facts.ask(content);
+        facts.approvals.given = vec![approval("bob@h", Some(content))];
+        let refused = facts.ask(clear).err().unwrap_or_default();
+        let one =
+            refused.iter().any(|b| b.title.contains("two objects") && b.next.contains("another server"));
+        assert_eq!((refused.is_empty(), one), (opens, !opens), "{part}: {refused:?}");
+    }
+}
+
+#[test]
+fn only_an_index_can_be_made_again() {
+    for (part, back) in [
+        (serde_json::json!({ "what": "x", "target": "old", "indexes": ["public.a"] }), true),
+        (
+            serde_json::json!({ "what": "x", "target": "old", "indexes": ["public.a"], "paths": ["/a"] }),
+            false,
+        ),
+        (
+            serde_json::json!({ "what": "x", "target": "old", "tables": ["public.a"], "indexes": ["public.b"] }),
+            false,
+        ),
+        (serde_json::json!({ "what": "x", "target": "old" }), false),
+    ] {
+        let mut dropping = step(part.clone(), false);
+        dropping.rollback = serde_json::from_value(serde_json::json!({ "run": ["true"] })).unwrap();
+        let cleared = Cleared::rollback(&dropping);
+        assert_eq!(cleared.is_some(), back, "{part}");
+        assert!(Cleared::harmless(&dropping).is_none(), "its work wants a permit all the same");
+        assert!(cleared.is_none_or(|cleared| {
+            cleared.covers(&"run".into(), &dropping, true) && !cleared.covers(&"run".into(), &dropping, false)
+        }));
+    }
+}
+
 #[test]
 fn a_token_stands_for_nothing_else() {
     let facts = facts();

@@ -157,7 +157,8 @@ pub struct Blocker {
 /// One thing that would be destroyed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlastItem {
-    /// `data directory`, `tablespace`, `WAL`, `configuration`, `log`, `database`, `table`, `file`, `directory`.
+    /// `data directory`, `tablespace`, `WAL`, `configuration`, `log`, `database`, `table`, `materialized view`, `index`,
+    /// `file`, `directory`.
     pub kind: String,
     /// Path or name.
     pub name: String,

@@ -21,7 +21,7 @@ pub(super) fn judge(runbook: &Runbook, places: &Places<'_>, problems: &mut Vec<P
     // The last step in front of which a backup check of an earlier step still has to hold.
     let mut covered: Option<usize> = None;
     for (at, step) in runbook.steps.iter().enumerate() {
-        let target = step.destroys.as_ref().and_then(|destroys| destroys.target.as_deref());
+        let target = step.destroys.as_ref().and_then(|destroys| destroys.data_of());
         if let Some(target) = target
             && covered.is_none_or(|until| until < at)
             && !step.preconditions.iter().any(speaks_of_backup)

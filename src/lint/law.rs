@@ -1,7 +1,7 @@
 //! The rules about destruction: what it relies on is verified, guarded, proved to exist elsewhere, and measurable.
 
 use super::Places;
-use super::proof::{Known, Proofs, holds};
+use super::proof::{Known, Proofs, holds, is_file};
 use crate::problem::Problem;
 use crate::runbook::graph::{self, Section};
 use crate::runbook::model::{Destroys, Rerun};
@@ -31,8 +31,9 @@ pub(super) fn judge(runbook: &Runbook, known: &Proofs<'_>, places: &Places<'_>, 
             declared(at, "destroys", destroys, runbook, places, problems);
             advisory(at, step, Section::Pre, places, problems);
             let is_released = |one: &Known<'_>| graph::released(one.spec, one.at, at, &index);
-            copy(at, destroys, known, &is_released, places, problems);
-        } else if let Some(destroys) = step.destroying(true) {
+            copy(at, destroys, runbook, known, &is_released, places, problems);
+        }
+        if let Some(destroys) = step.destroying(true) {
             undoing(at, step, destroys, known, &index, places, problems);
             declared(at, "rollback.destroys", destroys, runbook, places, problems);
             advisory(at, step, Section::UndoPre, places, problems);
@@ -167,6 +168,7 @@ fn declared(
                 .help("write `destroys: { what: …, target: … }`, or `paths` for files and directories"),
         );
     }
+    part(at, key, destroys, runbook, places, problems);
     let survivor_place = || places.key(at, &format!("{key}.survives_in"));
     if destroys.target.is_some() && destroys.target == destroys.survives_in {
         let message = "what goes cannot be what the data survives in";
@@ -182,27 +184,78 @@ fn declared(
     }
 }
 
+/// What a `destroys` says of a part of a target.
+fn part(
+    at: usize,
+    key: &str,
+    destroys: &Destroys,
+    runbook: &Runbook,
+    places: &Places<'_>,
+    problems: &mut Vec<Problem>,
+) {
+    let mut refuse = |code, message: String, part: &str, help: &str| {
+        let range = places.key(at, &format!("{key}.{part}"));
+        problems.push(Problem::error(code, message, range).help(help));
+    };
+    let lists = [("tables", &destroys.tables), ("indexes", &destroys.indexes)];
+    let named = lists.iter().find(|(_, names)| !names.is_empty()).map(|(word, _)| *word);
+    if let Some(word) = named.or(destroys.database.as_ref().map(|_| "database")) {
+        match &destroys.target {
+            None => refuse(
+                "HP044",
+                format!("`{word}` is a part of a target, and none is named"),
+                word,
+                "add `target`, the server that it is in",
+            ),
+            Some(target) if is_file(runbook, target) => refuse(
+                "HP044",
+                format!("`{word}` is a part of a PostgreSQL server, and `{target}` is an SQLite file"),
+                word,
+                "an SQLite file goes as a whole; leave it out",
+            ),
+            Some(_) => {}
+        }
+    }
+    for (word, names) in lists {
+        if let Some(name) = names.iter().find(|name| !name.contains(['.', '$'])) {
+            let message = format!("`{name}` may be found in several schemas");
+            refuse("HP044", message, word, "write `schema.name`, such as `public.events`");
+        }
+    }
+    if destroys.survives_in.is_some() && destroys.target.is_some() && destroys.data_of().is_none() {
+        let message = "`survives_in` has no effect where only indexes go".to_owned();
+        refuse(
+            "HP051",
+            message,
+            "survives_in",
+            "leave it out: an index holds nothing that its table does not",
+        );
+    }
+}
+
 /// A guard has to prove that the data of what goes is held by something that stays.
 fn copy(
     at: usize,
     destroys: &Destroys,
+    runbook: &Runbook,
     known: &Proofs<'_>,
     released: &dyn Fn(&Known<'_>) -> bool,
     places: &Places<'_>,
     problems: &mut Vec<Problem>,
 ) {
-    let Some(doomed) = destroys.target.as_deref() else { return };
-    let survives_in = destroys.survives_in.as_deref();
+    let Some(doomed) = destroys.data_of() else { return };
+    let survives_in = destroys.survives_in.as_ref();
     if survives_in == Some(doomed) {
         return;
     }
+    let file = is_file(runbook, doomed);
     let all = known.of.get(doomed).map(Vec::as_slice).unwrap_or_default();
     let in_front = |one: &&Known<'_>| match one.section {
         Section::Pre => one.at == at,
         Section::Post => one.at < at,
         Section::Inv | Section::UndoPre | Section::Undo => false,
     };
-    let fits = |one: &&Known<'_>| holds(&one.proof, doomed, survives_in);
+    let fits = |one: &&Known<'_>| holds(&one.proof, destroys) && one.proof.covers(destroys, file);
     let counts = |one: &&Known<'_>| in_front(one) && fits(one) && !one.spec.common.advisory && !released(one);
     let maybe = |(open_at, section): &(usize, Section)| {
         (*section == Section::Pre && *open_at == at) || (*section == Section::Post && *open_at < at)
@@ -216,7 +269,9 @@ fn copy(
     let near =
         all.iter().find(|one| in_front(one) && fits(one)).or_else(|| all.iter().find(|one| in_front(one)));
     if let Some(near) = near {
-        let why = if !fits(&near) {
+        let why = if !near.proof.covers(destroys, file) {
+            "compares a part of it only".to_owned()
+        } else if !fits(&near) {
             format!("proves it for `{}`", near.proof.held_by)
         } else if near.spec.common.advisory {
             "is only advisory".to_owned()

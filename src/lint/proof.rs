@@ -7,6 +7,7 @@ use crate::base::CheckId;
 use crate::check::{DataProof, ProofSource};
 use crate::problem::Problem;
 use crate::runbook::graph::{self, Section};
+use crate::runbook::model::Destroys;
 use crate::runbook::{CheckSpec, Runbook};
 
 /// The target whose data a proof is about: the one that is compared, or the one whose manifest was recorded.
@@ -20,23 +21,32 @@ pub fn subject<'a>(runbook: &'a Runbook, proof: &'a DataProof) -> Option<&'a str
     }
 }
 
-/// The guards of the destructive step with index `at` that prove another copy of the target it destroys; `None` when it
-/// names no target, so that there is nothing to prove. `facts` as for [`super::lint`].
+/// The guards of the destructive step with index `at` that prove another copy of the target it destroys; `None` when no
+/// target's data go, so that there is nothing to prove. `facts` as for [`super::lint`].
 pub fn proofs(runbook: &Runbook, at: usize, facts: Facts<'_>) -> Option<Vec<CheckId>> {
     let destroys = runbook.steps.get(at)?.destroys.as_ref()?;
-    let doomed = destroys.target.as_deref()?;
+    let doomed = destroys.data_of()?;
+    let file = is_file(runbook, doomed);
     let proving = graph::guards(runbook, at).into_iter().filter(|(_, spec)| {
         let proof = facts(spec).ok().and_then(|facts| facts.proves);
         proof.is_some_and(|proof| {
-            subject(runbook, &proof) == Some(doomed) && holds(&proof, doomed, destroys.survives_in.as_deref())
+            subject(runbook, &proof) == Some(doomed)
+                && holds(&proof, destroys)
+                && proof.covers(destroys, file)
         })
     });
     Some(proving.map(|(id, _)| id).collect())
 }
 
 /// True when the copy is where it has to be.
-pub(super) fn holds(proof: &DataProof, doomed: &str, survives_in: Option<&str>) -> bool {
-    proof.held_by != doomed && survives_in.is_none_or(|wanted| proof.held_by == wanted)
+pub(super) fn holds(proof: &DataProof, destroys: &Destroys) -> bool {
+    destroys.target.as_ref() != Some(&proof.held_by)
+        && destroys.survives_in.as_ref().is_none_or(|wanted| proof.held_by == *wanted)
+}
+
+/// True for a target that is an SQLite file.
+pub(super) fn is_file(runbook: &Runbook, target: &str) -> bool {
+    runbook.targets.get(target).is_some_and(|target| target.sqlite.is_some())
 }
 
 /// A check that proves a copy, and where it stands.
@@ -110,9 +120,9 @@ pub(super) fn collect<'a>(
 pub(super) fn alone(runbook: &Runbook, facts: Facts<'_>, places: &Places<'_>, problems: &mut Vec<Problem>) {
     for (nth, spec) in runbook.checks.iter().enumerate() {
         match facts(spec) {
-            Ok(CheckFacts { proves: Some(DataProof { of: ProofSource::Target(of), held_by }), .. })
-                if of == held_by =>
-            {
+            Ok(CheckFacts {
+                proves: Some(DataProof { of: ProofSource::Target(of), held_by, .. }), ..
+            }) if of == held_by => {
                 let message = format!("`{}` compares `{held_by}` with itself", spec.kind);
                 problems.push(
                     Problem::error("HP055", message, places.alone(nth)).help("name two different targets"),

@@ -307,12 +307,15 @@ impl Step {
         given.next().filter(|_| given.next().is_none())
     }
 
-    /// What the step's work destroys, or with `undo` its rollback. Nothing undoes a step that destroys.
+    /// What the step's work destroys, or with `undo` its rollback.
     pub fn destroying(&self, undo: bool) -> Option<&Destroys> {
-        match (&self.destroys, &self.rollback) {
-            (None, Some(rollback)) if undo => rollback.destroys.as_ref(),
-            (destroys, _) => destroys.as_ref().filter(|_| !undo),
-        }
+        if undo { self.undoing()?.destroys.as_ref() } else { self.destroys.as_ref() }
+    }
+
+    /// The rollback, where one can help: nothing undoes a step that destroys, except one that drops indexes only.
+    pub fn undoing(&self) -> Option<&Rollback> {
+        let lost = self.destroys.as_ref().is_some_and(|destroys| !destroys.only_indexes());
+        self.rollback.as_ref().filter(|_| !lost)
     }
 
     /// True when the step may change something: `run`, `sql` and `manual` do unless they say `changes: false`.
@@ -430,12 +433,42 @@ pub struct Soak {
 pub struct Destroys {
     /// The text that the operator types.
     pub what: String,
-    /// The target that goes: its directories, tablespaces, WAL, configuration, databases and rows are measured.
+    /// The target that goes: its directories, tablespaces, WAL, configuration, databases and rows are measured. With
+    /// `database`, `tables` or `indexes` only that part of it goes, and the server may run.
     pub target: Option<String>,
+    /// The database of the target that goes; with `tables` or `indexes`, the one that they are in.
+    pub database: Option<String>,
+    /// Tables and materialized views that go: `schema.name`.
+    pub tables: Vec<String>,
+    /// Indexes that go: `schema.name`. They hold nothing that their table does not.
+    pub indexes: Vec<String>,
     /// Files and directories that go.
     pub paths: Vec<String>,
     /// The target that holds the data from then on; it must be proved by a data check among the guards.
     pub survives_in: Option<String>,
+}
+
+impl Destroys {
+    /// True when only a part of the target goes: a database, tables or indexes of a server that goes on.
+    pub fn part(&self) -> bool {
+        self.database.is_some() || self.relations()
+    }
+
+    /// True when only tables or indexes go.
+    pub fn relations(&self) -> bool {
+        !self.tables.is_empty() || !self.indexes.is_empty()
+    }
+
+    /// True when nothing goes but indexes: they can be built again from their tables.
+    pub fn only_indexes(&self) -> bool {
+        !self.indexes.is_empty() && self.tables.is_empty() && self.paths.is_empty()
+    }
+
+    /// The target whose data goes, whole or in part, so that somebody else has to hold them.
+    pub fn data_of(&self) -> Option<&String> {
+        let data = !self.tables.is_empty() || self.indexes.is_empty();
+        self.target.as_ref().filter(|_| data)
+    }
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -444,10 +477,20 @@ struct DestroysLong {
     /// The text that the operator types.
     #[schemars(extend("format" = "confirmation"))]
     what: String,
-    /// The target that goes: its directories, tablespaces, WAL, configuration, databases and rows are measured.
+    /// The target that goes: its directories, tablespaces, WAL, configuration, databases and rows are measured. With
+    /// `database`, `tables` or `indexes` only that part of it goes, and the server may run.
     #[serde(default)]
     #[schemars(extend("format" = "target"))]
     target: Option<String>,
+    /// The database of the target that goes; with `tables` or `indexes`, the one that they are in.
+    #[serde(default)]
+    database: Option<String>,
+    /// Tables and materialized views that go: `schema.name`.
+    #[serde(default)]
+    tables: Vec<String>,
+    /// Indexes that go: `schema.name`. They hold nothing that their table does not.
+    #[serde(default)]
+    indexes: Vec<String>,
     /// Files and directories that go.
     #[serde(default)]
     paths: Vec<String>,
@@ -732,7 +775,8 @@ string_or!(
     Destroys, "the text to type, or a map with `what`",
     |what| Destroys { what, ..Destroys::default() },
     map: DestroysLong => |long| Destroys {
-        what: long.what, target: long.target, paths: long.paths, survives_in: long.survives_in,
+        what: long.what, target: long.target, database: long.database, tables: long.tables,
+        indexes: long.indexes, paths: long.paths, survives_in: long.survives_in,
     }
 );
 

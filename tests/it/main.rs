@@ -31,6 +31,7 @@ mod operators;
 mod persons;
 mod pg;
 mod play;
+mod portion;
 mod reading;
 mod rehearse;
 mod review;
@@ -79,6 +80,7 @@ fn main() -> std::process::ExitCode {
     operators::register(&mut registry);
     signatures::register(&mut registry);
     pg::register(&mut registry);
+    portion::register(&mut registry);
     reading::register(&mut registry);
     rehearse::register(&mut registry);
     review::register(&mut registry);

@@ -106,7 +106,7 @@ fn facts(spec: &CheckSpec) -> Result<CheckFacts, String> {
 }
 
 fn proof(of: holdpoint::check::ProofSource, held_by: Option<String>) -> DataProof {
-    DataProof { of, held_by: held_by.unwrap() }
+    DataProof { of, held_by: held_by.unwrap(), databases: vec![], tables: vec![] }
 }
 
 fn judge(source: &Source) -> Vec<Problem> {

@@ -73,7 +73,8 @@ impl Check for DataMatches {
     }
 
     fn proves(&self) -> Option<DataProof> {
-        proof(source(self.source.as_ref(), self.recorded.as_ref()), &self.target)
+        let of = source(self.source.as_ref(), self.recorded.as_ref());
+        proof(of, &self.target, &self.databases, &self.tables)
     }
 
     fn recorded(&self) -> Option<&str> {

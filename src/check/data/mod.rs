@@ -82,8 +82,14 @@ fn excepted(except: &[compare::Except]) -> Result<(), String> {
     except.iter().try_for_each(compare::Except::sensible)
 }
 
-fn proof(of: Result<ProofSource, String>, target: &str) -> Option<DataProof> {
-    of.ok().map(|of| DataProof { of, held_by: target.to_owned() })
+fn proof(
+    of: Result<ProofSource, String>,
+    target: &str,
+    databases: &[String],
+    tables: &[String],
+) -> Option<DataProof> {
+    let (databases, tables) = (databases.to_vec(), tables.to_vec());
+    of.ok().map(|of| DataProof { of, held_by: target.to_owned(), databases, tables })
 }
 
 /// The targets of a comparison.
@@ -109,16 +115,11 @@ mod tests {
             let live = build(kind, json!({ "source": "old", "target": "new" })).unwrap();
             assert_eq!(live.targets(), ["old", "new"]);
             let held_by = "new".to_owned();
-            assert_eq!(
-                live.proves(),
-                Some(DataProof { of: ProofSource::Target("old".into()), held_by: held_by.clone() })
-            );
+            let proof = |of| DataProof { of, held_by: held_by.clone(), databases: vec![], tables: vec![] };
+            assert_eq!(live.proves(), Some(proof(ProofSource::Target("old".into()))));
             let recorded = build(kind, json!({ "recorded": "before", "target": "new" })).unwrap();
             assert_eq!((recorded.targets(), recorded.recorded()), (vec![held_by.clone()], Some("before")));
-            assert_eq!(
-                recorded.proves(),
-                Some(DataProof { of: ProofSource::Recorded("before".into()), held_by })
-            );
+            assert_eq!(recorded.proves(), Some(proof(ProofSource::Recorded("before".into()))));
             assert!(build(kind, json!({ "target": "new" })).unwrap_err().contains("`source`"));
             assert!(build(kind, json!({ "source": "a", "recorded": "b", "target": "new" })).is_err());
             assert!(

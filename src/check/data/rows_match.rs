@@ -65,7 +65,7 @@ impl Check for RowsMatch {
     }
 
     fn proves(&self) -> Option<DataProof> {
-        proof(source(self.source.as_ref(), self.recorded.as_ref()), &self.target)
+        proof(source(self.source.as_ref(), self.recorded.as_ref()), &self.target, &self.databases, &[])
     }
 
     fn recorded(&self) -> Option<&str> {

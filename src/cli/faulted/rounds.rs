@@ -19,6 +19,7 @@ use crate::journal::Line;
 use crate::journal::record::Event;
 use crate::rehearse::faults::{Fault, Tried};
 use crate::rehearse::judge;
+use crate::runbook::model::Destroys;
 use crate::world::Identity;
 
 /// The longest that fresh staging may take.
@@ -49,6 +50,8 @@ pub(super) fn known(lines: &[Line]) -> BTreeMap<StepId, Known> {
 struct Standing {
     paths: Vec<PathBuf>,
     target: Option<(String, Identity)>,
+    /// The databases, tables and indexes that are there, where only a part of the target goes.
+    parts: Vec<String>,
 }
 
 /// Repetitions of a rehearsal.
@@ -236,9 +239,21 @@ impl Rounds<'_> {
                 Some(name) => self.identity(name)?.map(|identity| (name.clone(), identity)),
                 None => None,
             };
-            all.insert(step.key(), Standing { paths, target });
+            let parts = self.parts(destroys)?;
+            all.insert(step.key(), Standing { paths, target, parts });
         }
         Ok(all)
+    }
+
+    /// What is there of the part of a target that a step takes away; nothing when the server does not say.
+    fn parts(&self, destroys: &Destroys) -> Result<Vec<String>, CliError> {
+        let name = destroys.target.as_ref().filter(|_| destroys.part());
+        let Some(target) = name.and_then(|name| self.ready.bound.runbook.targets.get(name)) else {
+            return Ok(Vec::new());
+        };
+        let portion = self.runtime.block_on(crate::world::pg::portion(target, destroys))?;
+        let parts = portion.map(|portion| portion.extent.parts).unwrap_or_default();
+        Ok(parts.into_iter().map(|part| format!("{} {}", part.kind, part.name)).collect())
     }
 
     fn identity(&self, name: &str) -> Result<Option<Identity>, CliError> {
@@ -258,6 +273,15 @@ impl Rounds<'_> {
             gone.extend(
                 paths.map(|path| format!("{} is gone, and `{step}` never had a permit", path.display())),
             );
+            if !was.parts.is_empty() {
+                let step_now = self.plan.runbook.steps.iter().find(|one| one.key() == *step);
+                let now = match step_now.and_then(|step| step.destroys.as_ref()) {
+                    Some(goes) => self.parts(goes)?,
+                    None => Vec::new(),
+                };
+                let lost = was.parts.iter().filter(|part| !now.contains(part));
+                gone.extend(lost.map(|part| format!("{part} is gone, and `{step}` never had a permit")));
+            }
             if let Some((name, identity)) = &was.target
                 && !self.identity(name)?.is_some_and(|now| now.same_object(identity))
             {

@@ -35,7 +35,7 @@ impl Machine {
             }
             _ => {}
         }
-        if step.rollback.is_some() && step.destroys.is_none() {
+        if step.undoing().is_some() {
             if (self.present || self.by_hand(&id, true)) && !self.begun.contains(&id) {
                 let to = self.going_back().to;
                 self.ask(Asked::Undo(id.clone()), Question::Undo { step: id, to });

@@ -77,7 +77,7 @@ pub fn failed(
     }
     page.blank();
     page.item(2, (Tone::Plain, "way back"), LABEL, &snapshot.horizon().sentence());
-    if step.rollback.is_some() {
+    if step.undoing().is_some() {
         page.item(
             2,
             (Tone::Plain, "undo"),

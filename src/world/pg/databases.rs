@@ -1,7 +1,7 @@
 //! What a server holds and who is connected to it.
 
 use super::error::QueryError;
-use super::session::Session;
+use super::session::{Session, literal};
 
 /// A database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,14 +40,22 @@ impl Session {
     /// Sessions of others, one line for each program and database: `2 client sessions of synapse in matrix`.
     /// Holdpoint's own do not count; replication does.
     pub async fn clients(&self) -> Result<Vec<String>, QueryError> {
-        let sql = "select coalesce(nullif(application_name, ''), usename, 'a client that we may not see'), datname, \
+        self.clients_in(None).await
+    }
+
+    /// The same of one database.
+    pub(super) async fn clients_in(&self, database: Option<&str>) -> Result<Vec<String>, QueryError> {
+        let only = database.map_or(String::new(), |name| format!(" and datname = {}", literal(name)));
+        let sql = format!(
+            "select coalesce(nullif(application_name, ''), usename, 'a client that we may not see'), datname, \
                           count(*) \
                    from pg_catalog.pg_stat_activity \
                    where pid <> pg_catalog.pg_backend_pid() \
                      and coalesce(backend_type, 'client backend') in ('client backend', 'walsender') \
-                     and coalesce(application_name, '') not like 'holdpoint%' \
-                   group by 1, 2 order by 1, 2";
-        let rows = self.query(sql).await?;
+                     and coalesce(application_name, '') not like 'holdpoint%'{only} \
+                   group by 1, 2 order by 1, 2"
+        );
+        let rows = self.query(&sql).await?;
         Ok(rows
             .into_iter()
             .map(|row| {

@@ -14,7 +14,8 @@ use crate::world::identity::PostgresIdentity;
 /// One part of a cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
-    /// `data directory`, `tablespace`, `WAL`, `configuration`, `log` or `database`.
+    /// `data directory`, `tablespace`, `WAL`, `configuration`, `log` or `database`; of a part also `table`,
+    /// `materialized view` and `index`.
     pub kind: &'static str,
     /// Path, or the database's name; `oid 16384` for a database of a stopped cluster.
     pub name: String,
@@ -168,7 +169,7 @@ async fn running(
 }
 
 /// Number of user tables, and of their rows unless time ran out. Partitions count, their parents do not.
-async fn rows_of(
+pub(super) async fn rows_of(
     target: &Target,
     options: &Options,
     database: &str,
