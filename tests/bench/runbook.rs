@@ -38,8 +38,12 @@ fn checks() -> Vec<CheckSchema> {
 fn facts(spec: &CheckSpec) -> Result<CheckFacts, String> {
     let text =
         |key: &str| spec.params.get(key).and_then(|value| value.as_str()).unwrap_or_default().to_owned();
-    let proves = (spec.kind == "data_matches")
-        .then(|| DataProof { of: ProofSource::Target(text("source")), held_by: text("target") });
+    let proves = (spec.kind == "data_matches").then(|| DataProof {
+        of: ProofSource::Target(text("source")),
+        held_by: text("target"),
+        databases: vec![],
+        tables: vec![],
+    });
     Ok(CheckFacts { proves, ..CheckFacts::default() })
 }
 

@@ -50,7 +50,16 @@ pub fn confirm(
         page.item(2, (Tone::Doubt, "WAIVED"), LABEL, &text);
     }
     page.blank();
-    page.say(Tone::Bad, if undo { "Nothing brings it back." } else { "There is no undo." });
+    let again = !undo && snapshot.step(id).is_some_and(|(_, step)| step.undoing().is_some());
+    page.say(
+        Tone::Bad,
+        match (undo, again) {
+            (true, _) => "Nothing brings it back.",
+            (false, false) => "There is no undo.",
+            // An index: its table still holds all that was in it.
+            (false, true) => "Undoing the step builds it anew, and takes its time.",
+        },
+    );
     page.text(2, horizon);
     page.blank();
     page.say(Tone::Plain, "To destroy it, type this text exactly, then Enter:");

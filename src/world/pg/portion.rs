@@ -121,11 +121,17 @@ impl Found {
     }
 
     async fn table(&mut self, session: &Session, name: &str) -> Result<(), QueryError> {
-        let Some(relation) = relation(session, name).await? else { return Ok(self.none("table", name)) };
+        let Some(relation) = relation(session, name).await? else {
+            self.none("table", name);
+            return Ok(());
+        };
         let kind = match relation.kind.as_str() {
             "r" | "p" => "table",
             "m" => "materialized view",
-            other => return Ok(self.another(name, "a table", other)),
+            other => {
+                self.another(name, "a table", other);
+                return Ok(());
+            }
         };
         let count = format!("select count(*) from {}", relation.name);
         let rows = match tokio::time::timeout(COUNTING, session.value(&count)).await {
