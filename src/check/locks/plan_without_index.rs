@@ -72,7 +72,8 @@ index is marked invalid in a transaction that is rolled back. Nobody else ever s
 transaction id, leaves a dead row in `pg_index`, and waits for or holds up schema changes to that index for a moment.
 
 **Passes** when no statement costs more than `max_cost_ratio` times as much, and none begins to read a table of more than
-`max_seq_rows` rows from end to end.
+`max_seq_rows` rows from end to end. An index that is invalid already serves no plan, so there is nothing to compare with: then no
+statement may read such a table from end to end at all.
 
 **Fails** when one does, when its `on conflict` rests on the index, or when it deletes from a table that a foreign key refers to and
 only this index serves that key.

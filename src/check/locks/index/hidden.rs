@@ -153,6 +153,9 @@ impl Statements<'_> {
                 key.parent, key.name, index.table
             )));
         }
+        if !index.valid {
+            return self.already(session, &with).await;
+        }
         let uses = with.indexes.contains(&index.plain);
         let without = match way {
             Way::None if uses => return Ok(Finding::Uses("its plan uses the index".to_owned())),
@@ -188,6 +191,20 @@ impl Statements<'_> {
             }
             Some(Ok(Ok(_))) | None => Ok(Finding::Unplanned("the index could not be hidden".to_owned())),
         }
+    }
+
+    /// The plan while no plan can use the index anyhow: there is none to compare it with, so that only what it reads counts.
+    async fn already(&self, session: &Session, without: &Plan) -> Result<Finding, QueryError> {
+        let mut line = format!("cost {:.2}; the index is invalid, so this is without it", without.cost);
+        let mut worse = false;
+        for (schema, table) in &without.scanned {
+            let Some(rows) = rows_of(session, schema, table).await? else {
+                return Ok(Finding::Unplanned(format!("{line}; {schema}.{table} was never analysed")));
+            };
+            worse |= rows > self.max_seq_rows.0;
+            line.push_str(&format!("; reads all of {schema}.{table}, about {} rows", thousands(rows)));
+        }
+        Ok(if worse { Finding::Worse(line) } else { Finding::Fine(line) })
     }
 
     async fn judge(&self, session: &Session, with: &Plan, without: &Plan) -> Result<Finding, QueryError> {

@@ -109,7 +109,22 @@ fn worse() -> Vec<Outcome> {
         "each row deleted from public.parent makes the foreign key child_parent_id_fkey read all of",
     );
     untouched(&cluster);
-    vec![scan, arbiter, trigger]
+    // One that no plan can use any more: there is no plan with it to compare with, and that is no pass.
+    let valid = |yes: bool| {
+        format!("update pg_index set indisvalid = {yes} where indexrelid = 'actions_event'::regclass")
+    };
+    cluster.psql("drop index actions_unique");
+    cluster.psql(&valid(false));
+    let invalid = |statement: &str| {
+        with(&cx, PLAN, "actions_event", json!({ "statements": [statement], "method": "rolled_back" }))
+    };
+    let hidden = invalid(REDACT);
+    is(&hidden, Verdict::Fail, "the index is invalid, so this is without it; reads all of public.actions");
+    is(&invalid("select 1 from parent where id = 3"), Verdict::Pass, "1 statement");
+    cluster.psql(&valid(true));
+    cluster.psql("create unique index actions_unique on actions (room, event, who)");
+    untouched(&cluster);
+    vec![scan, arbiter, trigger, hidden]
 }
 
 fn no_plans() -> Vec<Outcome> {
