@@ -133,7 +133,8 @@ impl Service {
 
     fn name(&self) -> String {
         let unit = self.unit.clone();
-        let other = || self.pidfile.clone().or_else(|| self.target.clone());
+        let of_file = |path: &String| format!("the process of {path}");
+        let other = || self.pidfile.as_ref().map(of_file).or_else(|| self.target.clone());
         unit.or_else(|| self.process.clone()).or_else(other).unwrap_or_default()
     }
 }
@@ -161,6 +162,7 @@ impl Check for ServiceRunning {
         };
         let name = service.name();
         let help = match wanted {
+            true if service.unit.is_none() => "look at its log before starting it again".to_owned(),
             true => format!("look at its log (`journalctl -u {name} -n 50`) before starting it again"),
             false => format!("stop {name} the usual way, and see that nothing starts it again"),
         };
@@ -242,7 +244,7 @@ impl ServiceRunning {
             let observed = format!("{name} is up for {}, {target} for {}", Span(mine), Span(its));
             if mine >= its {
                 return Outcome { facts: good.facts, seen: good.seen, ..Outcome::fail(observed, expected) }
-                    .help(format!("restart {name}: it may still hold what it got from the {target} before"));
+                    .help(format!("restart {name}: it may still hold what it got from {target} before that was started again"));
             }
             good.details.push(observed);
         } else if let Some(other) = &self.newer_than {
@@ -262,7 +264,7 @@ impl ServiceRunning {
             let observed = format!("{name} is up for {mine}, {} for {its}", other.name());
             if first.start <= theirs.start {
                 return Outcome { facts: good.facts, ..Outcome::fail(observed, expected) }.help(format!(
-                    "restart {name}: it may still hold what it got from the {} before",
+                    "restart {name}: it may still hold what it got from {} before that was started again",
                     other.name()
                 ));
             }

@@ -130,12 +130,30 @@ impl Check for DiskFree {
         }
         if outcome.verdict == Verdict::Fail {
             outcome.details.extend(held_open(space.device).await);
+            if !space.read_only && is_log(Path::new(&self.path), &space, cx).await {
+                outcome = outcome.help(KEEP_THE_LOG);
+            }
         }
         match seen {
             Some((target, identity)) => outcome.on(&target, identity),
             None => outcome,
         }
     }
+}
+
+/// Where somebody would go and look for files to delete.
+const KEEP_THE_LOG: &str = "make room without this folder: bring back or drop what holds the log (a slot, the archiver), \
+     delete a reserve kept for this, give the server root's part, or extend the file system; nothing in pg_wal may be deleted";
+
+/// Is this a server's write-ahead log?
+async fn is_log(asked: &Path, space: &Space, cx: &Context) -> bool {
+    let named = |path: &Path| path.components().any(|part| part.as_os_str() == "pg_wal");
+    if named(asked) || named(&space.path) {
+        return true;
+    }
+    // By its own name elsewhere, reached through a link.
+    let inside = cx.world.files.stat(&space.path.join("archive_status")).await;
+    matches!(inside, Ok(Some(_)))
 }
 
 /// Deleted files that still take room, where closing them would help.
@@ -327,6 +345,22 @@ mod tests {
         let outcome = check.judge(&Space { read_only: true, ..space() }, 1, check.wanted());
         assert_eq!(outcome.verdict, Verdict::Fail);
         assert!(outcome.observed.contains("read-only"), "{outcome:?}");
+    }
+
+    #[tokio::test]
+    async fn nobody_is_sent_into_the_log_to_delete() {
+        let here = tempfile::tempdir().unwrap();
+        let (log, moved) = (here.path().join("pg_wal"), here.path().join("wal/main"));
+        std::fs::create_dir_all(moved.join("archive_status")).unwrap();
+        std::fs::create_dir(&log).unwrap();
+        let cx = Context::local(crate::world::World::local());
+        let ask =
+            async |path: &Path| check(json!({ "path": path, "at_least": "8000TiB" })).measure(&cx).await;
+        for path in [&log, &moved] {
+            let full = ask(path).await;
+            assert_eq!((full.verdict, full.help.as_deref()), (Verdict::Fail, Some(KEEP_THE_LOG)));
+        }
+        assert!(ask(here.path()).await.help.unwrap().contains("du -xh"));
     }
 
     #[test]
