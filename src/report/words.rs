@@ -279,7 +279,7 @@ pub fn event(event: &Event, by: &str) -> Words {
             format!("{step}: watched {} without a break", crate::base::Span::millis(*elapsed_ms)),
         ),
         Event::Violated { step, check, action } => {
-            Words::new(Tone::Bad, "FAIL", format!("{check} no longer holds while {step} runs: {action}"))
+            Words::new(Tone::Bad, "[!]", format!("{check} does not pass while {step} runs: {action}"))
         }
         Event::Continued { step } => Words::new(Tone::Plain, "[>]", format!("{step} goes on")),
         Event::Note { text } => Words::new(Tone::Strong, "note", format!("{by}: {text}")),

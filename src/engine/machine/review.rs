@@ -50,7 +50,10 @@ impl Machine {
         }
         let on_their_word = state.status == Status::InDoubt && nothing_measured && self.has_captured(step);
         let may_finish = measured_well || on_their_word;
-        match self.given.decide.remove(step) {
+        let given = self.given.decide.remove(step);
+        // Who said "done" did not say "again".
+        let repeats = given.is_none() && self.repeats_itself(step);
+        match given {
             Some((Decision::Done, reason)) if may_finish => {
                 self.use_waivers(step, &measured.evidence);
                 return self.decide(step, Decision::Done, reason);
@@ -66,7 +69,7 @@ impl Machine {
             }
             None => {}
         }
-        if self.repeats_itself(step) {
+        if repeats {
             self.retried.insert(step.clone());
             return self.decide(step, Decision::Again, "rerun: safe".to_owned());
         }

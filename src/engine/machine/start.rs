@@ -95,6 +95,10 @@ impl Machine {
             .holding(position, self.frontier_begun())
             .into_iter()
             .filter(|(_, _, step)| self.state.status(step) == Status::Done)
+            // An earlier step may have been reopened since: what a begun step has released is over all the same.
+            .filter(|(_, spec, _)| {
+                spec.common.until.as_deref().is_none_or(|until| !self.state.touched(&until.into()))
+            })
             .map(|(id, spec, _)| (id, spec))
             .collect();
         let next = self.plan.runbook.steps.get(position).map(|s| s.key());
@@ -146,7 +150,6 @@ impl Machine {
 
     /// True when that step was begun at some time, so that what lasted until its beginning is over.
     pub(super) fn frontier_begun(&self) -> bool {
-        let step = self.plan.runbook.steps.get(self.frontier());
-        step.is_some_and(|s| !matches!(self.state.status(&s.key()), Status::Pending | Status::RolledBack))
+        self.plan.runbook.steps.get(self.frontier()).is_some_and(|step| self.state.touched(&step.key()))
     }
 }

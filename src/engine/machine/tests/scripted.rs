@@ -291,6 +291,26 @@ fn a_decision_in_advance_decides_nothing() {
 }
 
 #[test]
+fn a_refused_word_that_it_is_done_runs_nothing_again() {
+    let steps = json!([
+        { "id": "one", "run": ["true"], "rerun": "safe", "postconditions": [{ "file": { "path": "/x" } }] },
+    ]);
+    let failed = Event::Failed { step: "one".into(), why: "/x is not there".to_owned() };
+    let state = || after(vec![began("one", 1), over("one", OK), failed.clone()]);
+    let mut given = Given::default();
+    given.decide.insert("one".into(), (Decision::Done, "I trust it".to_owned()));
+    let mut play = Play::with(steps.clone(), state(), false, Mode::Forward, given);
+    play.start(true);
+    play.measured(|_| Verdict::Fail);
+    assert_eq!((play.works(), play.left()), (0, Some(Exit::Held)), "{:?}", play.log);
+    // Without that word it is repeated, as the runbook allows.
+    let mut play = Play::new(steps, state(), false);
+    play.start(true);
+    play.measured(|_| Verdict::Fail);
+    assert_eq!(play.works(), 1, "{:?}", play.log);
+}
+
+#[test]
 fn a_word_that_it_is_done_is_checked_when_it_comes() {
     let steps = json!([{ "id": "one", "run": ["true"], "postconditions": [{ "file": { "path": "/x" } }] }]);
     let state = after(vec![began("one", 1), over("one", Ending::Unknown { why: "?".to_owned() })]);
@@ -412,6 +432,38 @@ fn a_reboot_is_not_forgotten_by_another_session_in_between() {
         (0, Some(Exit::Waiting)),
         "`rerun: safe` is not repeated below later work"
     );
+}
+
+#[test]
+fn what_a_begun_step_has_released_stays_so_when_an_earlier_one_is_reopened() {
+    let steps = json!([
+        { "id": "one", "run": ["true"], "postconditions": [
+            { "file": { "path": "/x" } }, { "file": { "id": "until", "path": "/y", "until": "three" } } ] },
+        { "id": "two", "run": ["true"], "postconditions": [{ "file": { "path": "/z" } }] },
+        { "id": "three", "run": ["true"], "postconditions": [{ "file": { "path": "/z" } }] },
+        { "id": "four", "run": ["true"], "postconditions": [{ "file": { "path": "/z" } }] },
+    ]);
+    let gone = |id: &str| if id == "one.post.until" { Verdict::Fail } else { Verdict::Pass };
+    let reopened = vec![Event::Reopened { step: "two".into(), why: "?".to_owned() }];
+    let begun = after([well("one"), well("two"), well("three"), reopened.clone()].concat());
+    let mut play = Play::new(steps.clone(), begun, false);
+    play.start(true);
+    play.measured(gone);
+    assert_eq!(play.status("one"), Status::Done, "`three` has begun: {:?}", play.log);
+    let pending = after([well("one"), well("two"), reopened].concat());
+    let mut play = Play::new(steps.clone(), pending, false);
+    play.start(true);
+    play.measured(gone);
+    assert_eq!(play.status("one"), Status::Reopened, "`three` has not begun");
+    let again = vec![
+        Event::Failed { step: "three".into(), why: "?".to_owned() },
+        Event::Decided { step: "three".into(), decision: Decision::Again, reason: "?".to_owned() },
+    ];
+    let again = after([well("one"), well("two"), vec![began("three", 1)], again].concat());
+    let mut play = Play::new(steps, again, false);
+    play.start(true);
+    play.measured(gone);
+    assert_eq!(play.status("one"), Status::Done, "`three` has begun once: {:?}", play.log);
 }
 
 #[test]
