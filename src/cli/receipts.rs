@@ -179,6 +179,7 @@ fn wanted(cmd: &Cmd, bound: &Bound, book: &Book) -> Result<Wanted, CliError> {
         engine: env!("CARGO_PKG_VERSION").to_owned(),
         steps: bound.runbook.steps.iter().map(|step| step.id.clone()).collect(),
         targets: targets.collect(),
+        made: bound.runbook.steps.iter().flat_map(|step| step.creates.iter().cloned()).collect(),
         variables: bound.document.names().vars.clone(),
         now: cmd.now().wall,
     })

@@ -27,6 +27,8 @@ pub struct Wanted {
     pub steps: Vec<String>,
     /// The targets as they are now; or why one could not be measured.
     pub targets: BTreeMap<String, Result<Identity, String>>,
+    /// Targets that its steps make: they need not be there yet.
+    pub made: BTreeSet<String>,
     /// Names of the variables.
     pub variables: Vec<String>,
     /// Now.
@@ -185,6 +187,8 @@ fn targets(wanted: &Wanted, receipt: &Receipt, differ: &mut dyn FnMut(&str, Stri
                 differ(name, then, major(now), again);
             }
             (Err(_), None, _) => {}
+            // The rehearsal began with what an earlier one had left.
+            (Err(_), Some(_), _) if wanted.made.contains(name) => {}
             (Err(why), Some(before), _) => {
                 let next = "make it reachable: a run begins on what was rehearsed";
                 differ(name, format!("{}; now it is unknown: {why}", major(before)), major(before), next);

@@ -1,6 +1,6 @@
 //! One field changed at a time: each is a mismatch of its own, and none is missed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
@@ -64,6 +64,7 @@ fn wanted() -> Wanted {
             ("old".to_owned(), known(identity(13, "/elsewhere"))),
             ("new".to_owned(), Err("it is not there".to_owned())),
         ]),
+        made: BTreeSet::new(),
         variables: vec!["place".into()],
         now: "2026-12-01T10:00:00Z".parse().unwrap(),
     }
@@ -129,6 +130,11 @@ fn all_at_once_and_what_is_not_known_does_not_match() {
     let mut gone = wanted();
     gone.targets.insert("old".into(), Err("refused".into()));
     assert_eq!(subjects(receipt(), &gone, &Ok(String::new())), ["target old"]);
+    gone.made.insert("old".into());
+    assert!(
+        subjects(receipt(), &gone, &Ok(String::new())).is_empty(),
+        "what a step makes need not be there yet"
+    );
     let mut there = wanted();
     there.targets.insert("new".into(), Ok(serde_json::from_value(identity(17, "/n")).unwrap()));
     assert_eq!(subjects(receipt(), &there, &Ok(String::new())), ["target new"]);
