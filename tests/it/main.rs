@@ -25,7 +25,6 @@ mod host;
 mod journal;
 mod laws;
 mod lint;
-mod night;
 mod notify;
 mod operators;
 mod persons;
@@ -74,7 +73,6 @@ fn main() -> std::process::ExitCode {
     journal::register(&mut registry);
     laws::register(&mut registry);
     lint::register(&mut registry);
-    night::register(&mut registry);
     notify::register(&mut registry);
     persons::register(&mut registry);
     operators::register(&mut registry);

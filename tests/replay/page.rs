@@ -1,4 +1,4 @@
-//! The pages of `docs/incidents/` show what Holdpoint really printed. A block there that is announced by
+//! The pages of `docs/incidents/` and `docs/synapse.md` show what Holdpoint really printed. A block there that is announced by
 //! `<!-- shown: NAME -->` is compared with what a replay got to see; `UPDATE_DOCS=1` writes it anew.
 //!
 //! Numbers, times and ids differ from run to run, so they are compared as `#`; a line `…` stands for lines left out.
@@ -63,40 +63,46 @@ fn cut<'a>(text: &'a str, name: &str) -> Option<(&'a str, &'a str, &'a str)> {
     Some((&text[..start], &text[start..end], &text[end..]))
 }
 
-/// All lines of the block are in the output, in this order; only where the block has a `…` may lines be missing.
+/// All words of the block are in the output, in this order, however the lines are wrapped; only where the block has a `…`
+/// may something be missing.
 fn is_in(block: &[&str], output: &[&str]) -> Result<(), String> {
-    let same = |a: &str, b: &str| masked(a) == masked(b);
+    let joined = |lines: &[&str]| format!(" {} ", masked(&lines.join(" ")));
+    let output = joined(output);
+    let parts: Vec<&[&str]> = block.split(|line| line.trim() == "…").collect();
     if block.iter().all(|line| matches!(line.trim(), "" | "…")) {
         return Err("it shows nothing".to_owned());
     }
     let mut at = 0;
-    let mut gap = false;
-    for line in block {
-        if line.trim() == "…" {
-            gap = true;
+    for (nth, part) in parts.iter().enumerate() {
+        let wanted = joined(part);
+        if wanted.trim().is_empty() {
             continue;
         }
-        let reach = if gap { output.len() } else { (at + 1).min(output.len()) };
-        match (at..reach).find(|i| same(line, output[*i])) {
-            Some(found) => at = found + 1,
-            None => return Err(format!("this line was not printed there: {line}")),
+        let gap = nth > 0;
+        match output[at..].find(&wanted) {
+            // The blank at the end of one part may be the one that the next begins with.
+            Some(found) if gap || found == 0 => at += found + wanted.len() - 1,
+            _ => return Err(format!("this was not printed there: {}", part.join("\n"))),
         }
-        gap = false;
     }
-    if !gap && at < output.len() {
-        return Err(format!("more was printed: {}", output[at]));
+    let open = parts.last().is_some_and(|part| part.is_empty()) && parts.len() > 1;
+    let more = output[at..].trim();
+    if !open && !more.is_empty() {
+        return Err(format!("more was printed: {more}"));
     }
     Ok(())
 }
 
-/// What differs from run to run is `#`; so are blanks, since columns move with the numbers in them.
-fn masked(line: &str) -> String {
-    let id = Regex::new(r"\b[0-9a-f]{8,}\b").unwrap();
-    let number = Regex::new(r"\d[\d,.:\u{202f}]*(\s?(B|KiB|MiB|GiB|ms|us|µs|s|min|h|d|days?|%)\b)?").unwrap();
-    let several = Regex::new(r"#(\s#)+").unwrap();
-    let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
-    let line = number.replace_all(&id.replace_all(&line, "#"), "#").into_owned();
-    several.replace_all(&line, "#").into_owned()
+/// What differs from run to run is `#`. Blanks count as one, since columns and ends of lines move with the numbers.
+fn masked(text: &str) -> String {
+    // Ids, and places in a write-ahead log.
+    let id = Regex::new(r"\b([0-9a-f]{8,}|[0-9A-F]+/[0-9A-F]{2,})\b").unwrap();
+    let unit = r"\s?(B|KiB|MiB|GiB|ms|us|µs|s|min|h|d|days?|%)\b";
+    // `1min 2s` is one length of time, as `58s` is.
+    let number = format!(r"\d[\d,.:\u{{202f}}]*({unit})?(\s\d[\d,.]*{unit})*");
+    let number = Regex::new(&number).unwrap();
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ").replace("just now", "0s ago");
+    number.replace_all(&id.replace_all(&text, "#"), "#").into_owned()
 }
 
 pub fn register(r: &mut Registry) {
@@ -115,6 +121,11 @@ fn compares() {
     assert!(is_in(&["…", "Blocked: 1", "FAIL 1 GiB free"], &output).is_err());
     assert!(is_in(&["PASS 1 GiB free", "…"], &output).is_err());
     assert!(is_in(&["…"], &output).is_err() && is_in(&[], &output).is_err());
+    // Wrapped elsewhere, and no part of a word.
+    is_in(&["FAIL  12 GiB", "free wanted", "…"], &output).unwrap();
+    assert!(
+        is_in(&["FAIL 12 GiB fre", "…"], &output).is_err() && is_in(&["…", "locked: 3"], &output).is_err()
+    );
 }
 
 /// A block that no replay writes would be a drawing.
@@ -131,8 +142,10 @@ fn all_shown() {
             }
         }
     }
-    let Ok(pages) = std::fs::read_dir(here.join("docs/incidents")) else { return };
-    for page in pages.map(|entry| entry.unwrap().path()) {
+    let pages =
+        ["docs", "docs/incidents"].into_iter().filter_map(|folder| std::fs::read_dir(here.join(folder)).ok());
+    let pages = pages.flatten().map(|entry| entry.unwrap().path());
+    for page in pages.filter(|page| page.extension().is_some_and(|ending| ending == "md")) {
         let text = std::fs::read_to_string(&page).unwrap();
         for name in mark.captures_iter(&text) {
             assert!(

@@ -5,9 +5,8 @@ mod checksums;
 mod collations;
 mod duplicates;
 
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
-
-use crate::harness::{Cluster, Registry};
+use crate::harness::Registry;
+use crate::harness::damage::{flip, past_the_index};
 
 pub fn register(r: &mut Registry) {
     checksums::register(r);
@@ -20,25 +19,3 @@ pub fn register(r: &mut Registry) {
 const TABLE: &str = "create table t (id int primary key, k text); \
                      insert into t select g, md5(g::text) from generate_series(1, 20000) g; \
                      create index t_k on t (k);";
-
-/// Changes bits of one byte in the file of a relation, while the server is stopped.
-fn flip(cluster: &Cluster, relation: &str, offset: u64, bits: u8) {
-    cluster.psql("checkpoint");
-    let path = cluster.data().join(cluster.psql(&format!("select pg_relation_filepath('{relation}')")));
-    cluster.stop();
-    let mut file = std::fs::File::options().read(true).write(true).open(path).unwrap();
-    let mut byte = [0];
-    file.seek(SeekFrom::Start(offset)).unwrap();
-    file.read_exact(&mut byte).unwrap();
-    file.seek(SeekFrom::Start(offset)).unwrap();
-    file.write_all(&[byte[0] ^ bits]).unwrap();
-    drop(file);
-    cluster.restart();
-}
-
-/// Writes rows past a unique index: it neither sees them nor objects.
-fn past_the_index(cluster: &Cluster, index: &str, insert: &str) {
-    cluster.psql(&format!("update pg_index set indisready = false where indexrelid = '{index}'::regclass"));
-    cluster.psql(insert);
-    cluster.psql(&format!("update pg_index set indisready = true where indexrelid = '{index}'::regclass"));
-}

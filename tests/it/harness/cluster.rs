@@ -266,6 +266,27 @@ impl Drop for Cluster {
     }
 }
 
+/// A standby that calls itself `name` and streams over the slot of that name. It finds its sender at `host`, and is
+/// started by the words `around`.
+pub fn standby_of(sender: &Cluster, host: &str, around: &[&str], major: Major, name: &str) -> Cluster {
+    sender.psql(&format!("select pg_create_physical_replication_slot('{name}', true)"));
+    let standby = Cluster::create_around(around, major, "", &[]);
+    std::fs::remove_dir_all(standby.data()).unwrap();
+    let mut copy = major.command("pg_basebackup");
+    copy.arg("-d").arg(sender.conninfo("postgres")).arg("-D").arg(standby.data());
+    must(copy.args(["-X", "stream", "-c", "fast", "--no-sync"]));
+    std::fs::write(standby.data().join("standby.signal"), "").unwrap();
+    standby.configure(&format!(
+        "port = {}\nunix_socket_directories = '{}'\nprimary_slot_name = '{name}'\n\
+         primary_conninfo = 'host={host} port={} user=postgres application_name={name}'\n",
+        standby.port(),
+        standby.socket_dir().display(),
+        sender.port()
+    ));
+    standby.restart();
+    standby
+}
+
 /// Runs a command that must succeed.
 pub fn must(command: &mut Command) -> Output {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));

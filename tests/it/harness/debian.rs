@@ -59,6 +59,16 @@ impl Debian {
     /// A new one with PostgreSQL 13 and 15 and no cluster; `holdpoint` is in the path.
     pub fn new() -> Debian {
         let packages = packages().unwrap();
+        let debian = Debian::plain();
+        for package in packages {
+            debian.copy_in(&package, &format!("/tmp/debs/{}", package.file_name().unwrap().display()));
+        }
+        debian.sh("dpkg --force-unsafe-io --install /tmp/debs/*.deb && rm -r /tmp/debs");
+        debian
+    }
+
+    /// A new one with what this machine has itself, and no cluster.
+    pub fn plain() -> Debian {
         let dir = tempfile::Builder::new().prefix("hp-debian-").tempdir().unwrap();
         let mut init = Command::new("unshare")
             .args(["--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child", "--"])
@@ -74,10 +84,6 @@ impl Debian {
         let debian = Debian { init, pid: pid.expect("the sandbox did not come up"), _dir: dir };
         assert!(debian.path("/etc/throw-away").exists(), "its root is not its own");
         debian.copy_in(Path::new(env!("CARGO_BIN_EXE_holdpoint")), "/usr/local/bin/holdpoint");
-        for package in packages {
-            debian.copy_in(&package, &format!("/tmp/debs/{}", package.file_name().unwrap().display()));
-        }
-        debian.sh("dpkg --force-unsafe-io --install /tmp/debs/*.deb && rm -r /tmp/debs");
         debian
     }
 
@@ -157,8 +163,15 @@ impl Drop for Debian {
     }
 }
 
-/// Why there can be no sandbox here; `None` when there can be one. Tried once.
+/// Why there can be no sandbox with PostgreSQL 13 here; `None` when there can be one. Tried once.
 pub fn missing() -> Option<String> {
+    static MISSING: OnceLock<Option<String>> = OnceLock::new();
+    let without = |why| format!("PostgreSQL 13 of Debian 11 is not to be had: {why}");
+    MISSING.get_or_init(|| plain_missing().or_else(|| packages().err().map(without))).clone()
+}
+
+/// Why there can be no sandbox at all here; `None` when there can be one. Tried once.
+pub fn plain_missing() -> Option<String> {
     static MISSING: OnceLock<Option<String>> = OnceLock::new();
     MISSING.get_or_init(look).clone()
 }
@@ -172,10 +185,8 @@ fn look() -> Option<String> {
         return Some("this kernel has no overlay file system".to_owned());
     }
     let unshare = Command::new("unshare").args(["--mount", "--pid", "--net", "--fork", "true"]).output();
-    if !unshare.is_ok_and(|output| output.status.success()) {
-        return Some("namespaces cannot be made here".to_owned());
-    }
-    packages().err().map(|why| format!("PostgreSQL 13 of Debian 11 is not to be had: {why}"))
+    let works = unshare.is_ok_and(|output| output.status.success());
+    (!works).then(|| "namespaces cannot be made here".to_owned())
 }
 
 /// The packages of PostgreSQL 13 and what it needs beyond this machine; fetched when they are not here yet.

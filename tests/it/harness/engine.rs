@@ -205,14 +205,25 @@ impl Engine {
             let _ = std::fs::remove_file(engine.path(path));
         }
         if kind != Kind::Podman4 {
-            engine.sh(
-                "setsid dockerd --data-root /srv/engine --exec-root /run/docker --pidfile /run/dockerd.pid \
-                 </dev/null >/run/dockerd.log 2>&1 & \
-                 for try in {1..200}; do docker version >/dev/null 2>&1 && exit 0; sleep 0.1; done; \
-                 tail -30 /run/dockerd.log >&2; exit 1",
-            );
+            engine.start_docker();
         }
         engine
+    }
+
+    fn start_docker(&self) {
+        self.sh("setsid dockerd --data-root /srv/engine --exec-root /run/docker --pidfile /run/dockerd.pid \
+             </dev/null >/run/dockerd.log 2>&1 & \
+             for try in {1..200}; do docker version >/dev/null 2>&1 && exit 0; sleep 0.1; done; \
+             tail -30 /run/dockerd.log >&2; exit 1");
+    }
+
+    /// Ends a daemon that may hang, and starts it again. Its containers are stopped then.
+    pub fn restart_docker(&self) {
+        self.sh(
+            "pid=$(cat /run/dockerd.pid); kill -9 $pid; while kill -0 $pid 2>/dev/null; do sleep 0.05; done; \
+             rm -f /run/dockerd.pid",
+        );
+        self.start_docker();
     }
 
     /// With the image `box`.
@@ -240,11 +251,19 @@ impl Engine {
         PathBuf::from(format!("/proc/{}/root{inside}", self.pid))
     }
 
-    fn command(&self, program: &str) -> Command {
+    /// A command that will run inside, as root, with a clean environment and nothing to read.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = self.command_at_terminal(program);
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// The same, for somebody who gives it a terminal.
+    pub fn command_at_terminal(&self, program: &str) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--mount", "--pid", "--net", "--ipc", "--uts", "--cgroup", "--root", "--wd"]);
         command.args(["--target", &self.pid.to_string(), "--", "env", "-i"]);
-        command.args(ENVIRONMENT).arg(program).stdin(Stdio::null());
+        command.args(ENVIRONMENT).arg(program);
         command
     }
 

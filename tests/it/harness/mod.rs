@@ -3,9 +3,11 @@
 #![allow(dead_code, unused_imports, reason = "each test file uses its own part of the harness")]
 
 mod cluster;
+pub mod damage;
 pub mod debian;
 pub mod engine;
 mod port;
+mod said;
 mod sandbox;
 
 use std::path::PathBuf;
@@ -13,11 +15,12 @@ use std::process::ExitCode;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
-pub use cluster::{Cluster, Major, must};
+pub use cluster::{Cluster, Major, must, standby_of};
 pub use debian::Debian;
 pub use engine::Engine;
 use libtest_mimic::{Arguments, Failed, Trial};
 pub use port::Port;
+pub use said::{Said, Terminal, open_points};
 pub use sandbox::{Ran, Sandbox, eventually, finish};
 
 /// Something that a machine may lack.
@@ -59,8 +62,12 @@ pub enum Need {
     Restic,
     /// Debian's pg_upgradecluster and friends.
     PgCommon,
-    /// A throw-away Debian of our own, with PostgreSQL 13 from Debian 11.
+    /// A throw-away Debian of our own.
+    Debian,
+    /// The same, with PostgreSQL 13 from Debian 11.
     Debian11,
+    /// Python 3, for small servers.
+    Python,
     /// Docker 20.10 of Debian 12, which can be started here.
     Docker20,
     /// Docker 26.1 of Debian 13, with compose, which can be started here.
@@ -71,6 +78,8 @@ pub enum Need {
     YamlLs,
     /// node, the schema of SARIF and a validator.
     SarifSchema,
+    /// Three releases of Synapse, each in a virtual environment.
+    Synapse,
 }
 
 impl Need {
@@ -95,12 +104,17 @@ impl Need {
             Need::Barman => absent("/usr/bin/barman"),
             Need::Restic => absent("/usr/bin/restic"),
             Need::PgCommon => absent("/usr/bin/pg_upgradecluster"),
+            Need::Debian => debian::plain_missing(),
             Need::Debian11 => debian::missing(),
+            Need::Python => absent("/usr/bin/python3"),
             Need::Docker20 => engine::missing(engine::Kind::Docker20),
             Need::Docker26 => engine::missing(engine::Kind::Docker26),
             Need::Podman4 => engine::missing(engine::Kind::Podman4),
             Need::YamlLs => npm_missing("node_modules/yaml-language-server/bin/yaml-language-server"),
             Need::SarifSchema => npm_missing("package/lib/schemas/sarif-2.1.0-rtm.5.json"),
+            Need::Synapse => {
+                (!synapse_dir().join("complete").exists()).then(|| "Synapse was not fetched".to_owned())
+            }
         }
     }
 }
@@ -140,6 +154,12 @@ pub fn majors_dir() -> PathBuf {
 pub fn npm() -> PathBuf {
     let cached = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/npm");
     std::env::var_os("HOLDPOINT_TEST_NPM").map_or_else(cached, PathBuf::from)
+}
+
+/// Where releases of Synapse are: `HOLDPOINT_TEST_SYNAPSE`, else where `tests/run.sh` puts them.
+pub fn synapse_dir() -> PathBuf {
+    let cached = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/synapse");
+    std::env::var_os("HOLDPOINT_TEST_SYNAPSE").map_or_else(cached, PathBuf::from)
 }
 
 fn npm_missing(file: &str) -> Option<String> {

@@ -7,6 +7,7 @@ use holdpoint::check::Context;
 use holdpoint::runbook::Target;
 
 use super::super::context;
+pub use crate::harness::standby_of;
 use crate::harness::{Cluster, Major, eventually, must};
 
 pub struct Pair {
@@ -52,27 +53,6 @@ impl Pair {
         self.until_standby("select count(*) = 0 from pg_stat_wal_receiver");
         self.until_primary("select count(*) = 0 from pg_stat_replication");
     }
-}
-
-/// A standby that calls itself `name` and streams over the slot of that name. It finds its sender at `host`, and is
-/// started by the words `around`.
-pub fn standby_of(sender: &Cluster, host: &str, around: &[&str], major: Major, name: &str) -> Cluster {
-    sender.psql(&format!("select pg_create_physical_replication_slot('{name}', true)"));
-    let standby = Cluster::create_around(around, major, "", &[]);
-    std::fs::remove_dir_all(standby.data()).unwrap();
-    let mut copy = major.command("pg_basebackup");
-    copy.arg("-d").arg(sender.conninfo("postgres")).arg("-D").arg(standby.data());
-    must(copy.args(["-X", "stream", "-c", "fast", "--no-sync"]));
-    std::fs::write(standby.data().join("standby.signal"), "").unwrap();
-    standby.configure(&format!(
-        "port = {}\nunix_socket_directories = '{}'\nprimary_slot_name = '{name}'\n\
-         primary_conninfo = 'host={host} port={} user=postgres application_name={name}'\n",
-        standby.port(),
-        standby.socket_dir().display(),
-        sender.port()
-    ));
-    standby.restart();
-    standby
 }
 
 /// A role that may prove what the server is, and see nothing else.
