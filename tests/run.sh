@@ -34,6 +34,7 @@ wanted=(
     restic:/usr/bin/restic
     iproute2:/sbin/ip
     locales:/usr/share/i18n/locales/en_US
+    python3-venv:/usr/share/doc/python3-venv
     libfaketime:/usr/lib/$(uname -m)-linux-gnu/faketime/libfaketimeMT.so.1
 )
 
@@ -259,6 +260,40 @@ fetch_npm() {
     rm -rf "$new"
 }
 
+# Releases of Synapse, each in a virtual environment below target/synapse: wheels only, nothing is built.
+synapse=$target/synapse
+fetch_synapse() {
+    local version new also
+    [ -e "$synapse/complete" ] && return
+    if ! python3 -c 'import ensurepip, venv' 2>/dev/null; then
+        shout "python3 cannot make virtual environments (on Debian: python3-venv); the tests of Synapse will be SKIPPED"
+        return
+    fi
+    say "fetching Synapse (PyPI, into ${synapse#"$PWD"/})"
+    mkdir -p "$synapse"
+    for version in 1.163.2 1.120.0 1.98.0; do
+        new=$synapse/$version
+        [ -e "$new/complete" ] && continue
+        rm -rf "$new"
+        also=()     # older releases do not bear every later release of what they need
+        [ "$version" = 1.163.2 ] || also=(prometheus-client==0.21.1)
+        if (
+            set -e
+            python3 -m venv "$new"
+            "$new/bin/python" -m pip install -q --disable-pip-version-check --only-binary :all: \
+                "matrix-synapse==$version" psycopg2-binary==2.9.13 "${also[@]}"
+            "$new/bin/python" -c 'import synapse.app.homeserver, psycopg2; print("Synapse", synapse.__version__)'
+        ); then
+            touch "$new/complete"
+        else
+            rm -rf "$new"
+            shout "Synapse $version could not be fetched (offline?); its tests will be SKIPPED"
+            return
+        fi
+    done
+    touch "$synapse/complete"
+}
+
 install_missing
 fetch_npm
 export HOLDPOINT_TEST_NPM=$npm
@@ -269,6 +304,8 @@ reach_pg13
 fetch_majors
 fetch_hypopg
 reach_majors
+fetch_synapse
+export HOLDPOINT_TEST_SYNAPSE=$synapse
 
 failed=0
 if [ $# -eq 0 ]; then
