@@ -31,6 +31,9 @@ fn coverage() {
         ("database: app, ", "databases: [other]"),
         ("database: app, ", "tables: [public.t]"),
         ("tables: [public.t, public.u], ", "tables: [public.t]"),
+        ("tables: [public.t], ", "databases: [app]"),
+        ("database: app, tables: [public.t], ", "databases: [other]"),
+        ("database: app, tables: [public.t], ", "databases: [other], tables: [public.t]"),
     ] {
         lint(part, compared).exits(2).says("HP043").says("compares a part of it only");
     }
@@ -38,7 +41,7 @@ fn coverage() {
         ("", "except: [{ table: t, reason: rebuilt }]"),
         ("database: app, ", "databases: [other, app]"),
         ("tables: [public.t], ", "tables: [public.u, public.t]"),
-        ("tables: [public.t], ", "databases: [app]"),
+        ("database: app, tables: [public.t], ", "databases: [app]"),
     ] {
         lint(part, compared).exits(0);
     }
@@ -112,7 +115,7 @@ fn database() {
 
 fn table() {
     let left = "pg_class where relname = 't'";
-    let (play, old, _new) = two("tables: [public.t]", "drop table public.t", left, "app");
+    let (play, old, _new) = two("database: app, tables: [public.t]", "drop table public.t", left, "app");
     let mut reader = Command::new(Major::V15.bin().join("psql"));
     let hold = "begin; select 1 from t limit 1; select pg_sleep(600)";
     reader.args(["-XAtqc", hold, &old.conninfo("app")]).env("PGAPPNAME", "report");
