@@ -6,7 +6,7 @@ use super::read::{Finding, Kind};
 use super::works::{Around, Read, Text, even, of_step};
 use crate::problem::Problem;
 use crate::runbook::Step;
-use crate::runbook::model::Harmless;
+use crate::runbook::model::{Destroys, Harmless};
 use crate::runbook::tree::Node;
 
 /// Adds what is wrong with what runs in a step.
@@ -20,11 +20,9 @@ pub(super) fn judge(
     let Some(node) = places.doc.step(at) else { return };
     let none: &[Harmless] = &[];
     let undo = step.rollback.as_ref();
-    let mut work = Judged::new(&step.harmless, step.destroys.is_some());
-    let mut back = Judged::new(
-        undo.map_or(none, |undo| &undo.harmless),
-        undo.is_some_and(|undo| undo.destroys.is_some()),
-    );
+    let mut work = Judged::new(&step.harmless, step.destroys.as_ref());
+    let mut back =
+        Judged::new(undo.map_or(none, |undo| &undo.harmless), undo.and_then(|undo| undo.destroys.as_ref()));
     for text in of_step(node) {
         let read = around.read(&text);
         if read.found.is_empty() {
@@ -48,14 +46,21 @@ pub(super) fn judge(
 struct Judged<'a> {
     harmless: &'a [Harmless],
     used: Vec<bool>,
-    declared: bool,
+    destroys: Option<&'a Destroys>,
     /// Something else was found that nobody called harmless.
     others: bool,
 }
 
 impl<'a> Judged<'a> {
-    fn new(harmless: &'a [Harmless], declared: bool) -> Self {
-        Judged { harmless, used: vec![false; harmless.len()], declared, others: false }
+    fn new(harmless: &'a [Harmless], destroys: Option<&'a Destroys>) -> Self {
+        Judged { harmless, used: vec![false; harmless.len()], destroys, others: false }
+    }
+
+    /// What goes is declared. Dropping an index needs no proof of a copy and is never a finding, so that who declares
+    /// indexes alone has declared nothing of what is found.
+    fn declared(&self, finding: &Finding) -> bool {
+        let found = matches!(finding.kind, Kind::Destroys { .. });
+        self.destroys.is_some_and(|goes| !(found && goes.only_indexes()))
     }
 
     fn one(
@@ -102,7 +107,7 @@ impl<'a> Judged<'a> {
             return;
         }
         self.others |= !text.check;
-        if self.declared && !text.check {
+        if !text.check && self.declared(finding) {
             return;
         }
         let help = match text.check {

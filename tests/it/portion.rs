@@ -10,7 +10,22 @@ pub fn register(r: &mut Registry) {
     r.add("portion::one_database_of_a_running_server_goes", &[Need::Pg15], database);
     r.add("portion::a_table_goes_when_nobody_holds_it", &[Need::Pg15], table);
     r.add("portion::what_was_compared_has_to_be_what_goes", &[], coverage);
+    r.add("portion::an_index_declares_nothing_else", &[], more_than_indexes);
     r.add("portion::an_index_goes_and_comes_back", &[Need::Pg15], index);
+}
+
+/// Who declares an index needs no copy of any data, and so drops nothing else.
+fn more_than_indexes() {
+    let lint = |statement: &str| {
+        let play = Play::new();
+        let book = INDEX.replace("DB", "service=db").replace("SAME", "service=db");
+        play.book(&book.replace("drop index concurrently public.t_id", statement));
+        play.ran("ann", "lint book.yaml")
+    };
+    lint("drop index concurrently public.t_id").exits(0);
+    for more in ["drop table public.t", "drop database app", "truncate public.t"] {
+        lint(more).exits(2).says("HP053");
+    }
 }
 
 /// A proof of one database is none of another, nor of the whole server.
