@@ -13,6 +13,7 @@ mod data_cross;
 mod data_faults;
 mod data_majors;
 mod data_progress;
+mod data_restless;
 mod data_sqlite;
 mod docs;
 mod drafts;
@@ -64,6 +65,7 @@ fn main() -> std::process::ExitCode {
     data_cancel::register(&mut registry);
     data_majors::register(&mut registry);
     data_progress::register(&mut registry);
+    data_restless::register(&mut registry);
     data_cross::register(&mut registry);
     docs::register(&mut registry);
     drafts::register(&mut registry);

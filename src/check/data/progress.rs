@@ -1,6 +1,7 @@
 //! How far a comparison is: one tally for both sides, in bytes of tables read.
 //!
-//! The total is told only once all sides have said what they expect, so that it never grows afterwards. It may shrink:
+//! The total is told only once all sides have said what they expect, so that it does not grow afterwards, unless a database
+//! has to be read anew because its tables did not hold still. It may shrink:
 //! the size of a database is known before the sizes of its tables are. What is done never shrinks, and never exceeds the
 //! total: a table counts as a whole only when it was read to its end, whatever was guessed on the way.
 
@@ -61,6 +62,11 @@ impl Tally {
         self.with(|state| state.total = state.total.saturating_sub(bytes));
     }
 
+    /// So many bytes are read once more, from the beginning.
+    pub fn again(&self, bytes: u64) {
+        self.with(|state| state.total = state.total.saturating_add(bytes));
+    }
+
     /// Replaces an estimate by what it comes to, which is not more.
     pub fn settle(&self, estimate: u64, bytes: u64) {
         self.forget(estimate.saturating_sub(bytes));
@@ -68,7 +74,8 @@ impl Tally {
 
     /// A table of so many bytes is about to be read.
     pub fn begin(&self, what: &str, bytes: u64) -> Part {
-        let part = Part { tally: self.clone(), what: what.to_owned(), bytes, counted: 0, ahead: 0 };
+        let part =
+            Part { tally: self.clone(), what: what.to_owned(), bytes, counted: 0, ahead: 0, read: false };
         part.say("reading");
         part
     }
@@ -81,6 +88,7 @@ pub struct Part {
     bytes: u64,
     counted: u64,
     ahead: u64,
+    read: bool,
 }
 
 impl Part {
@@ -116,6 +124,7 @@ impl Part {
 
     /// It was read to its end.
     pub fn done(mut self) {
+        self.read = true;
         self.count(self.bytes);
         self.say("read");
     }
@@ -143,6 +152,15 @@ impl Part {
             let what = format!("{doing} {}{more}", self.what);
             (self.tally.tell)(Progress { what, done: state.done, total, unit: "B" });
         });
+    }
+}
+
+/// What was not read to its end is not waited for any more.
+impl Drop for Part {
+    fn drop(&mut self) {
+        if !self.read {
+            self.tally.forget(self.bytes - self.counted);
+        }
     }
 }
 

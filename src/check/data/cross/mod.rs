@@ -32,6 +32,7 @@ use super::compare::{Comparison, Rules};
 use super::differ;
 use super::manifest::{Manifest, Relation, RelationKind};
 use super::pg::cross::Live;
+use super::pg::{ATTEMPTS, restless};
 use super::progress::Tally;
 use super::side::{Ask, Reader};
 use crate::check::Context;
@@ -89,23 +90,52 @@ pub async fn measure(
                 .to_owned(),
         );
     }
-    let live = if matches!(source, Source::Target(_)) { 2 } else { 1 };
-    let tally = Tally::new(cx).sides(live);
-    let (was, is) = futures::future::join(
-        async {
-            match source {
-                Source::Target(name) => open(name, ask, cx).await.map(|side| (name.to_owned(), side)),
-                Source::Recorded(manifest) => Ok((manifest.target.clone(), Side::Record(manifest))),
+    let mut again = Vec::new();
+    loop {
+        let was = async {
+            match &source {
+                Source::Target(name) => open(name, ask, cx).await.map(|side| ((*name).to_owned(), side)),
+                Source::Recorded(manifest) => Ok((manifest.target.clone(), Side::Record(manifest.clone()))),
             }
-        },
-        open(target, ask, cx),
-    )
-    .await;
-    let ((source, was), is) = super::verdict::both(was, is)?;
+        };
+        let (was, is) = futures::future::join(was, open(target, ask, cx)).await;
+        let ((name, was), is) = super::verdict::both(was, is)?;
+        let read = read((&name, &was), (target, &is), ask, rules, cx, looks).await;
+        let mut shifts = Vec::new();
+        for (name, side) in [(name.as_str(), &was), (target, &is)] {
+            if let Some(what) = side.shifted(read.is_err()).await {
+                shifts.push(format!("`{name}`: {what}"));
+            }
+        }
+        match shifts.into_iter().next() {
+            Some(what) if again.len() + 1 < ATTEMPTS => {
+                again.push(format!("all was read anew: {what} while it was read"));
+            }
+            Some(what) => return Err(restless(&what, read.err())),
+            None => {
+                let mut crossed = read?;
+                crossed.notes.extend(again);
+                return Ok(crossed);
+            }
+        }
+    }
+}
+
+/// Reads both sides, by name, and compares.
+async fn read(
+    (source, was): (&str, &Side),
+    (target, is): (&str, &Side),
+    ask: &Ask,
+    rules: &Rules,
+    cx: &Context,
+    looks: Looks,
+) -> Result<Crossed, String> {
+    let live = if matches!(was, Side::Record(_)) { 1 } else { 2 };
+    let tally = Tally::new(cx).sides(live);
     let pg_is_target = matches!(is, Side::Pg(_));
     let schema = rules.schema.as_deref().unwrap_or("public");
     let (a, b) =
-        futures::future::join(was.describe(&source, ask, schema), is.describe(target, ask, schema)).await;
+        futures::future::join(was.describe(source, ask, schema), is.describe(target, ask, schema)).await;
     let (a, b) = super::verdict::both(a, b)?;
     let (pg, lite) = if pg_is_target { (&b, &a) } else { (&a, &b) };
     let two = Two { pg, lite, rules };
@@ -114,7 +144,7 @@ pub async fn measure(
         feeds.iter().map(|feed| (feed.table.clone(), feed.column.clone())).collect();
     let plans = two.plans(rules.contents, &fed);
     let (of_source, of_target) =
-        futures::future::join(was.count(&source, &plans, &a, &tally), is.count(target, &plans, &b, &tally))
+        futures::future::join(was.count(source, &plans, &a, &tally), is.count(target, &plans, &b, &tally))
             .await;
     let (of_source, of_target) = super::verdict::both(of_source, of_target)?;
     let (of_pg, of_lite) = if pg_is_target { (&of_target, &of_source) } else { (&of_source, &of_target) };
@@ -122,10 +152,10 @@ pub async fn measure(
     let mut seen =
         Judge { two, read, pg_is_target, seen: Comparison::default(), null: Vec::new() }.compare(&feeds)?;
     if rules.contents {
-        closer(&mut seen, &was, &is, &plans, (&of_source, &of_target), looks).await;
+        closer(&mut seen, was, is, &plans, (&of_source, &of_target), looks).await;
     }
     let mut notes = Vec::new();
-    for (name, side) in [(&source, &was), (&target.to_owned(), &is)] {
+    for (name, side) in [(source, was), (target, is)] {
         side.finish(name, &mut notes).await?;
     }
     Ok(Crossed { seen, source: was.identity(), target: is.identity(), notes })
@@ -179,6 +209,14 @@ impl Side {
             Side::Pg(live) => live.identity.clone(),
             Side::Lite(_, identity) => identity.clone(),
             Side::Record(manifest) => manifest.identity.clone(),
+        }
+    }
+
+    /// What happened to a table on a side that can be written to while it is read.
+    async fn shifted(&self, failed: bool) -> Option<String> {
+        match self {
+            Side::Pg(live) => live.shifted(failed).await,
+            Side::Lite(..) | Side::Record(_) => None,
         }
     }
 

@@ -120,13 +120,13 @@ pub async fn measure(
     let scout = Scout::new(helpers.target, helpers.ask, helpers.database);
     let one = work(session, &queue, &scout, tally);
     let results = match &second {
-        Some(second) => {
-            let (a, b) = futures::try_join!(one, work(second, &queue, &scout, tally))?;
-            a.into_iter().chain(b).collect()
-        }
-        None => one.await?,
+        Some(second) => futures::try_join!(one, work(second, &queue, &scout, tally))
+            .map(|(a, b)| a.into_iter().chain(b).collect()),
+        None => one.await,
     };
-    fill(database, results);
+    let left = queue.into_inner().unwrap_or_else(PoisonError::into_inner);
+    tally.forget(left.iter().map(|job| job.bytes).sum());
+    fill(database, results?);
     Ok(())
 }
 

@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use super::content::from;
 use super::inventory::{self, Described};
 use super::reading::{Reading, Scout};
+use super::settled::{ATTEMPTS, Tables, read_anew, restless};
 use super::{begin, catalogue, cell, open, value};
 use crate::check::data::compare::{last, plain};
 use crate::check::data::cross::count::Count;
@@ -49,6 +50,7 @@ pub struct Live {
     ask: Ask,
     session: Session,
     described: Described,
+    tables: Tables,
     before: Option<String>,
     /// The database's name.
     pub database: String,
@@ -61,17 +63,40 @@ pub struct Live {
 impl Live {
     /// Opens the target's own database, or the one named.
     pub async fn open(target: &Target, ask: &Ask) -> Result<Live, String> {
-        let session = open(target, ask, ask.databases.first().map(String::as_str)).await?;
-        let database = value(&session, "select current_database()").await?.unwrap_or_default();
-        ready(&session).await.map_err(|e| format!("database {database}: {e}"))?;
-        let before = value(&session, catalogue::WRITES).await?;
-        let mut notes = Vec::new();
-        begin(&session, &mut notes).await?;
-        notes.retain(|note| !note.starts_with("one session only"));
-        let described = inventory::read(&session, ask.level).await?;
-        let identity = Identity::Postgres(session.identity().clone());
-        let (target, ask) = (target.clone(), ask.clone());
-        Ok(Live { target, ask, session, described, before, database, identity, notes })
+        let mut anew = Vec::new();
+        loop {
+            let session = open(target, ask, ask.databases.first().map(String::as_str)).await?;
+            let database = value(&session, "select current_database()").await?.unwrap_or_default();
+            ready(&session).await.map_err(|e| format!("database {database}: {e}"))?;
+            let before = value(&session, catalogue::WRITES).await?;
+            let mut notes = Vec::new();
+            begin(&session, &mut notes).await?;
+            notes.retain(|note| !note.starts_with("one session only"));
+            notes.extend(anew.iter().cloned());
+            let tables = Tables::of(&session).await?;
+            let described = match inventory::read(&session, ask.level).await {
+                Ok(described) => described,
+                Err(e) => match tables.shifted(target, ask, &database, true).await {
+                    None => return Err(e),
+                    Some(what) if anew.len() + 1 == ATTEMPTS => return Err(restless(&what, Some(e))),
+                    Some(what) => {
+                        anew.push(read_anew(&database, &what));
+                        continue;
+                    }
+                },
+            };
+            let identity = Identity::Postgres(session.identity().clone());
+            let (target, ask) = (target.clone(), ask.clone());
+            return Ok(Live { target, ask, session, described, tables, before, database, identity, notes });
+        }
+    }
+
+    /// What happened to one of its tables, so that what was read of them cannot be relied on.
+    pub async fn shifted(&self, failed: bool) -> Option<String> {
+        if !failed && self.written().await == Ok(Some(false)) {
+            return None;
+        }
+        self.tables.shifted(&self.target, &self.ask, &self.database, failed).await
     }
 
     /// Its tables.
@@ -267,9 +292,11 @@ impl Live {
         Ok(found)
     }
 
-    /// True when somebody wrote to the cluster since the snapshot; `None` when that cannot be told.
+    /// True when somebody wrote to the cluster since the snapshot; `None` when that cannot be told. Asked on another
+    /// session: in a snapshot no transaction is ever newer.
     pub async fn written(&self) -> Result<Option<bool>, String> {
-        let after = value(&self.session, catalogue::WRITES).await?;
+        let other = open(&self.target, &self.ask, Some(&self.database)).await?;
+        let after = value(&other, catalogue::WRITES).await?;
         Ok(self.before.as_ref().zip(after.as_ref()).map(|(before, after)| before != after))
     }
 }

@@ -9,12 +9,14 @@ pub mod hash;
 mod inventory;
 mod reading;
 mod rows;
+mod settled;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub use catalogue::HOLDS_ANYTHING;
 pub use rows::Reader;
+pub use settled::{ATTEMPTS, restless};
 
 use super::manifest::{Level, Manifest, Role, VERSION};
 use super::progress::Tally;
@@ -23,6 +25,9 @@ use crate::check::Context;
 use crate::runbook::Target;
 use crate::world::Identity;
 use crate::world::pg::{Options, Session, connect};
+
+use self::inventory::Described;
+use self::settled::{Tables, read_anew};
 
 /// A statement of ours that runs longer than this has lost its check: a backstop for servers that do not notice when a
 /// client is gone.
@@ -91,26 +96,8 @@ pub async fn take(
     tally.expect(wanted.iter().map(|(_, bytes)| bytes).sum());
     for (database, bytes) in wanted {
         let at = |e: String| format!("database {database}: {e}");
-        let session = open(target, ask, Some(&database)).await.map_err(at)?;
-        same_server(&main, &session).map_err(at)?;
-        let implied = ask.databases.is_empty() && matches!(database.as_str(), "postgres" | "template1");
-        if implied && value(&session, catalogue::HOLDS_ANYTHING).await.map_err(at)?.as_deref() != Some("t") {
-            tally.forget(bytes);
-            continue;
-        }
-        let snapshot = begin(&session, &mut notes).await.map_err(at)?;
-        let mut described = inventory::read(&session, ask.level).await.map_err(at)?;
-        for (table, columns) in &mut described.hashed {
-            columns.retain(|column| ask.hashes(&database, table, &column.name));
-        }
-        let helpers = content::Helpers { target, ask, database: &database, snapshot: snapshot.as_deref() };
-        match ask.level {
-            Level::Catalogue => tally.settle(bytes, 0),
-            _ => content::measure(&session, &helpers, &mut described, bytes, tally).await.map_err(at)?,
-        }
-        if ask.cross {
-            cross::record(&session, &mut described).await.map_err(at)?;
-        }
+        let one = One { main: &main, target, ask, database: &database, bytes, tally };
+        let Some((described, session)) = one.take(&mut notes).await.map_err(at)? else { continue };
         databases.insert(database.clone(), described.database);
         if sessions.len() < KEPT {
             sessions.insert(database, rows::Kept { session, hashed: described.hashed });
@@ -128,6 +115,8 @@ pub async fn take(
             "`{name}` was written to during the measurement; the figures are those of its beginning"
         ));
     }
+    let mut said = BTreeSet::new();
+    notes.retain(|note| said.insert(note.clone()));
     let identity = main.identity().clone();
     let engine = format!("{}.{}", identity.version / 10_000, identity.version % 10_000);
     let manifest = Manifest {
@@ -142,6 +131,76 @@ pub async fn take(
         notes,
     };
     Ok(Taken { manifest, reader: Reader { sessions } })
+}
+
+/// One database of a cluster that is being read.
+struct One<'a> {
+    main: &'a Session,
+    target: &'a Target,
+    ask: &'a Ask,
+    database: &'a str,
+    /// As the server gives its size.
+    bytes: u64,
+    tally: &'a Tally,
+}
+
+impl One<'_> {
+    /// Reads it, anew when a table of it did not hold still; `None` when it need not be read.
+    async fn take(&self, notes: &mut Vec<String>) -> Result<Option<(Described, Session)>, String> {
+        let Self { main, target, ask, database, bytes, tally } = *self;
+        let mut attempt = 1;
+        loop {
+            let before = value(main, catalogue::WRITES).await?;
+            let session = open(target, ask, Some(database)).await?;
+            same_server(main, &session)?;
+            let implied = ask.databases.is_empty() && matches!(database, "postgres" | "template1");
+            if implied && value(&session, catalogue::HOLDS_ANYTHING).await?.as_deref() != Some("t") {
+                tally.forget(bytes);
+                return Ok(None);
+            }
+            let snapshot = begin(&session, notes).await?;
+            let tables = Tables::of(&session).await?;
+            let mut begun = false;
+            let read = self.read(&session, snapshot.as_deref(), &mut begun).await;
+            let still = read.is_ok() && before.is_some() && value(main, catalogue::WRITES).await? == before;
+            let shift = match still {
+                true => None,
+                false => tables.shifted(target, ask, database, read.is_err()).await,
+            };
+            match shift {
+                None => return read.map(|described| Some((described, session))),
+                Some(what) if attempt == ATTEMPTS => return Err(restless(&what, read.err())),
+                Some(what) => notes.push(read_anew(database, &what)),
+            }
+            if begun {
+                tally.again(bytes);
+            }
+            attempt += 1;
+        }
+    }
+
+    async fn read(
+        &self,
+        session: &Session,
+        snapshot: Option<&str>,
+        begun: &mut bool,
+    ) -> Result<Described, String> {
+        let Self { target, ask, database, bytes, tally, .. } = *self;
+        let mut described = inventory::read(session, ask.level).await?;
+        for (table, columns) in &mut described.hashed {
+            columns.retain(|column| ask.hashes(database, table, &column.name));
+        }
+        let helpers = content::Helpers { target, ask, database, snapshot };
+        *begun = true;
+        match ask.level {
+            Level::Catalogue => tally.settle(bytes, 0),
+            _ => content::measure(session, &helpers, &mut described, bytes, tally).await?,
+        }
+        if ask.cross {
+            cross::record(session, &mut described).await?;
+        }
+        Ok(described)
+    }
 }
 
 /// What answers at a target.
