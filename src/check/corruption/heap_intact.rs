@@ -142,7 +142,7 @@ impl Work for Reading<'_> {
                  null::bigint) limit 3",
                 self.toast_values
             );
-            tasks.push(Task { label, bytes: number(&row, 2)?, sql });
+            tasks.push(Task { oid, label, bytes: number(&row, 2)?, sql });
         }
         Ok(tasks)
     }

@@ -157,7 +157,7 @@ impl Work for Reading<'_> {
                     continue;
                 }
             };
-            tasks.push(Task { label, bytes: number(&row, 2)?, sql: format!("select {call}") });
+            tasks.push(Task { oid, label, bytes: number(&row, 2)?, sql: format!("select {call}") });
         }
         if invalid > 0 {
             let left = count(invalid, "invalid index was", "invalid indexes were");

@@ -181,7 +181,7 @@ impl Work for Counting<'_> {
                         keys: vec![key],
                     };
                     let label = cell(&row, 1)?.to_owned();
-                    let task = Task { label, bytes: number(&row, 3)?, sql: String::new() };
+                    let task = Task { oid, label, bytes: number(&row, 3)?, sql: String::new() };
                     current = Some((oid, task, promise));
                 }
             }

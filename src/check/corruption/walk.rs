@@ -17,6 +17,8 @@ use crate::world::pg::{QueryError, Row, Session};
 /// A query about one object.
 #[derive(Debug)]
 pub struct Task {
+    /// Its row in `pg_class`.
+    pub oid: u32,
     /// The object as people call it: `public.events`.
     pub label: String,
     /// What it takes on disk.
@@ -204,7 +206,11 @@ impl<'a> Walk<'a> {
             }
             Some(Err(error)) => error,
         };
-        match Trouble::of(&error) {
+        let trouble = match Trouble::of(&error) {
+            Trouble::Damage if gone(session, task).await => Trouble::Gone,
+            trouble => trouble,
+        };
+        match trouble {
             Trouble::Damage => {
                 self.tally.looked += 1;
                 self.tally.finding(format!("{label}: {error}"));
@@ -247,6 +253,13 @@ impl<'a> Walk<'a> {
             }
         }
     }
+}
+
+/// True when the object was dropped: who opens it by its number then gets an internal error too, as from damage. No index
+/// is used to look for it, since that may be what is damaged.
+async fn gone(session: &Session, task: &Task) -> bool {
+    let sql = format!("select pg_catalog.count(*) from pg_catalog.pg_class where oid::text = '{}'", task.oid);
+    matches!(session.value(&sql).await, Ok(Some(rows)) if rows == "0")
 }
 
 /// Damage must be an error here: not a warning, not a page of zeroes, not rows that a policy hides.

@@ -22,6 +22,7 @@ pub fn register(r: &mut Registry) {
     });
     verdict(r, INDEXES, Verdict::Fail, &[Need::Pg15, Need::Pg17], damaged_indexes);
     verdict(r, INDEXES, Verdict::Unknown, &majors, indexes_not_seen);
+    r.add("check::what_was_dropped_meanwhile_is_no_damage", &[Need::Pg15], dropped_meanwhile);
     r.add("check::indexes_intact_finds_what_18_can_look_for", &[Need::Pg18], gin_of_18);
     r.add("check::heap_intact_knows_sensible_parameters", &[], parameters);
 }
@@ -97,6 +98,25 @@ fn damaged_heaps() -> Vec<Outcome> {
     let page = look(&cx, HEAP, json!({ "target": "db", "tables": ["public.t"] }));
     is(&page, Verdict::Fail, "public.t in database postgres: ERROR: invalid page in block 3");
     vec![pointer, page]
+}
+
+/// Who opens by its number what is gone gets the same kind of error as from damage.
+fn dropped_meanwhile() {
+    let (cluster, cx) = prepared(Major::V15);
+    for kind in [HEAP, INDEXES] {
+        cluster.psql("create table first (id int primary key); create table gone (id int primary key); insert into gone select generate_series(1, 20000)");
+        let waits = "exists (select from pg_stat_activity where wait_event_type = 'Lock' and query ~ 'bt_index_check|verify_heapam' and pid <> pg_backend_pid())";
+        let script = format!(
+            "begin; lock table first in access exclusive mode; do $$ begin for n in 1..3000 loop exit when {waits}; \
+             perform pg_stat_clear_snapshot(), pg_sleep(0.01); end loop; end $$; drop table gone; commit"
+        );
+        let mut holder = hold(&cluster, &script);
+        let seen = look(&cx, kind, json!({ "target": "db", "tables": ["first", "gone"] }));
+        assert!(holder.wait().unwrap().success());
+        is(&seen, Verdict::Pass, "no damage found: ");
+        assert!(seen.details.iter().any(|line| line.contains("was dropped meanwhile")), "{seen:#?}");
+        cluster.psql("drop table first");
+    }
 }
 
 fn heaps_not_seen() -> Vec<Outcome> {
