@@ -13,13 +13,18 @@ use crate::runbook::CheckSpec;
 /// The longest a measurement takes when its check sets no `timeout` and its kind has no longer default of its own.
 pub const DEFAULT_TIMEOUT: Span = Span::secs(60);
 
+/// The longest that a measurement of this check takes.
+pub fn limit(spec: &CheckSpec) -> Duration {
+    let kind = registry::find(&spec.kind);
+    spec.common.timeout.or_else(|| kind.and_then(|kind| kind.timeout)).unwrap_or(DEFAULT_TIMEOUT).0
+}
+
 /// Measures one check.
 pub async fn measure(id: CheckId, spec: &CheckSpec, cx: &Context) -> Evidence {
     let own = cx.of(&id);
     let cx = own.as_ref().unwrap_or(cx);
     let started = cx.world.clock.now();
-    let kind = registry::find(&spec.kind);
-    let limit = spec.common.timeout.or_else(|| kind.and_then(|kind| kind.timeout)).unwrap_or(DEFAULT_TIMEOUT);
+    let limit = Span(limit(spec));
     let outcome = match registry::build(spec) {
         Err(why) => Outcome::unknown(format!("the check could not be set up: {why}"), "a valid check")
             .help("correct the check in the runbook"),

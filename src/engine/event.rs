@@ -74,7 +74,7 @@ pub enum Notice {
     Soaking {
         /// The step.
         step: StepId,
-        /// Watched so far without a break.
+        /// Watched so far: time in which everything that counts held.
         elapsed: Duration,
         /// Wanted.
         wanted: Duration,

@@ -86,8 +86,11 @@ pub struct StepState {
     pub began: Option<Moment>,
     /// When its work last ended.
     pub ended: Option<Moment>,
-    /// Watched so far without a break, for a soak.
+    /// Watched so far, for a soak: milliseconds in which everything that counts was seen to hold.
     pub soaked_ms: u64,
+    /// How often each invariant that only alerts stopped to hold.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub alerts: BTreeMap<CheckId, u32>,
     /// What it left running.
     pub left_running: Vec<String>,
     /// The value that it captures is on record, from this attempt.
@@ -364,6 +367,8 @@ impl RunState {
             Event::Violated { step, check, action } => {
                 if action == action_word(OnViolation::Pause) {
                     self.step_mut(step).paused = Some(check.clone());
+                } else if action == action_word(OnViolation::Alert) {
+                    *self.step_mut(step).alerts.entry(check.clone()).or_default() += 1;
                 }
             }
             Event::Continued { step } => self.step_mut(step).paused = None,

@@ -421,11 +421,11 @@ pub enum Event {
         /// In their words.
         text: String,
     },
-    /// A soak was watched this far without a break.
+    /// A soak was watched this far, and what counts held.
     Soaked {
         /// The step.
         step: StepId,
-        /// Milliseconds so far; zero after a break.
+        /// Milliseconds so far; zero after a failure.
         elapsed_ms: u64,
     },
     /// An invariant no longer held while a step ran.

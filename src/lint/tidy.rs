@@ -3,8 +3,13 @@
 use super::Places;
 use crate::problem::Problem;
 use crate::runbook::graph::Section;
-use crate::runbook::model::Sql;
+use crate::runbook::model::{CheckCommon, OnViolation, Sql};
 use crate::runbook::{Step, Work};
+
+/// True for an invariant that a soak's clock does not depend on.
+fn only_shown(common: &CheckCommon) -> bool {
+    common.advisory || common.on_violation == Some(OnViolation::Alert)
+}
 
 /// Adds what breaks the rules.
 pub(super) fn judge(at: usize, step: &Step, places: &Places<'_>, problems: &mut Vec<Problem>) {
@@ -14,6 +19,14 @@ pub(super) fn judge(at: usize, step: &Step, places: &Places<'_>, problems: &mut 
         Work::Soak(_) if step.invariants.is_empty() => problems.push(
             Problem::error("HP048", format!("`{}` watches nothing", step.id), places.key(at, "soak"))
                 .help("add invariants: they are what has to hold all the time"),
+        ),
+        Work::Soak(_) if step.invariants.iter().all(|check| only_shown(&check.common)) => problems.push(
+            Problem::error(
+                "HP048",
+                format!("nothing that `{}` watches counts", step.id),
+                places.key(at, "soak"),
+            )
+            .help("add an invariant that is neither advisory nor an alert: its time is what is counted"),
         ),
         Work::Sql(_) | Work::Manual(_) | Work::Record(_) if !step.invariants.is_empty() => problems.push(
             Problem::error(

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::commands;
 use super::room::Room;
-use crate::base::CheckId;
+use crate::base::{CheckId, Span};
 use crate::check::registry;
 use crate::engine::event::action_word;
 use crate::engine::people::Terms;
@@ -14,7 +14,7 @@ use crate::engine::reverse;
 use crate::gate::window;
 use crate::runbook::Runbook;
 use crate::runbook::graph::{self, Section};
-use crate::runbook::model::{CheckSpec, Harmless, Rerun, Run, Step, Work};
+use crate::runbook::model::{CheckSpec, Harmless, OnViolation, Rerun, Run, Step, Work};
 
 /// The whole answer.
 #[derive(Debug, Clone, Serialize)]
@@ -109,7 +109,7 @@ pub fn plan_in(runbook: &Runbook, environment: Option<&str>, remarks: Vec<String
             let lapses = until.remove(one.id.as_str()).unwrap_or_default();
             for (id, spec) in graph::check_ids(one, Section::Post) {
                 if let Some(step) = &spec.common.until {
-                    until.entry(step).or_default().push(check(&id, spec, ""));
+                    until.entry(step).or_default().push(check(&id, spec, "", None));
                 }
             }
             let mut line = step(runbook, at, one, lapses, way_back);
@@ -132,13 +132,13 @@ pub fn plan_in(runbook: &Runbook, environment: Option<&str>, remarks: Vec<String
 
 fn step(runbook: &Runbook, at: usize, step: &Step, lapses: Vec<PlanCheck>, way_back: String) -> PlanStep {
     let guards = if step.destroys.is_some() {
-        graph::guards(runbook, at).into_iter().map(|(id, spec)| check(&id, spec, "")).collect()
+        graph::guards(runbook, at).into_iter().map(|(id, spec)| check(&id, spec, "", None)).collect()
     } else {
         own(step, Section::Pre)
     };
     let undo_destroys = step.destroying(true).map(|d| d.what.clone());
     let undo_guards = if undo_destroys.is_some() {
-        graph::undo_guards(runbook, at).into_iter().map(|(id, spec)| check(&id, spec, "")).collect()
+        graph::undo_guards(runbook, at).into_iter().map(|(id, spec)| check(&id, spec, "", None)).collect()
     } else {
         own(step, Section::UndoPre)
     };
@@ -174,17 +174,20 @@ fn harmless(step: &Step) -> Vec<String> {
 }
 
 fn own(step: &Step, section: Section) -> Vec<PlanCheck> {
-    graph::check_ids(step, section).into_iter().map(|(id, spec)| check(&id, spec, section.word())).collect()
+    let soak = step.soak.as_ref().map(|soak| soak.every);
+    let checks = graph::check_ids(step, section).into_iter();
+    checks.map(|(id, spec)| check(&id, spec, section.word(), soak)).collect()
 }
 
-fn check(id: &CheckId, spec: &CheckSpec, section: &str) -> PlanCheck {
+fn check(id: &CheckId, spec: &CheckSpec, section: &str, soak: Option<Span>) -> PlanCheck {
     let mut terms = Vec::new();
     if section == Section::Inv.word() {
-        let every = spec.common.every.map(|e| e.to_string()).unwrap_or_else(|| "10s".to_owned());
-        terms.push(format!(
-            "every {every}, else {}",
-            action_word(spec.common.on_violation.unwrap_or_default())
-        ));
+        let every = spec.common.every.or(soak).unwrap_or(Span::secs(10));
+        let action = match (spec.common.on_violation, soak) {
+            (None | Some(OnViolation::Pause), Some(_)) => "start again at zero",
+            (given, _) => action_word(given.unwrap_or_default()),
+        };
+        terms.push(format!("every {every}, else {action}"));
     }
     if let Some(until) = &spec.common.until {
         terms.push(format!("until {until} begins"));

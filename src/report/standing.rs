@@ -204,6 +204,10 @@ fn words(at: &StepState, soak: Option<Span>, now: &Moment) -> String {
             text.push_str(&format!(", watched {} of {length}", Span::millis(at.soaked_ms)));
         }
     }
+    let alerts: u32 = at.alerts.values().sum();
+    if soak.is_some() && alerts > 0 {
+        text.push_str(&format!(", {}", crate::base::text::count(alerts.into(), "alert", "alerts")));
+    }
     if let (Status::Done, Some(began), Some(ended)) = (at.status, at.began, at.ended)
         && !ended.jumped_since(&began)
         && ended.since(&began).as_secs() > 0

@@ -276,7 +276,7 @@ pub fn event(event: &Event, by: &str) -> Words {
         Event::Soaked { step, elapsed_ms } => Words::new(
             Tone::Plain,
             "watch",
-            format!("{step}: watched {} without a break", crate::base::Span::millis(*elapsed_ms)),
+            format!("{step}: watched {} in which all of it held", crate::base::Span::millis(*elapsed_ms)),
         ),
         Event::Violated { step, check, action } => {
             Words::new(Tone::Bad, "[!]", format!("{check} does not pass while {step} runs: {action}"))

@@ -195,7 +195,7 @@ pub struct Step {
     /// Measures a manifest of a target now and keeps it, to compare with later.
     #[serde(default)]
     pub record: Option<Record>,
-    /// Waits and watches: the invariants must hold for this long without a break.
+    /// Waits and watches: the invariants must hold for this long.
     #[serde(default)]
     pub soak: Option<Soak>,
     /// The longest the work may take. Then TERM, a grace period, KILL.
@@ -417,8 +417,8 @@ pub struct Record {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Soak {
-    /// How long the invariants must hold without a break. The clock survives restarts, and starts again at zero on a
-    /// failure.
+    /// How long the invariants must hold. The clock survives restarts, stands still while one of them is unknown, and
+    /// starts again at zero on a failure.
     #[serde(rename = "for")]
     pub length: Span,
     /// How often they are measured.

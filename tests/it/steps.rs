@@ -20,6 +20,7 @@ pub fn register(r: &mut Registry) {
     r.add("steps::a_connection_cut_in_a_statement_leaves_a_doubt", &[Need::Pg15, Need::Root], cut_connection);
     r.add("steps::a_record_is_kept_and_an_empty_one_refused", &[], record);
     r.add("steps::a_soak_survives_a_crash_and_starts_again_after_a_failure", &[], soak);
+    r.add("steps::a_soak_stands_still_while_nobody_knows_and_alerts_do_not_stop_it", &[], soak_unknown);
     r.add("steps::an_invariant_stops_a_command", &[], invariant_stops);
     r.add("steps::an_invariant_pauses_a_command_and_it_goes_on", &[], invariant_pauses);
     r.add("steps::an_invariant_that_alerts_lets_the_command_end", &[], invariant_alerts);
@@ -337,6 +338,47 @@ fn soak() {
     alice.ends(Duration::from_secs(20)).exits(0);
     assert!(zero.elapsed() >= Duration::from_millis(2900), "{:?}", zero.elapsed());
     assert!(!play.events("violated").is_empty());
+}
+
+/// What `turn` holds is what the check says: an exit status that is no answer is unknown.
+fn soak_unknown() {
+    let play = play(
+        "  - id: watch\n    soak: { for: 3s, every: 200ms }\n    invariants:\n      - command: { run: \"echo look >>$place/ledger; exit $(cat $place/turn)\" }\n      - file: { path: \"@/never\", on_violation: alert }\n",
+    );
+    let turn = |status: &str| {
+        std::fs::write(play.path("turn.new"), status)
+            .and_then(|()| std::fs::rename(play.path("turn.new"), play.path("turn")))
+            .unwrap()
+    };
+    turn("0");
+    let elapsed =
+        || play.events("soaked").iter().map(|line| line["elapsed_ms"].as_u64().unwrap()).collect::<Vec<_>>();
+    let verdict = || {
+        let measured = play.events("measured");
+        let last = measured.iter().rfind(|line| line["evidence"]["check"] == "watch.inv.command");
+        last.map(|line| line["evidence"]["verdict"].as_str().unwrap().to_owned())
+    };
+    let mut alice = play.start("alice", "run book.yaml");
+    play.until_event("began");
+    eventually(Duration::from_secs(10), "a second was watched", || {
+        elapsed().last().is_some_and(|ms| *ms >= 1000)
+    });
+    turn("126");
+    eventually(Duration::from_secs(10), "it is unknown", || verdict().as_deref() == Some("unknown"));
+    let before = elapsed();
+    let looks = play.times("look");
+    eventually(Duration::from_secs(10), "more looks", || play.times("look") > looks + 4);
+    assert_eq!(elapsed(), before, "nothing is counted, and nothing is lost");
+    turn("0");
+    let again = Instant::now();
+    alice.ends(Duration::from_secs(20)).exits(0).says("stands still").says("watch.inv.file (1 time)");
+    let left = Duration::from_millis(2_900 - before.last().unwrap());
+    assert!(again.elapsed() >= left, "{:?} for {left:?}", again.elapsed());
+    let all = elapsed();
+    assert!(all.is_sorted() && all.last().unwrap() >= &3_000, "{all:?}");
+    let actions: Vec<_> = play.events("violated").iter().map(|line| line["action"].clone()).collect();
+    assert_eq!(actions, ["alert"]);
+    assert_eq!(play.events("ended").last().unwrap()["ending"]["how"], "finished");
 }
 
 /// A command that would take half a minute, watched.

@@ -20,6 +20,7 @@ mod holds;
 mod input;
 mod review;
 mod second;
+mod soak;
 mod start;
 #[cfg(test)]
 mod tests;

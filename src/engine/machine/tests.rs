@@ -10,6 +10,7 @@ use serde_json::json;
 
 mod scripted;
 mod second;
+mod soak;
 
 use super::*;
 use crate::check::{Outcome, Seen, Verdict};

@@ -1,32 +1,44 @@
-//! While work is under way: invariants, soaking, and what the operator says about the running command.
+//! While work is under way: invariants, and what the operator says about the running command.
+//!
+//! Each invariant is measured for itself: one that takes long keeps none that protects a disk waiting. Of one invariant
+//! there is never more than one measurement under way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Effect, Ended, Exit, Machine, Measured, Number, Phase, Question};
+use super::soak::Clock;
+use super::{Effect, Exit, Machine, Measured, Number, Phase, Question};
 use crate::base::{CheckId, Moment, StepId};
-use crate::check::{Evidence, Verdict};
+use crate::check::{Evidence, Verdict, measure};
 use crate::engine::event::{Answer, action_word};
 use crate::engine::plan::Placed;
 use crate::gate;
-use crate::journal::record::{Ending, Event, Purpose};
+use crate::journal::record::{Event, Purpose};
+use crate::runbook::CheckSpec;
 use crate::runbook::model::{OnViolation, Work};
 
 /// How often an invariant is measured when it does not say.
 const EVERY: Duration = Duration::from_secs(10);
 /// How long an invariant may stay unknown before it counts as violated: its first samples may have to be gathered.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// The same in a soak, of one that has not passed in this session: some rates take a quarter of an hour to be known.
+const START_UP: Duration = Duration::from_secs(3600);
 /// How often an invariant that keeps passing is put on record.
 const ON_RECORD: Duration = Duration::from_secs(600);
 
 #[derive(Debug, Default)]
-struct One {
+pub(super) struct One {
     due: Option<Moment>,
+    /// The request that measures it now.
+    measuring: Option<Number>,
+    /// What is measured now began before somebody asked for a new measurement.
+    outdated: bool,
     unknown_since: Option<Moment>,
     last: Option<Verdict>,
-    seen: Option<Evidence>,
+    pub(super) seen: Option<Evidence>,
     recorded: Option<Moment>,
-    alerted: bool,
+    /// That it does not hold is on record.
+    pub(super) alerted: bool,
     /// Somebody waived what it says now.
     waived: bool,
 }
@@ -34,18 +46,18 @@ struct One {
 /// The invariants of the step whose work is under way.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
-    checks: Vec<Placed>,
-    each: BTreeMap<CheckId, One>,
-    measuring: Option<Number>,
+    pub(super) checks: Vec<Placed>,
+    pub(super) each: BTreeMap<CheckId, One>,
+    /// Of a soak.
+    pub(super) clock: Clock,
     /// The command is paused, and nobody has said that it may go on.
     pub(super) paused: bool,
     stopping: bool,
-    good_since: Option<Moment>,
 }
 
 impl One {
     /// It passes, or somebody answers for it.
-    fn answered(&self) -> bool {
+    pub(super) fn answered(&self) -> bool {
         self.waived || self.last == Some(Verdict::Pass)
     }
 }
@@ -56,118 +68,154 @@ impl Watch {
         Watch { each: checks.iter().map(|(id, _)| due(id)).collect(), checks, ..Watch::default() }
     }
 
+    /// What is to be measured now, and is not being measured already.
     fn due(&self, now: &Moment) -> Vec<Placed> {
         let is_due = |id: &CheckId| {
-            self.each.get(id).and_then(|one| one.due).is_none_or(|due| now.boot_ms >= due.boot_ms)
+            self.each.get(id).is_none_or(|one| {
+                one.measuring.is_none() && one.due.is_none_or(|due| now.boot_ms >= due.boot_ms)
+            })
         };
         self.checks.iter().filter(|(id, _)| is_due(id)).cloned().collect()
     }
 
+    fn spec(&self, id: &CheckId) -> Option<&CheckSpec> {
+        self.checks.iter().find(|(i, _)| i == id).map(|(_, spec)| spec)
+    }
+
     /// What its violation leads to; one that is advisory is only shown.
     fn policy(&self, id: &CheckId) -> OnViolation {
-        let spec = self.checks.iter().find(|(i, _)| i == id).map(|(_, spec)| spec);
-        match spec {
+        match self.spec(id) {
             Some(spec) if spec.common.advisory => OnViolation::Alert,
             Some(spec) => spec.common.on_violation.unwrap_or_default(),
             None => OnViolation::default(),
         }
     }
 
-    /// True when every check that counts passed when it was last measured.
-    fn all_hold(&self) -> bool {
-        let counts = self.checks.iter().filter(|(_, spec)| !spec.common.advisory);
-        counts.into_iter().all(|(id, _)| self.each.get(id).is_some_and(One::answered))
+    /// True for an invariant that a soak's clock depends on: not one that only alerts.
+    pub(super) fn counts(&self, id: &CheckId) -> bool {
+        self.policy(id) != OnViolation::Alert
     }
 
-    fn advisory(&self, id: &CheckId) -> bool {
-        self.checks.iter().any(|(i, spec)| i == id && spec.common.advisory)
+    /// True when every check that counts passed when it was last measured, and there is one.
+    pub(super) fn all_hold(&self) -> bool {
+        let mut counting = self.checks.iter().map(|(id, _)| id).filter(|id| self.counts(id)).peekable();
+        counting.peek().is_some() && counting.all(|id| self.each.get(id).is_some_and(One::answered))
     }
 }
 
 impl Machine {
     pub(super) fn tick(&mut self) {
         let Phase::Working { step, undo: false } = self.phase.clone() else { return };
-        if self.watch.measuring.is_some() || self.watch.stopping {
+        if self.watch.stopping {
             return;
         }
         let due = self.watch.due(&self.now);
-        if !due.is_empty() {
-            let request = self.request();
-            self.watch.measuring = Some(request);
-            let (purpose, prove) = (Purpose::Invariant, Vec::new());
-            self.out.push(Effect::Measure { request, purpose, step, checks: due, prove, goes: None });
+        if due.is_empty() {
+            return;
+        }
+        let request = self.request();
+        for (id, _) in &due {
+            self.watch.each.entry(id.clone()).or_default().measuring = Some(request);
+        }
+        let (purpose, prove) = (Purpose::Invariant, Vec::new());
+        self.out.push(Effect::Measure { request, purpose, step, checks: due, prove, goes: None });
+    }
+
+    /// What some of the invariants that were asked for have shown; the others follow.
+    pub(super) fn invariants_measured(&mut self, measured: Measured) {
+        let Phase::Working { step, .. } = self.phase.clone() else { return };
+        let soak = self.soak(&step);
+        let mut bad: Vec<Evidence> = Vec::new();
+        let mut seen = Vec::new();
+        for evidence in measured.evidence {
+            let Some(one) = self.watch.each.get_mut(&evidence.check) else { continue };
+            if one.measuring.take_if(|request| *request == measured.request).is_none() {
+                continue;
+            }
+            if std::mem::take(&mut one.outdated) {
+                one.due = Some(self.now);
+                continue;
+            }
+            let every = self
+                .watch
+                .spec(&evidence.check)
+                .and_then(|spec| spec.common.every.map(|span| span.0))
+                .or(soak.map(|(_, every)| every))
+                .unwrap_or(EVERY);
+            seen.push((evidence.check.clone(), every));
+            if self.one_measured(&step, every, soak.is_some(), &evidence) {
+                bad.push(evidence);
+            }
+        }
+        if seen.is_empty() {
+            return;
+        }
+        match soak {
+            Some((length, every)) => self.soaked(&step, length, every, bad),
+            None => self.judge(&step, bad),
+        }
+        // The last look comes when the soak is over, not an interval later.
+        let left = soak
+            .filter(|_| self.watch.all_hold())
+            .map(|(length, _)| Duration::from_millis(self.watch.clock.left(length).max(100)));
+        for (id, every) in seen {
+            let wait = left.map_or(every, |left| every.min(left));
+            let boot_ms = self.now.boot_ms + wait.as_millis() as u64;
+            if let Some(one) = self.watch.each.get_mut(&id) {
+                one.due = Some(Moment { wall: self.now.wall, boot_ms });
+            }
         }
     }
 
-    fn soak(&self, step: &StepId) -> Option<(Duration, Duration)> {
+    /// Takes what one invariant has shown; true when it is violated.
+    fn one_measured(&mut self, step: &StepId, every: Duration, soaking: bool, evidence: &Evidence) -> bool {
+        let id = &evidence.check;
+        let foreign = gate::objection(evidence, &self.state.pins).is_some();
+        let verdict = match evidence.verdict() {
+            Verdict::Pass if foreign => Verdict::Fail,
+            verdict => verdict,
+        };
+        let waived = verdict != Verdict::Pass && !self.waived(std::slice::from_ref(evidence)).is_empty();
+        let before = self.watch.each.get(id).is_some_and(|one| one.waived);
+        if waived && !before {
+            self.use_waivers(step, std::slice::from_ref(evidence));
+        }
+        let starting = soaking && self.watch.clock.starting(id);
+        let patience = if starting { START_UP } else { PATIENCE }.max(every * 6);
+        let one = self.watch.each.entry(id.clone()).or_default();
+        one.waived = waived;
+        one.unknown_since =
+            if verdict == Verdict::Unknown { one.unknown_since.or(Some(self.now)) } else { None };
+        let tired = one.unknown_since.is_some_and(|since| self.now.since(&since) >= patience);
+        let recorded_ago = one.recorded.map(|at| self.now.since(&at));
+        let changed = one.last != Some(verdict);
+        one.last = Some(verdict);
+        one.seen = Some(evidence.clone());
+        if verdict == Verdict::Pass {
+            one.alerted = false;
+        }
+        let answered = one.answered();
+        if changed || recorded_ago.is_none_or(|ago| ago >= ON_RECORD) {
+            one.recorded = Some(self.now);
+            let (purpose, step) = (Purpose::Invariant, step.clone());
+            self.append(vec![Event::Measured { purpose, step, evidence: evidence.clone() }]);
+        }
+        if soaking {
+            let limit = self.watch.spec(id).map_or(Duration::ZERO, measure::limit);
+            let took = Duration::from_millis(evidence.took_ms).min(limit);
+            self.watch.clock.seen(id, answered, &self.now, every * 2 + EVERY + took);
+        }
+        (verdict == Verdict::Fail || tired) && !waived
+    }
+
+    pub(super) fn soak(&self, step: &StepId) -> Option<(Duration, Duration)> {
         match self.plan.step(step).and_then(|s| s.work()) {
             Some(Work::Soak(soak)) => Some((soak.length.0, soak.every.0)),
             _ => None,
         }
     }
 
-    pub(super) fn invariants_measured(&mut self, measured: Measured) {
-        let Phase::Working { step, .. } = self.phase.clone() else { return };
-        if self.watch.measuring.take_if(|request| *request == measured.request).is_none() {
-            return;
-        }
-        let soak = self.soak(&step);
-        let mut bad: Vec<Evidence> = Vec::new();
-        for evidence in measured.evidence {
-            let spec_every = self.watch.checks.iter().find(|(id, _)| *id == evidence.check);
-            let every = spec_every
-                .and_then(|(_, spec)| spec.common.every.map(|s| s.0))
-                .or(soak.map(|(_, every)| every))
-                .unwrap_or(EVERY);
-            let foreign = gate::objection(&evidence, &self.state.pins).is_some();
-            let verdict = if foreign && evidence.verdict() == Verdict::Pass {
-                Verdict::Fail
-            } else {
-                evidence.verdict()
-            };
-            let waived = verdict != Verdict::Pass && !self.waived(std::slice::from_ref(&evidence)).is_empty();
-            let before = self.watch.each.get(&evidence.check).is_some_and(|one| one.waived);
-            if waived && !before {
-                self.use_waivers(&step, std::slice::from_ref(&evidence));
-            }
-            let one = self.watch.each.entry(evidence.check.clone()).or_default();
-            one.waived = waived;
-            // The last look comes when the soak is over, not an interval later.
-            let left = soak.map(|(length, _)| {
-                (length.as_millis() as u64).saturating_sub(self.state.step(&step).soaked_ms)
-            });
-            let wait = left.map_or(every, |left| every.min(Duration::from_millis(left.max(100))));
-            let next = self.now.boot_ms + wait.as_millis() as u64;
-            one.due = Some(Moment { wall: self.now.wall, boot_ms: next });
-            one.unknown_since =
-                if verdict == Verdict::Unknown { one.unknown_since.or(Some(self.now)) } else { None };
-            let tired =
-                one.unknown_since.is_some_and(|since| self.now.since(&since) >= PATIENCE.max(every * 6));
-            let recorded_ago = one.recorded.map(|at| self.now.since(&at));
-            let changed = one.last != Some(verdict);
-            one.last = Some(verdict);
-            one.seen = Some(evidence.clone());
-            if verdict == Verdict::Pass {
-                one.alerted = false;
-            }
-            if changed || recorded_ago.is_none_or(|ago| ago >= ON_RECORD) {
-                one.recorded = Some(self.now);
-                let (purpose, step) = (Purpose::Invariant, step.clone());
-                self.append(vec![Event::Measured { purpose, step, evidence: evidence.clone() }]);
-            }
-            let soaking = soak.is_some() && !self.watch.advisory(&evidence.check);
-            let bad_now = verdict == Verdict::Fail || tired || (soaking && verdict == Verdict::Unknown);
-            if bad_now && !waived {
-                bad.push(evidence);
-            }
-        }
-        match soak {
-            Some((length, every)) => self.soaked(&step, length, every, bad),
-            None => self.judge(&step, bad),
-        }
-    }
-
-    fn judge(&mut self, step: &StepId, bad: Vec<Evidence>) {
+    pub(super) fn judge(&mut self, step: &StepId, bad: Vec<Evidence>) {
         for evidence in &bad {
             let id = evidence.check.clone();
             let policy = self.watch.policy(&id);
@@ -242,54 +290,6 @@ impl Machine {
         }
     }
 
-    fn soaked(&mut self, step: &StepId, length: Duration, every: Duration, bad: Vec<Evidence>) {
-        let wanted_ms = length.as_millis() as u64;
-        let so_far = self.state.step(step).soaked_ms;
-        if self.watch.all_hold() {
-            // Only time that was watched counts: a gap longer than two intervals was not.
-            let since = self.watch.good_since.map_or(Duration::ZERO, |good| self.now.since(&good));
-            let add = if since > every * 2 + EVERY { Duration::ZERO } else { since };
-            self.watch.good_since = Some(self.now);
-            let elapsed_ms = so_far + add.as_millis() as u64;
-            if add > Duration::ZERO {
-                self.append(vec![Event::Soaked { step: step.clone(), elapsed_ms }]);
-            }
-            self.out.push(Effect::Soaking { step: step.clone(), elapsed_ms, wanted_ms });
-            if elapsed_ms >= wanted_ms {
-                self.work_ended(Ended::how(Ending::Finished));
-            }
-            return;
-        }
-        self.watch.good_since = None;
-        let mut events = Vec::new();
-        for evidence in &bad {
-            let one = self.watch.each.entry(evidence.check.clone()).or_default();
-            if !one.alerted {
-                one.alerted = true;
-                let (step, check) = (step.clone(), evidence.check.clone());
-                events.push(Event::Violated { step, check, action: "start again at zero".to_owned() });
-            }
-        }
-        if so_far > 0 {
-            events.push(Event::Soaked { step: step.clone(), elapsed_ms: 0 });
-        }
-        if !events.is_empty() {
-            self.append(events);
-        }
-        self.out.push(Effect::Soaking { step: step.clone(), elapsed_ms: 0, wanted_ms });
-        let stop = bad.iter().find(|e| {
-            let (_, spec) = match self.watch.checks.iter().find(|(id, _)| *id == e.check) {
-                Some(placed) => placed,
-                None => return false,
-            };
-            spec.common.on_violation == Some(OnViolation::Stop)
-        });
-        if let Some(evidence) = stop {
-            let why = format!("{}: {}", evidence.title, evidence.outcome.observed);
-            self.work_ended(Ended::how(Ending::Stopped { why }));
-        }
-    }
-
     /// Answers to a question that was asked while work goes on. An answer means what it says beside that very question:
     /// "go on watching" does not continue a paused command.
     pub(super) fn overlay_answer(&mut self, question: Question, answer: Answer) {
@@ -328,9 +328,14 @@ impl Machine {
             Answer::Measure => {
                 // What fails again is asked about again.
                 let now = self.now;
-                for one in self.watch.each.values_mut() {
+                let pausing: Vec<CheckId> = self.watch.checks.iter().map(|(id, _)| id.clone()).collect();
+                let pausing: BTreeSet<CheckId> =
+                    pausing.into_iter().filter(|id| self.watch.policy(id) == OnViolation::Pause).collect();
+                for (id, one) in &mut self.watch.each {
                     one.due = Some(now);
                     one.alerted = false;
+                    // What began before the answer says nothing about what was done since.
+                    one.outdated = one.measuring.is_some() && pausing.contains(id);
                 }
             }
             _ => self.leave(Exit::Interrupted, "interrupted"),

@@ -53,6 +53,9 @@ impl Machine {
         self.phase = Phase::Working { step: step.clone(), undo };
         let invariants = if undo { Vec::new() } else { self.plan.checks(step, Section::Inv) };
         self.watch = super::watch::Watch::new(invariants, self.now);
+        if self.soak(step).is_some() {
+            self.watch.clock = self.soak_clock(step);
+        }
     }
 
     pub(super) fn manual_answer(&mut self, step: &StepId, answer: Answer) {

@@ -39,6 +39,11 @@ impl Play {
         Play::of(Machine::new(Plan::new(runbook), state, mode, present, given, "a@h", moment(0)))
     }
 
+    /// A session without a terminal, after these events.
+    pub(super) fn after(steps: Value, events: Vec<Event>) -> Play {
+        Play::new(steps, after(events), false)
+    }
+
     pub(super) fn of(machine: Machine) -> Play {
         Play { machine, now: moment(1), out: Vec::new(), log: Vec::new() }
     }
@@ -81,14 +86,34 @@ impl Play {
     /// Answers the last measurement: every check gets the verdict that `judge` says.
     #[track_caller]
     pub(super) fn measured(&mut self, judge: impl Fn(&str) -> Verdict) {
+        self.answers(None, None, judge);
+    }
+
+    /// The same for these checks only.
+    #[track_caller]
+    pub(super) fn only(&mut self, ids: &[&str], judge: impl Fn(&str) -> Verdict) {
+        self.answers(None, Some(ids), judge);
+    }
+
+    /// The same for an earlier measurement.
+    #[track_caller]
+    pub(super) fn answered(&mut self, request: Number, ids: &[&str], judge: impl Fn(&str) -> Verdict) {
+        self.answers(Some(request), Some(ids), judge);
+    }
+
+    #[track_caller]
+    fn answers(&mut self, of: Option<Number>, ids: Option<&[&str]>, judge: impl Fn(&str) -> Verdict) {
         let (request, purpose, step, checks, prove, goes) = self.last("measurement", |effect| match effect {
-            Effect::Measure { request, purpose, step, checks, prove, goes } => {
+            Effect::Measure { request, purpose, step, checks, prove, goes }
+                if of.is_none_or(|of| of == *request) =>
+            {
                 Some((*request, *purpose, step.clone(), checks.clone(), prove.clone(), goes.clone()))
             }
             _ => None,
         });
         let now = self.now;
-        let evidence = checks.into_iter().map(|(id, spec)| evidence(id, &spec.kind, &judge, now)).collect();
+        let asked = checks.into_iter().filter(|(id, _)| ids.is_none_or(|ids| ids.contains(&id.as_str())));
+        let evidence = asked.map(|(id, spec)| evidence(id, &spec.kind, &judge, now)).collect();
         let proved = prove.into_iter().map(|name| (name.clone(), Ok((identity(&name, 0), now)))).collect();
         let item =
             BlastItem { kind: "database".to_owned(), name: "x".to_owned(), bytes: Some(1), rows: Some(1) };
