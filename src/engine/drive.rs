@@ -191,7 +191,8 @@ impl Driver {
             }
             Effect::Measure { request, purpose, step, checks, prove, goes: destroys } => {
                 let folder = self.desk.folder.clone();
-                self.measure(Survey { request, purpose, step, checks, prove, destroys, folder });
+                let survey = Survey { request, purpose, step, checks, prove, destroys, folder };
+                survey.apart().for_each(|survey| self.measure(survey));
             }
             Effect::Look { request, step, attempt, undo } => {
                 let found = work::look(&self.job(step, attempt, undo));

@@ -28,6 +28,7 @@ const EXTENT: Duration = Duration::from_secs(3600);
 const BLAST: &str = "";
 
 /// One request.
+#[derive(Clone)]
 pub struct Survey {
     /// Its number.
     pub request: Number,
@@ -43,6 +44,18 @@ pub struct Survey {
     pub destroys: Option<Destroys>,
     /// The run's folder, which must not go.
     pub folder: PathBuf,
+}
+
+impl Survey {
+    /// As it is measured: invariants each for itself, so that a slow one keeps none waiting that protects a disk; all else
+    /// together, since it has to hold together.
+    pub fn apart(self) -> impl Iterator<Item = Survey> {
+        let together = self.purpose != Purpose::Invariant;
+        let (checks, alone) =
+            if together { (Vec::new(), Some(self.clone())) } else { (self.checks.clone(), None) };
+        let one = move |check| Survey { checks: vec![check], ..self.clone() };
+        checks.into_iter().map(one).chain(alone)
+    }
 }
 
 /// How long things took when they were last measured in this session.

@@ -22,6 +22,7 @@ pub fn register(r: &mut Registry) {
     r.add("steps::a_soak_survives_a_crash_and_starts_again_after_a_failure", &[], soak);
     r.add("steps::a_soak_stands_still_while_nobody_knows_and_alerts_do_not_stop_it", &[], soak_unknown);
     r.add("steps::an_invariant_stops_a_command", &[], invariant_stops);
+    r.add("steps::a_slow_invariant_keeps_no_quick_one_waiting", &[], slow_invariant);
     r.add("steps::an_invariant_pauses_a_command_and_it_goes_on", &[], invariant_pauses);
     r.add("steps::an_invariant_that_alerts_lets_the_command_end", &[], invariant_alerts);
     r.add("steps::going_back_undoes_newest_first", &[], rollback);
@@ -398,6 +399,25 @@ fn invariant_stops() {
     alice.ends(Duration::from_secs(20)).exits(1).says("stopped");
     assert_eq!(play.ledger(), ["begun"]);
     assert_eq!(play.events("violated")[0]["action"], "stop");
+    eventually(Duration::from_secs(5), "nothing of it is left", || play.processes().is_empty());
+}
+
+/// One that answers after half a minute stands beside one that protects something.
+fn slow_invariant() {
+    let play = play(
+        "  - id: all\n    run: |\n      echo begun >>\"$place/ledger\"\n      sleep 60\n    timeout: 2min\n    invariants:\n      - command: { id: slow, run: \"echo slow >>$place/ledger; sleep 30\", every: 200ms }\n      - file: { path: \"@/good\", every: 200ms }\n    postconditions: [ file: { path: \"@/ledger\", contains: ended } ]\n",
+    );
+    std::fs::write(play.path("good"), "").unwrap();
+    let mut alice = play.start("alice", "run book.yaml");
+    play.until("begun");
+    play.until("slow");
+    let removed = Instant::now();
+    std::fs::remove_file(play.path("good")).unwrap();
+    play.until_event("violated");
+    alice.ends(Duration::from_secs(20)).exits(1).says("stopped");
+    assert!(removed.elapsed() < Duration::from_secs(20), "{:?}", removed.elapsed());
+    assert_eq!(play.times("slow"), 1, "never two measurements of it at once");
+    assert_eq!(play.events("violated")[0]["check"], "all.inv.file");
     eventually(Duration::from_secs(5), "nothing of it is left", || play.processes().is_empty());
 }
 
