@@ -184,6 +184,7 @@ fn check(id: &CheckId, spec: &CheckSpec, section: &str, soak: Option<Span>) -> P
     if section == Section::Inv.word() {
         let every = spec.common.every.or(soak).unwrap_or(Span::secs(10));
         let action = match (spec.common.on_violation, soak) {
+            _ if spec.common.advisory => action_word(OnViolation::Alert),
             (None | Some(OnViolation::Pause), Some(_)) => "start again at zero",
             (given, _) => action_word(given.unwrap_or_default()),
         };
@@ -253,4 +254,30 @@ pub fn terms(step: &Step) -> Vec<String> {
         Rerun::Ask => {}
     }
     terms
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_invariant_of_a_soak_leads_to_is_said() {
+        let step: Step = serde_json::from_value(serde_json::json!({
+            "id": "soak", "soak": { "for": "1h", "every": "5min" }, "invariants": [
+                { "file": { "path": "/a" } },
+                { "file": { "path": "/b", "every": "1s", "on_violation": "stop" } },
+                { "file": { "path": "/c", "on_violation": "alert" } },
+                { "file": { "path": "/d", "advisory": true } },
+            ],
+        }))
+        .unwrap();
+        let terms: Vec<String> = own(&step, Section::Inv).into_iter().map(|check| check.terms).collect();
+        let wanted = [
+            "every 5min, else start again at zero",
+            "every 1s, else stop",
+            "every 5min, else alert",
+            "every 5min, else alert; advisory: shown, no gate",
+        ];
+        assert_eq!(terms, wanted);
+    }
 }

@@ -407,6 +407,15 @@ mod tests {
     }
 
     #[test]
+    fn how_often_a_soak_alerted_stands_beside_it() {
+        let mut soak = StepState { status: Status::Done, ..StepState::default() };
+        soak.alerts.insert("soak.inv.disk".into(), 2);
+        soak.alerts.insert("soak.inv.wal".into(), 1);
+        assert_eq!(words(&soak, Some(Span::secs(60)), &at(900)), "done, 3 alerts");
+        assert_eq!(words(&soak, None, &at(900)), "done", "of a command its log tells");
+    }
+
+    #[test]
     fn the_worst_is_said_first() {
         let state = RunState::fold(&failed_lines()).unwrap();
         let facts = standing(
