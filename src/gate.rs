@@ -59,6 +59,7 @@ use std::time::Duration;
 use crate::base::{CheckId, Digest, Moment, RunId, StepId};
 use crate::check::Evidence;
 use crate::journal::record::{Blast, Blocker};
+use crate::journal::scripts::{Found, Scripts};
 use crate::runbook::Step;
 use crate::runbook::model::Destroys;
 use crate::world::Identity;
@@ -82,6 +83,10 @@ pub struct Request<'a> {
     pub runbook: &'a Digest,
     /// Digest of the runbook as the run's folder holds it now.
     pub runbook_now: &'a Digest,
+    /// The scripts beside the runbook, as they were when the run was opened.
+    pub scripts: &'a Scripts,
+    /// The same files as they are now.
+    pub scripts_now: &'a Found,
     /// The step that wants to destroy.
     pub step: &'a Step,
     /// Its undoing wants to, rather than its work.

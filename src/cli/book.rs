@@ -6,9 +6,10 @@ use std::sync::Arc;
 use super::error::CliError;
 use super::global::Cmd;
 use super::local::LocalFiles;
-use crate::base::Digest;
 use crate::base::redact::Redactor;
-use crate::engine::{Exit, RunState};
+use crate::base::{Digest, text};
+use crate::engine::{Exit, RunState, scripts};
+use crate::journal::scripts::Scripts;
 use crate::lint;
 use crate::problem::{Problem, Severity};
 use crate::rehearse::standin;
@@ -183,6 +184,9 @@ pub fn of_run(
             "put the original bytes back; to work by another runbook, abandon this run and start a new one",
         ));
     }
+    if secrets.is_some() {
+        refuse_other_scripts(&state.scripts)?;
+    }
     let document = match load::parse(source.clone(), &lint::catalogue()) {
         Ok(document) => document,
         Err(problems) => {
@@ -207,6 +211,23 @@ pub fn of_run(
         Some(environment) => bound.rehearsed(environment),
         None => bound,
     })
+}
+
+/// A script is as much of the plan as the runbook that calls it.
+fn refuse_other_scripts(scripts: &Scripts) -> Result<(), CliError> {
+    let now = scripts::now(scripts);
+    let changed = scripts.changed(&now);
+    if changed.is_empty() {
+        return Ok(());
+    }
+    let each = changed.into_iter().map(|(path, is)| {
+        let was = scripts.files.get(path).map(Digest::short).unwrap_or_default();
+        format!("{} ({is}, was {was})", Path::new(&scripts.folder).join(path).display())
+    });
+    let each = each.collect::<Vec<_>>().join(", ");
+    let message = format!("not the scripts that this run was started with: {}", text::neutral(&each));
+    Err(CliError::journal(message)
+        .hint("put the original bytes back; to work by other scripts, abandon this run and start a new one"))
 }
 
 fn give_secrets(

@@ -41,7 +41,7 @@ pub fn child(cmd: &Cmd, book: &Book, fault: &str, go_on: bool) -> Result<Exit, C
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::TERM));
     let fault: Fault = serde_json::from_str(fault).map_err(CliError::usage)?;
     let ready = rehearse::ready(cmd, book)?;
-    let mut session = if go_on { again(cmd, book)? } else { rehearse::open(cmd, &ready)? };
+    let mut session = if go_on { again(cmd, book)? } else { rehearse::open(cmd, &ready, book)? };
     session.cast = Some(rehearse::cast(&ready, Vec::new(), &Default::default(), &Default::default()));
     if !go_on {
         meet(&mut session, fault);

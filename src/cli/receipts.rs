@@ -12,6 +12,7 @@ use crate::base::{Digest, Span};
 use crate::engine::Exit;
 use crate::journal::disk;
 use crate::journal::record::Blocker;
+use crate::journal::scripts::Scripts;
 use crate::lint::Beside;
 use crate::rehearse::demand::{self, Wanted};
 use crate::rehearse::receipt::{self, MAX_BYTES, Sealed};
@@ -190,6 +191,28 @@ pub fn called(bound: &Bound, book: &Book) -> Vec<receipt::Script> {
     let files = LocalFiles::beside(&book.file);
     let around = Beside { values: Some(&bound.values), files: &files };
     scripts::called(&bound.document, &bound.runbook, around, beside(&book.file))
+}
+
+/// The same, for the record of a run. What cannot be read now could not be compared later: it is named, and left out.
+pub fn scripts(cmd: &Cmd, bound: &Bound, book: &Book) -> Result<Scripts, CliError> {
+    let mut scripts = Scripts::default();
+    for script in called(bound, book) {
+        match script.digest {
+            Some(digest) => drop(scripts.files.insert(script.path, digest)),
+            None => cmd.err(&format!(
+                "warning: {} cannot be read: nobody will notice when it is changed during the run\n",
+                crate::base::text::neutral(&script.path)
+            )),
+        }
+    }
+    if !scripts.is_empty() {
+        let folder = beside(&book.file);
+        let real = folder.canonicalize().map_err(|why| {
+            CliError::usage(format!("cannot find the runbook's folder {}: {why}", shown(folder)))
+        })?;
+        scripts.folder = real.display().to_string();
+    }
+    Ok(scripts)
 }
 
 /// The folder of a runbook.

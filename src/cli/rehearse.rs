@@ -12,7 +12,7 @@ use super::outcome::{Before, Beside};
 use super::session::{self, Cast, Session};
 use super::staging::Staging;
 use super::trials::Trials;
-use super::{book, outcome, run, staging};
+use super::{book, outcome, receipts, run, staging};
 use crate::base::ids::hex;
 use crate::engine::event::Reporter;
 use crate::engine::machine::Given;
@@ -61,10 +61,10 @@ pub fn ready(cmd: &Cmd, book: &Book) -> Result<Ready, CliError> {
 }
 
 /// Opens a rehearsal's run.
-pub fn open<'a>(cmd: &'a Cmd, ready: &Ready) -> Result<Session<'a>, CliError> {
-    let environment = Some(ready.environment.clone());
-    let opening =
-        run::Opening { environment, receipt: None, author: None, given: Given::default(), cast: None };
+pub fn open<'a>(cmd: &'a Cmd, ready: &Ready, book: &Book) -> Result<Session<'a>, CliError> {
+    let (environment, given) = (Some(ready.environment.clone()), Given::default());
+    let scripts = receipts::scripts(cmd, &ready.plain, book)?;
+    let opening = run::Opening { environment, receipt: None, scripts, author: None, given, cast: None };
     run::open(cmd, ready.bound.clone(), opening)
 }
 
@@ -106,7 +106,7 @@ pub fn rehearse(cmd: &Cmd, book: &Book, options: &RehearseOptions) -> Result<Exi
     let refusals = Refusals::default();
     let paused: Arc<AtomicBool> = Arc::default();
     let groups = groups(cmd, options);
-    let mut session = open(cmd, &ready)?;
+    let mut session = open(cmd, &ready, book)?;
     let dir = session.dir.clone();
     let trials = options.falsify.then(|| Trials::new(cmd, &session)).transpose()?;
     let looks = trials.iter().map(|trials| trials.falsifier.clone() as Arc<dyn BeforeDestruction>).collect();

@@ -13,6 +13,7 @@ use crate::engine::machine::{Given, Mode};
 use crate::engine::people::Terms;
 use crate::engine::{Exit, RunState};
 use crate::journal::record::{Event, FORMAT, LeaseHow};
+use crate::journal::scripts::Scripts;
 use crate::journal::second::Author;
 use crate::journal::{Claim, Journal, Lease, Seat, Store};
 use crate::rehearse::places;
@@ -31,7 +32,8 @@ pub fn run(cmd: &Cmd, book: &Book, answers: &Answers, rehearsed: &ReceiptOptions
     let receipt = receipts::demanded(cmd, &bound, book, rehearsed)?;
     super::staging::refuse_round_about(cmd, &bound, book.env.as_deref())?;
     let author = author(cmd, &bound, book)?;
-    let opening = Opening { environment: book.env.clone(), receipt, author, given, cast: None };
+    let (environment, scripts) = (book.env.clone(), receipts::scripts(cmd, &bound, book)?);
+    let opening = Opening { environment, receipt, scripts, author, given, cast: None };
     open(cmd, bound, opening)?.drive()
 }
 
@@ -41,6 +43,8 @@ pub struct Opening {
     pub environment: Option<String>,
     /// Digest of the receipt that was asked for.
     pub receipt: Option<Digest>,
+    /// The files beside the runbook that its steps call.
+    pub scripts: Scripts,
     /// Who last changed the runbook, where that matters.
     pub author: Option<Author>,
     /// Answers from the command line.
@@ -79,6 +83,7 @@ pub fn open<'a>(cmd: &'a Cmd, bound: Bound, opening: Opening) -> Result<Session<
         facts: host::facts(),
         host: seat.host.clone(),
         machine: seat.machine.clone(),
+        scripts: opening.scripts,
         author: opening.author,
     };
     let (mut journal, first) =

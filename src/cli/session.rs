@@ -12,10 +12,10 @@ use crate::check::Context;
 use crate::engine::faults::Faults;
 use crate::engine::machine::{Given, Mode};
 use crate::engine::notify::{self, Hooks};
-use crate::engine::reverse;
 use crate::engine::state::Status;
 use crate::engine::work::Tools;
 use crate::engine::{Exit, Machine, Notice, Operator, Plan, Reporter, RunState, drive};
+use crate::engine::{reverse, scripts};
 use crate::journal::read::{self, Entry};
 use crate::journal::record::{Decision, LeaseHow};
 use crate::journal::{Claim, Journal, Lease, RunDir, Seat};
@@ -345,6 +345,15 @@ pub fn readable(cmd: &Cmd, dir: &RunDir, state: &RunState) -> Result<Bound, CliE
         cmd.err(&format!(
             "warning: {} is not the runbook that run {} was started with; what is shown may be wrong\n",
             dir.runbook().display(),
+            state.run
+        ));
+    }
+    // Whoever only looks may not be allowed to read them.
+    let now = scripts::now(&state.scripts);
+    for (path, is) in state.scripts.changed(&now).into_iter().filter(|(path, _)| now[*path].is_some()) {
+        cmd.err(&format!(
+            "warning: {} is not the script that run {} was started with ({is})\n",
+            crate::base::text::neutral(path),
             state.run
         ));
     }

@@ -191,7 +191,8 @@ impl Driver {
             }
             Effect::Measure { request, purpose, step, checks, prove, goes: destroys } => {
                 let folder = self.desk.folder.clone();
-                let survey = Survey { request, purpose, step, checks, prove, destroys, folder };
+                let scripts = self.machine.state().scripts.clone();
+                let survey = Survey { request, purpose, step, checks, prove, destroys, folder, scripts };
                 survey.apart().for_each(|survey| self.measure(survey));
             }
             Effect::Look { request, step, attempt, undo } => {

@@ -15,6 +15,7 @@ pub mod people;
 pub mod plan;
 pub mod reverse;
 pub mod room;
+pub mod scripts;
 pub mod scrub;
 pub mod second;
 pub mod state;

@@ -11,6 +11,7 @@ use crate::base::{CheckId, Digest, Moment, RunId, StepId};
 use crate::check::{Evidence, Verdict};
 use crate::journal::Line;
 use crate::journal::record::{Blocker, Decision, Ending, Event, LeaseHow};
+use crate::journal::scripts::Scripts;
 use crate::runbook::model::OnViolation;
 use crate::world::Identity;
 
@@ -190,6 +191,9 @@ pub struct RunState {
     pub vars: BTreeMap<String, String>,
     /// Names of the secret ones.
     pub secrets: Vec<String>,
+    /// The files beside the runbook that its steps call, as they were when the run was opened.
+    #[serde(skip_serializing_if = "Scripts::is_empty")]
+    pub scripts: Scripts,
     /// Digest of the targets' addresses.
     pub targets: Digest,
     /// A rehearsal.
@@ -269,6 +273,7 @@ impl RunState {
             receipt,
             host,
             machine,
+            scripts,
             author,
             ..
         } = &line.event
@@ -288,6 +293,7 @@ impl RunState {
             receipt: receipt.clone(),
             host: host.clone(),
             machine: machine.clone(),
+            scripts: scripts.clone(),
             opened: line.at,
             epoch: 0,
             holder: None,

@@ -14,9 +14,11 @@ use super::event::{Notice, Reporter};
 use super::faults::{self, Faults};
 use super::machine::{Measured, Number};
 use super::plan::Placed;
+use super::scripts;
 use crate::base::{Digest, Moment, Span, StepId};
 use crate::check::{Context, Evidence, Outcome, WAITED, measure};
 use crate::journal::record::{Blast, Purpose};
+use crate::journal::scripts::Scripts;
 use crate::runbook::model::Destroys;
 use crate::world::{Identity, identify};
 
@@ -44,6 +46,8 @@ pub struct Survey {
     pub destroys: Option<Destroys>,
     /// The run's folder, which must not go.
     pub folder: PathBuf,
+    /// The scripts that steps call, as they were when the run was opened.
+    pub scripts: Scripts,
 }
 
 impl Survey {
@@ -81,7 +85,7 @@ pub async fn survey(
     faults: Faults,
     reporter: Arc<dyn Reporter>,
 ) -> Measured {
-    let Survey { request, purpose, step, checks, prove, destroys, folder } = survey;
+    let Survey { request, purpose, step, checks, prove, destroys, folder, scripts } = survey;
     let names = checks.iter().map(|(id, _)| id.as_str()).chain(destroys.iter().map(|_| BLAST));
     let longest = names.map(|name| pace.of(name)).max().unwrap_or_default();
     let head_start = |name: &str| match purpose {
@@ -125,7 +129,12 @@ pub async fn survey(
         Ok(bytes) => Digest::of(&bytes),
         Err(_) => Digest::from("unreadable"),
     };
-    Measured { request, purpose, step, evidence, proved, blast, runbook_now }
+    // Nothing is decided about them while work is under way.
+    let scripts_now = match purpose {
+        Purpose::Invariant => Default::default(),
+        _ => scripts::look(scripts).await,
+    };
+    Measured { request, purpose, step, evidence, proved, blast, runbook_now, scripts_now }
 }
 
 async fn proof(name: &str, cx: &Context) -> Result<(Identity, Moment), String> {

@@ -191,6 +191,7 @@ pub fn content(request: &Request<'_>) -> Content {
         undo: request.undo,
         text: request.destroys().map(|destroys| destroys.what.clone()).unwrap_or_default(),
         runbook: request.runbook.clone(),
+        scripts: request.scripts.files.clone(),
         vars: request.vars.clone(),
         targets: targets.collect(),
         guards: request.guards.iter().map(|guard| guard.id.clone()).collect(),
@@ -212,6 +213,10 @@ pub fn drift(approved: &Content, now: &Content) -> Vec<String> {
     other(approved.undo != now.undo, if approved.undo { "undoing the step" } else { "the step's work" });
     other(approved.text != now.text, "something else that goes");
     other(approved.runbook != now.runbook, "another runbook");
+    let paths = approved.scripts.keys().chain(now.scripts.keys());
+    if let Some(path) = paths.into_iter().find(|path| approved.scripts.get(*path) != now.scripts.get(*path)) {
+        all.push(format!("it is for another script `{path}`"));
+    }
     let names = approved.vars.keys().chain(now.vars.keys());
     if let Some(name) = names.into_iter().find(|name| approved.vars.get(*name) != now.vars.get(*name)) {
         all.push(format!("since then the variable `{name}` has another value"));

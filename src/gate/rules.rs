@@ -30,6 +30,16 @@ pub(super) fn blockers(request: &Request<'_>) -> Vec<Blocker> {
             "put the original copy back, or abandon this run and start a new one",
         ));
     }
+    for (path, is) in request.scripts.changed(request.scripts_now) {
+        let was = request.scripts.files.get(path).map(|digest| digest.short()).unwrap_or_default();
+        blockers.push(blocker(
+            "script",
+            "The scripts are those that the run was started with",
+            format!("{path} in {}: {is}", request.scripts.folder),
+            format!("digest {was}"),
+            "put the original file back, or abandon this run and start a new one",
+        ));
+    }
     approvals::missing(request, &mut blockers);
     blockers
 }

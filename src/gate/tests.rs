@@ -10,6 +10,7 @@ use crate::check::{Outcome, Verdict};
 use crate::gate::approvals::{Authorship, Given, Proven, Says};
 use crate::gate::clock::Term;
 use crate::journal::record::{BlastItem, Gone};
+use crate::journal::scripts::{Found, Scripts};
 use crate::journal::second::{Content, Person};
 use crate::world::identity::{FileIdentity, PostgresIdentity};
 
@@ -18,6 +19,8 @@ use crate::world::identity::{FileIdentity, PostgresIdentity};
 struct Facts {
     runbook: Digest,
     runbook_now: Digest,
+    scripts: Scripts,
+    scripts_now: Found,
     step: Step,
     undo: bool,
     guards: Vec<Guard>,
@@ -163,6 +166,11 @@ fn unapproved(undo: bool) -> Facts {
     Facts {
         runbook: "digest".into(),
         runbook_now: "digest".into(),
+        scripts: Scripts {
+            folder: "/srv".to_owned(),
+            files: BTreeMap::from([("drop.sh".to_owned(), "d".into())]),
+        },
+        scripts_now: BTreeMap::from([("drop.sh".to_owned(), Some("d".into()))]),
         step: step(
             serde_json::json!({ "what": "cluster 13/main", "target": "old", "survives_in": "new" }),
             undo,
@@ -209,6 +217,8 @@ impl Facts {
             run: &run,
             runbook: &self.runbook,
             runbook_now: &self.runbook_now,
+            scripts: &self.scripts,
+            scripts_now: &self.scripts_now,
             step: &self.step,
             undo: self.undo,
             guards: &self.guards,
@@ -275,6 +285,9 @@ type Spoil = fn(&mut Facts);
 /// One thing wrong at a time, and the subject of the blocker that says so.
 const WRONG: &[(&str, &str, Spoil)] = &[
     ("runbook", "the runbook is another", |f| f.runbook_now = "other".into()),
+    ("script", "a script is another", |f| drop(f.scripts_now.insert("drop.sh".to_owned(), Some("e".into())))),
+    ("script", "a script cannot be read", |f| drop(f.scripts_now.insert("drop.sh".to_owned(), None))),
+    ("script", "a script was not looked at", |f| f.scripts_now.clear()),
     ("guards", "nothing guards it", |f| {
         f.guards.clear();
         f.proofs = None;
@@ -405,6 +418,10 @@ const WRONG: &[(&str, &str, Spoil)] = &[
     ("approval", "of the other way", |f| f.approved(|c| c.undo = !c.undo)),
     ("approval", "of another text", |f| f.approved(|c| c.text.push('x'))),
     ("approval", "of another runbook", |f| f.approved(|c| c.runbook = "other".into())),
+    ("approval", "of another script", |f| {
+        f.approved(|c| drop(c.scripts.insert("drop.sh".into(), "e".into())))
+    }),
+    ("approval", "of no script", |f| f.approved(|c| c.scripts.clear())),
     ("approval", "with another variable", |f| {
         f.approved(|c| drop(c.vars.insert("to".to_owned(), "16".to_owned())))
     }),

@@ -15,6 +15,7 @@ pub mod read;
 pub mod record;
 mod reserve;
 pub mod runs;
+pub mod scripts;
 pub mod seat;
 pub mod second;
 pub mod signed;

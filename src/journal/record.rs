@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::scripts::Scripts;
 use super::second::{Author, Content, Signature};
 use crate::base::{CheckId, Digest, Moment, RunId, StepId};
 use crate::check::{Evidence, Verdict};
@@ -235,6 +236,9 @@ pub enum Event {
         host: String,
         /// Machine id of the host.
         machine: String,
+        /// The files beside the runbook that its steps call.
+        #[serde(default, skip_serializing_if = "Scripts::is_empty")]
+        scripts: Scripts,
         /// Who last changed the runbook; looked for where they may not approve.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         author: Option<Author>,

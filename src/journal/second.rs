@@ -88,6 +88,9 @@ pub struct Content {
     pub text: String,
     /// Digest of the runbook.
     pub runbook: Digest,
+    /// Digests of the scripts beside it that its steps call, by path from its folder.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scripts: BTreeMap<String, Digest>,
     /// Variables that are not secret, captured ones included.
     pub vars: BTreeMap<String, String>,
     /// Targets, as they were proved.

@@ -4,13 +4,10 @@
 use std::path::Path;
 
 use super::receipt::Script;
-use crate::base::Digest;
+use crate::engine::scripts::digest;
 use crate::lint::{self, Beside};
 use crate::runbook::Runbook;
 use crate::runbook::load::Document;
-
-/// Nothing that is larger is a script.
-const MAX_BYTES: u64 = 8 << 20;
 
 /// Files beside the runbook that its steps call, with the values that are valid here: what is called only there was not
 /// rehearsed.
@@ -18,14 +15,9 @@ pub fn called(document: &Document, runbook: &Runbook, beside: Beside<'_>, folder
     let calls = lint::calls(document, runbook, beside).into_iter();
     calls
         .map(|called| Script {
-            digest: read(&folder.join(&called.path)),
+            digest: digest(&folder.join(&called.path)),
             step: called.step,
             path: called.path,
         })
         .collect()
-}
-
-fn read(path: &Path) -> Option<Digest> {
-    let meta = std::fs::metadata(path).ok()?;
-    (meta.len() <= MAX_BYTES).then(|| std::fs::read(path).ok()).flatten().map(|bytes| Digest::of(&bytes))
 }

@@ -53,6 +53,7 @@ pub fn opened() -> Vec<Event> {
             facts: Default::default(),
             host: "db1".into(),
             machine: "m".into(),
+            scripts: Default::default(),
             author: None,
         },
         Event::Lease {

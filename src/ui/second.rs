@@ -53,6 +53,10 @@ pub fn page(
         LABEL,
         &format!("{}, digest {}", state.name, content.runbook.short()),
     );
+    for (n, (path, digest)) in content.scripts.iter().enumerate() {
+        let label = if n == 0 { "scripts" } else { "" };
+        page.item(2, (Tone::Plain, label), LABEL, &format!("{path}, digest {}", digest.short()));
+    }
     for (n, (name, value)) in content.vars.iter().enumerate() {
         page.item(2, (Tone::Plain, if n == 0 { "with" } else { "" }), LABEL, &format!("{name} = {value}"));
     }

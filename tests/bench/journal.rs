@@ -142,6 +142,7 @@ fn opened(dir: &RunDir) -> Event {
         facts: Default::default(),
         host: "here".into(),
         machine: Seat::here().unwrap().machine,
+        scripts: Default::default(),
         author: None,
     }
 }

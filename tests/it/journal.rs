@@ -59,6 +59,7 @@ fn opened(dir: &RunDir) -> Event {
         facts: Default::default(),
         host: "db1".into(),
         machine: Seat::here().unwrap().machine,
+        scripts: Default::default(),
         author: None,
     }
 }

@@ -37,6 +37,7 @@ mod rehearse;
 mod review;
 mod room;
 mod runbook;
+mod scripts;
 mod signatures;
 mod steps;
 mod storefaults;
@@ -86,6 +87,7 @@ fn main() -> std::process::ExitCode {
     review::register(&mut registry);
     room::register(&mut registry);
     runbook::register(&mut registry);
+    scripts::register(&mut registry);
     steps::register(&mut registry);
     storefaults::register(&mut registry);
     target::register(&mut registry);

@@ -69,6 +69,7 @@ fn snapshot(clock: &dyn Clock) -> (Snapshot, Moment) {
             facts: Default::default(),
             host: "db1".into(),
             machine: "m".into(),
+            scripts: Default::default(),
             author: None,
         },
         prev: Digest::of(b""),

@@ -226,6 +226,8 @@ impl Machine {
             run: &self.state.run,
             runbook: &self.state.runbook,
             runbook_now: &self.runbook_now,
+            scripts: &self.state.scripts,
+            scripts_now: &self.scripts_now,
             step,
             undo,
             guards: &guards,

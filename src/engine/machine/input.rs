@@ -9,6 +9,7 @@ use crate::engine::plan::Placed;
 use crate::gate::Cleared;
 use crate::journal::Line;
 use crate::journal::record::{Blast, Ending, Event, Purpose};
+use crate::journal::scripts;
 use crate::runbook::model::Destroys;
 use crate::world::Identity;
 
@@ -32,6 +33,8 @@ pub struct Measured {
     pub blast: Option<Blast>,
     /// Digest of the runbook in the run's folder, read again.
     pub runbook_now: Digest,
+    /// The scripts that its steps call, read again.
+    pub scripts_now: scripts::Found,
 }
 
 /// How work ended, and what it left.

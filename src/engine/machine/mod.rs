@@ -42,6 +42,7 @@ use crate::check::Evidence;
 use crate::gate::Confirmation;
 use crate::journal::Line;
 use crate::journal::record::{Blast, Decision, Event, Purpose};
+use crate::journal::scripts::Found as ScriptsFound;
 use crate::world::Identity;
 
 /// Which way the run is driven.
@@ -121,6 +122,7 @@ pub struct Machine {
     blast: Option<Blast>,
     confirmed: Option<Confirmation>,
     runbook_now: Digest,
+    scripts_now: ScriptsFound,
     inherited: BTreeSet<StepId>,
     retried: BTreeSet<StepId>,
     begun: BTreeSet<StepId>,
@@ -170,6 +172,7 @@ impl Machine {
             blast: None,
             confirmed: None,
             runbook_now,
+            scripts_now: ScriptsFound::new(),
             inherited: BTreeSet::new(),
             retried: BTreeSet::new(),
             begun: BTreeSet::new(),
@@ -418,6 +421,7 @@ impl Machine {
             self.blast.clone_from(&measured.blast);
         }
         self.runbook_now = measured.runbook_now.clone();
+        self.scripts_now = measured.scripts_now.clone();
         if !events.is_empty() {
             self.append(events);
         }

@@ -209,6 +209,7 @@ impl World {
                     proved,
                     blast,
                     runbook_now,
+                    scripts_now: Default::default(),
                 }))
             }
             Effect::Work { request, cleared, undo, .. } => {
@@ -365,6 +366,7 @@ pub(super) fn start_state(now: Moment) -> RunState {
         facts: Default::default(),
         host: "h".to_owned(),
         machine: "m".to_owned(),
+        scripts: Default::default(),
         author: None,
     };
     let line = Line { seq: 1, at: now, by: "a@h".to_owned(), epoch: 0, event: opened, prev: "".into() };

@@ -73,6 +73,7 @@ impl Rig {
             proved: BTreeMap::new(),
             blast: None,
             runbook_now: "digest".into(),
+            scripts_now: Default::default(),
         };
         effects.extend(self.give(Input::Measured(measured)));
         effects

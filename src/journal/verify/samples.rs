@@ -33,6 +33,7 @@ pub fn opened(run: &RunId) -> Event {
         facts: Default::default(),
         host: "db1".into(),
         machine: "3d1219c7c4c5404aaa1f6d2a48adfda4".into(),
+        scripts: Default::default(),
         author: None,
     }
 }

@@ -44,6 +44,11 @@ impl Play {
         Play::new(steps, after(events), false)
     }
 
+    /// A session with somebody at the terminal.
+    pub(super) fn present(steps: Value) -> Play {
+        Play::new(steps, opened(None), true)
+    }
+
     pub(super) fn of(machine: Machine) -> Play {
         Play { machine, now: moment(1), out: Vec::new(), log: Vec::new() }
     }
@@ -125,8 +130,17 @@ impl Play {
             gone: Vec::new(),
             at: now,
         });
-        let runbook_now = "digest".into();
-        self.give(Input::Measured(Measured { request, purpose, step, evidence, proved, blast, runbook_now }));
+        let (runbook_now, scripts_now) = ("digest".into(), Default::default());
+        self.give(Input::Measured(Measured {
+            request,
+            purpose,
+            step,
+            evidence,
+            proved,
+            blast,
+            runbook_now,
+            scripts_now,
+        }));
     }
 
     #[track_caller]
@@ -802,6 +816,7 @@ fn a_late_measurement_is_not_taken_for_the_new_one() {
         proved: Default::default(),
         blast: None,
         runbook_now: "digest".into(),
+        scripts_now: Default::default(),
     }));
     assert!(
         !play.out.iter().any(|e| matches!(e, Effect::Stop { .. })),
