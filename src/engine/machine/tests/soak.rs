@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::scripted::{Play, pass};
 use crate::base::{CheckId, Moment};
 use crate::check::Verdict::{self, Fail, Pass, Unknown};
+use crate::engine::event::Answer;
 use crate::engine::machine::soak::Clock;
 use crate::engine::machine::*;
 use crate::engine::state::Status;
@@ -195,6 +196,38 @@ fn one_that_takes_long_keeps_nobody_waiting() {
     assert_eq!(measured(&play).len(), 5, "it is not due again yet");
     play.answered(first, &["soak.inv.slow"], |_| Fail);
     assert!(play.violations().is_empty(), "a second answer to one request is none");
+}
+
+#[test]
+fn a_measurement_that_began_before_it_was_asked_for_again_does_not_answer() {
+    let steps = json!([{ "id": "one", "run": ["true"], "invariants": [
+        { "file": { "path": "/x", "on_violation": "pause" } }, { "file": { "id": "stops", "path": "/y" } } ] }]);
+    let mut play = Play::present(steps);
+    play.start(false);
+    play.answer(Answer::Go);
+    let both = ["one.inv.file", "one.inv.stops"];
+    let request = |play: &Play| {
+        play.last(
+            "measurement",
+            |e| if let Effect::Measure { request, .. } = e { Some(*request) } else { None },
+        )
+    };
+    play.give(Input::Tick);
+    play.only(&both, |id| if id.ends_with("stops") { Pass } else { Fail });
+    play.now.boot_ms += 10 * S;
+    play.give(Input::Tick);
+    let under_way = request(&play);
+    let (question, _) = play.asked();
+    play.answer(Answer::Measure);
+    play.answered(under_way, &both[..1], |_| Fail);
+    assert_eq!(play.asked().0, question, "it says nothing about what was done since");
+    // What protects otherwise is not waited for a second time.
+    play.give(Input::Tick);
+    assert!(request(&play) > under_way);
+    play.only(&both[..1], pass);
+    assert!(play.out.iter().any(|e| matches!(e, Effect::Continue)), "{:?}", play.log);
+    play.answered(under_way, &both[1..], |_| Fail);
+    assert!(play.out.iter().any(|e| matches!(e, Effect::Stop { .. })), "{:?}", play.log);
 }
 
 /// What happens to one of the invariants after so many milliseconds.
