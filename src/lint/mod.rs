@@ -9,6 +9,7 @@ pub mod codes;
 mod danger;
 mod law;
 mod limits;
+mod outlived;
 pub mod pages;
 pub mod proof;
 pub mod read;
@@ -117,6 +118,7 @@ pub fn lint_beside(doc: &Document, runbook: &Runbook, facts: Facts<'_>, beside: 
     rehearsal::judge(runbook, facts, &places, &mut problems);
     law::judge(runbook, &known, &places, &mut problems);
     backup::judge(runbook, &places, &mut problems);
+    outlived::judge(runbook, facts, &places, &mut problems);
     secret::judge(doc, &mut problems);
     unfilled::judge(doc, &mut problems);
     limits::judge(runbook, &places, &mut problems);

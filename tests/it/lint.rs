@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use holdpoint::cli::book;
 use holdpoint::lint::{codes, pages};
 use holdpoint::problem::{Problem, Severity};
+use holdpoint::runbook::graph;
 use holdpoint::runbook::source::Source;
 use holdpoint::runbook::vars;
 use serde_json::Value;
@@ -20,6 +21,7 @@ pub fn register(r: &mut Registry) {
     r.add("lint::sarif_follows_its_schema", &[Need::SarifSchema], schema);
     r.add("lint::json_is_a_list_of_findings", &[], json);
     r.add("lint::a_secret_is_never_drawn", &[], covered);
+    r.add("lint::what_outlives_what_it_measures_is_named_and_nothing_else", &[], outlived);
 }
 
 /// The problems of an example, what is given on the command line included.
@@ -74,6 +76,36 @@ fn examples() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Every check below "Longer than" is found, with the step that destroys; none below "Not so". Followed, the advice silences
+/// it, and what proved the copy in front of the destruction still does.
+fn outlived() {
+    let text = include_str!("../fixtures/lint/outlived.yaml");
+    let found = problems(text, &[]);
+    let line = |problem: &Problem| text[..problem.places[0].range.start].lines().count();
+    let begins = 1 + text.lines().position(|line| line.contains("# Longer than")).unwrap();
+    let ends = text.lines().position(|line| line.contains("# Not so")).unwrap();
+    assert!(found.iter().all(|problem| problem.code == "HP076"), "{found:?}");
+    assert_eq!(found.iter().map(line).collect::<Vec<_>>(), (begins + 1..=ends).collect::<Vec<_>>());
+
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    for problem in &found {
+        let help = problem.help.as_deref().unwrap();
+        let until = help.split('`').find(|part| part.starts_with("until: ")).unwrap();
+        let line = &mut lines[line(problem) - 1];
+        *line = line.replace(", until: drop-kept", "").replace(" }", &format!(", {until} }}"));
+    }
+    let followed = lines.join("\n");
+    let left = problems(&followed, &[]);
+    assert!(left.is_empty(), "{left:?}");
+    let document = book::judge(&Source::new("example.yaml", followed.as_str())).0.unwrap();
+    let runbook = document.bind_for_lint().unwrap();
+    let drop = graph::position(&runbook, "drop-old").unwrap();
+    let proofs = holdpoint::lint::proof::proofs(&runbook, drop, &holdpoint::lint::facts).unwrap();
+    assert!(proofs.iter().any(|id| id.as_str() == "copy.post.data_matches"), "{proofs:?}");
+    let after = graph::guards(&runbook, drop + 1);
+    assert!(after.iter().all(|(id, _)| id.as_str() != "copy.post.data_matches"), "{after:?}");
 }
 
 fn explained() {

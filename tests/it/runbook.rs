@@ -93,7 +93,8 @@ fn facts(spec: &CheckSpec) -> Result<CheckFacts, String> {
     if path.contains("${") || path == "relative" {
         return Err(format!("`path`: {path} is not an absolute path"));
     }
-    let mut facts = CheckFacts { targets: text("target").into_iter().collect(), ..CheckFacts::default() };
+    let targets = ["source", "target"].into_iter().filter_map(text).collect();
+    let mut facts = CheckFacts { targets, ..CheckFacts::default() };
     if spec.kind == "data_matches" {
         facts.recorded = text("recorded");
         facts.proves = match (text("source"), text("recorded")) {
