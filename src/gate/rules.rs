@@ -116,9 +116,10 @@ fn guards(request: &Request<'_>, blockers: &mut Vec<Blocker>) {
                     let next =
                         evidence.outcome.help.as_deref().unwrap_or("put this right, then measure again");
                     let word = if evidence.verdict() == Verdict::Unknown { "unknown: " } else { "" };
-                    let waiver = waives(request, id).flatten();
-                    let waiver = waiver.map(|why| format!("; its waiver does not count: {why}"));
-                    say(format!("{word}{}{}", evidence.outcome.observed, waiver.unwrap_or_default()), next);
+                    let waiver = request.waivers.iter().find(|waiver| waiver.check == *id);
+                    let refused = waiver.zip(waives(request, id).flatten());
+                    let refused = refused.map(|(waiver, why)| waiver.refused(&why)).unwrap_or_default();
+                    say(format!("{word}{}{refused}", evidence.outcome.observed), next);
                 } else if let Some(why) = stale(&evidence.at, request) {
                     say(format!("passed, but {why}"), "measure again");
                 } else if let Some(why) = foreign(evidence, targets, request) {

@@ -500,6 +500,17 @@ const WRONG: &[(&str, &str, Spoil)] = &[
 ];
 
 #[test]
+fn an_expired_waiver_is_named_with_who_gave_it_and_until_when() {
+    let mut facts = facts();
+    let until = moment(NOW - 1_000).wall;
+    facts.waive().term.until = until;
+    let blockers = facts.ask(clear).unwrap_err();
+    let backup = blockers.iter().find(|blocker| blocker.subject == "drop.pre.backup").expect("it is held");
+    let said = format!("; the waiver of bob@h does not count: it has expired: it was given until {until:.0}");
+    assert!(backup.observed.ends_with(&said), "{backup:?}");
+}
+
+#[test]
 fn a_permit_says_who_approved_and_what_is_waived() {
     let mut facts = facts();
     assert_eq!(facts.ask(clear).unwrap().approvers(), ["bob@h"]);

@@ -66,4 +66,9 @@ impl Waived {
         (evidence.verdict() != self.verdict)
             .then(|| format!("it is for {}, and not for {}", self.verdict.word(), evidence.verdict().word()))
     }
+
+    /// What is said after what was seen, when it does not count for that.
+    pub fn refused(&self, why: &str) -> String {
+        format!("; the waiver of {} does not count: {why}", self.by)
+    }
 }

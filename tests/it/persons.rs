@@ -2,11 +2,12 @@
 //! refused, signatures by real keys, waivers, and change windows.
 
 use std::process::Command;
+use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::guided::Person;
-use crate::harness::{Need, Registry, must};
+use crate::harness::{Need, Ran, Registry, eventually, must};
 use crate::play::Play;
 
 const SSH: &[Need] = &[Need::SshKeygen];
@@ -23,6 +24,7 @@ pub fn register(r: &mut Registry) {
     r.add("persons::a_changed_or_copied_signature_counts_for_nothing", SSH, forged);
     r.add("persons::a_waived_check_stays_in_sight_until_it_is_settled", &[], waived);
     r.add("persons::what_may_not_be_waived_is_not", &[], not_waived);
+    r.add("persons::a_waiver_that_has_expired_is_named_where_the_run_holds", &[], expired_waiver);
     r.add("persons::outside_its_window_no_change_begins", &[], window);
 }
 
@@ -468,6 +470,31 @@ fn waived() {
     play.verified();
 }
 
+fn expired_waiver() {
+    let play = plain();
+    std::fs::remove_file(play.path("ready")).unwrap();
+    play.ran("alice", "run book.yaml").exits(3).says("ready");
+    let words = ["--reason", "it is on tape", "--until", "1s"];
+    play.with("bob", &format!("waive {} make.pre.file", play.id()), &words).exits(0);
+    let until = play.events("waived")[0]["until"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    eventually(Duration::from_secs(60), "the waiver is over", || jiff::Timestamp::now() > until);
+    let held = play.ran("alice", "resume").exits(3);
+    let page = one_line(&held);
+    let by = play.events("waived")[0]["by"].as_str().unwrap().to_owned();
+    let named = format!("the waiver of {by} does not count: it has expired: it was given until {until:.0}");
+    assert!(page.contains(&named), "{held:?}");
+    assert_eq!(play.times("make"), 0);
+    // It is on record, and so everybody who asks is told.
+    let status = play.ran("x", "status").exits(0);
+    assert!(one_line(&status).contains(&named), "{status:?}");
+}
+
+/// What was printed, as it was before it was wrapped.
+fn one_line(ran: &Ran) -> String {
+    let words = ran.stdout.split_whitespace().chain(ran.stderr.split_whitespace());
+    words.collect::<Vec<_>>().join(" ")
+}
+
 fn not_waived() {
     let play = plain();
     std::fs::remove_file(play.path("mirror")).unwrap();
@@ -486,7 +513,8 @@ fn not_waived() {
         "until": "2099-01-01T00:00:00Z", "boot": "x", "verdict": "fail", "seen": "x",
     });
     forge(&play, line);
-    resume(&play).exits(3).says("its waiver does not count");
+    let held = resume(&play).exits(3);
+    assert!(one_line(&held).contains("the waiver of bob@h does not count"), "{held:?}");
     assert_eq!(play.ledger(), ["make"]);
 }
 

@@ -7,16 +7,27 @@ use crate::gate;
 use crate::journal::record::{Blocker, Event};
 
 impl Machine {
-    /// Blockers from measurements: whatever did not pass, and whatever passed on another target than the pinned one.
+    /// Blockers from measurements: whatever did not pass, and whatever passed on another target than the pinned one. A waiver
+    /// that counts takes one away; one that does not is named in it, so that nobody wonders why it went on yesterday.
     pub(super) fn blockers(
         &self,
         evidence: &[Evidence],
         advisory: impl Fn(&Evidence) -> bool,
     ) -> Vec<Blocker> {
-        let waived = self.waived(evidence);
-        let answered = |e: &Evidence| waived.iter().any(|(seen, _)| seen.check == e.check);
-        let gating = evidence.iter().filter(|e| !advisory(e) && !answered(e));
-        gating.filter_map(|e| gate::objection(e, &self.state.pins)).collect()
+        let answered = self.answered(evidence);
+        let gating = evidence.iter().filter(|e| !advisory(e));
+        let each = gating.filter_map(|e| {
+            let waiver = answered.iter().find(|(seen, _, _)| seen.check == e.check);
+            if waiver.is_some_and(|(_, _, why)| why.is_none()) {
+                return None;
+            }
+            let mut blocker = gate::objection(e, &self.state.pins)?;
+            if let Some((_, waiver, Some(why))) = waiver.filter(|_| e.verdict() != Verdict::Pass) {
+                blocker.observed += &waiver.refused(why);
+            }
+            Some(blocker)
+        });
+        each.collect()
     }
 
     /// Blockers from identities just proved: a target that is not the pinned one, or could not be proved at all.
@@ -80,13 +91,7 @@ impl Machine {
 
     /// True for evidence of a check that gates nothing.
     pub(super) fn is_advisory(&self, evidence: &Evidence) -> bool {
-        self.plan.runbook.steps.iter().any(|step| {
-            crate::runbook::graph::Section::ALL.iter().any(|section| {
-                crate::runbook::graph::check_ids(step, *section)
-                    .iter()
-                    .any(|(id, spec)| *id == evidence.check && spec.common.advisory)
-            })
-        })
+        self.plan.find(&evidence.check).is_some_and(|(_, spec)| spec.common.advisory)
     }
 
     /// The first thing that does not pass, in one line.

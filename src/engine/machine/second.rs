@@ -127,22 +127,32 @@ impl Machine {
         true
     }
 
-    /// Measurements that are no reason to stop, because somebody answers for them.
-    pub(super) fn waived<'e>(&self, evidence: &'e [Evidence]) -> Vec<(&'e Evidence, gate::Waived)> {
+    /// Measurements that somebody answers for: the waiver, and why it does not count, if it does not.
+    pub(super) fn answered<'e>(
+        &self,
+        evidence: &'e [Evidence],
+    ) -> Vec<(&'e Evidence, gate::Waived, Option<String>)> {
         if self.state.second.waivers.is_empty() {
             return Vec::new();
         }
         let waivers = people::waivers(&self.plan.runbook, &self.state, &self.signers);
         let operator = people::operator(&self.state, &self.signers);
         let signed = people::Terms::of(&self.plan.runbook, self.state.environment.as_deref()).signed;
-        let covers = |seen: &Evidence| {
+        let each = evidence.iter().filter_map(|seen| {
             let waiver = waivers.iter().find(|waiver| waiver.check == seen.check)?;
-            let counts = waiver.objection(&operator, signed, &self.clock()).is_none()
-                && waiver.uncovered(seen).is_none()
-                && gate::elsewhere(seen, &self.state.pins).is_none();
-            counts.then(|| waiver.clone())
-        };
-        evidence.iter().filter_map(|seen| Some((seen, covers(seen)?))).collect()
+            let why = waiver
+                .objection(&operator, signed, &self.clock())
+                .or_else(|| waiver.uncovered(seen))
+                .or_else(|| gate::elsewhere(seen, &self.state.pins));
+            Some((seen, waiver.clone(), why))
+        });
+        each.collect()
+    }
+
+    /// Measurements that are no reason to stop, because somebody answers for them.
+    pub(super) fn waived<'e>(&self, evidence: &'e [Evidence]) -> Vec<(&'e Evidence, gate::Waived)> {
+        let answered = self.answered(evidence).into_iter();
+        answered.filter(|(_, _, why)| why.is_none()).map(|(seen, waiver, _)| (seen, waiver)).collect()
     }
 
     /// Puts on record which checks work goes on without.
