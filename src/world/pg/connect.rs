@@ -128,7 +128,7 @@ async fn place_attempt(
     })?;
     suits(&line, wanted).await?;
     pin_settings(&line, options).await?;
-    let (identity, local) = identity::ask(&line, matches!(place, Place::Socket(_))).await?;
+    let (identity, local, pid) = identity::ask(&line, matches!(place, Place::Socket(_))).await?;
     if let Some((wanted, who)) = &settings.data_directory
         && !same_directory(wanted, Path::new(&identity.data_directory), local)
     {
@@ -144,6 +144,9 @@ async fn place_attempt(
     if identity.version >= 140_000 {
         // Lets the server notice that we are gone while a statement runs; not on every platform.
         let _ = line.query("set client_connection_check_interval = '2s'").await;
+    }
+    if let Some(pid) = pid.filter(|_| options.read_only) {
+        line.measures(&identity, pid);
     }
     Ok(line.identified(identity, local))
 }

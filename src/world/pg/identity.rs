@@ -23,10 +23,14 @@ select (select system_identifier::text from pg_catalog.pg_control_system()),
        pg_catalog.pg_is_in_recovery(),
        pg_catalog.current_setting('server_version_num'),
        pg_catalog.host(pg_catalog.inet_server_addr()),
-       current_user";
+       current_user,
+       pg_catalog.pg_backend_pid()";
 
-/// Asks a server what it is; also whether it runs on this machine.
-pub(super) async fn ask(line: &OpenLine, socket: bool) -> Result<(PostgresIdentity, bool), ConnectError> {
+/// Asks a server what it is; also whether it runs on this machine, and for the number of the process that answers.
+pub(super) async fn ask(
+    line: &OpenLine,
+    socket: bool,
+) -> Result<(PostgresIdentity, bool, Option<u32>), ConnectError> {
     let rows = line.query(IDENTITY).await.map_err(refused)?;
     let mut facts = rows.into_iter().next().unwrap_or_default().into_iter();
     let mut fact = || facts.next().flatten();
@@ -46,6 +50,7 @@ pub(super) async fn ask(line: &OpenLine, socket: bool) -> Result<(PostgresIdenti
     let version = fact().and_then(|text| text.parse().ok()).ok_or_else(|| missing("version"))?;
     let address = fact();
     let user = fact().unwrap_or_default();
+    let pid = fact().and_then(|text| text.parse().ok());
     let Some(data_directory) = data_directory else {
         return Err(ConnectError {
             message: format!(
@@ -69,7 +74,7 @@ pub(super) async fn ask(line: &OpenLine, socket: bool) -> Result<(PostgresIdenti
         version,
         host,
     };
-    Ok((identity, local))
+    Ok((identity, local, pid))
 }
 
 /// The directory with its links resolved, so that it is called the same when the cluster is stopped.

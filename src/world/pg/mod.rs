@@ -9,6 +9,7 @@ pub mod error;
 pub mod extent;
 mod files;
 pub mod identity;
+pub mod own;
 mod peer;
 pub mod portion;
 pub mod session;

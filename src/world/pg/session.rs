@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -23,6 +23,7 @@ use tokio_postgres::{AsyncMessage, CancelToken, Client, Connection, NoTls, Simpl
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::error::QueryError;
+use super::own::Mark;
 use crate::world::identity::PostgresIdentity;
 
 /// What a session is for.
@@ -88,6 +89,8 @@ struct Line {
     reader: AbortHandle,
     /// Set while everything happens in one transaction that several sessions share: see [`super::undone`].
     nested: Nested,
+    /// Set when it is known which process of which server answers, and it only reads.
+    measures: OnceLock<Mark>,
 }
 
 /// Statements of a shared transaction. Each stands between two savepoints, so that one that fails does not end it.
@@ -239,6 +242,7 @@ where
         runtime: Handle::current(),
         reader: reader.abort_handle(),
         nested: Nested::default(),
+        measures: OnceLock::new(),
     }))
 }
 
@@ -252,6 +256,11 @@ impl OpenLine {
 
     pub(super) fn identified(self, identity: PostgresIdentity, local: bool) -> Session {
         Session { line: self.0, identity, local }
+    }
+
+    /// From now on this process is known to measure with that process of the server.
+    pub(super) fn measures(&self, server: &PostgresIdentity, pid: u32) {
+        self.0.measures.get_or_init(|| Mark::new(server, pid));
     }
 
     /// The connection of a session, to be set up for another use.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use holdpoint::check::{Context, Verdict};
 use holdpoint::runbook::Target;
-use holdpoint::world::World;
+use holdpoint::world::{World, pg};
 use serde_json::json;
 
 use super::clock::Later;
@@ -99,7 +99,7 @@ pub fn register(r: &mut Registry) {
         let _sleeper = Sleeper::start(&cluster);
         let young = look(&cx, "horizon_holders", json!({ "target": "db" }));
         is(&young, Verdict::Pass, "1 holder; the oldest is session");
-        vec![none, young]
+        vec![none, young, beside()]
     });
     verdict(r, "horizon_holders", Verdict::Fail, &[Need::Pg15], || {
         let mut seen = held();
@@ -285,6 +285,36 @@ fn held() -> Vec<holdpoint::check::Outcome> {
         "{old:#?}"
     );
     vec![waits, old]
+}
+
+/// A comparison of this process holds a snapshot beside the check; then a program that only has its name does, too.
+fn beside() -> holdpoint::check::Outcome {
+    const NAME: &str = "holdpoint data_matches";
+    let cluster = Cluster::start(Major::V15);
+    cluster.psql("create table w (n int)");
+    let target = cluster.target("postgres");
+    let cx = context([("db", target.clone())]);
+    let ask = || look(&cx, "horizon_holders", json!({ "target": "db", "max_age": 100 }));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let options = pg::Options { application_name: NAME.to_owned(), ..pg::Options::default() };
+    let session = runtime.block_on(async {
+        let session = pg::connect(&target, &options).await.unwrap();
+        session.export_snapshot().await.unwrap();
+        session
+    });
+    spend(&cluster, 200);
+    let own = ask();
+    is(&own, Verdict::Pass, "nothing but measurements of Holdpoint holds the horizon back");
+    let told = own.details.join("\n");
+    assert!(told.contains("holds back 20") && told.contains(NAME), "it is told all the same: {told}");
+    let named = format!("set application_name = '{NAME}'; select count(*) from w, pg_sleep(60)");
+    let _other = Sleeper::with(&cluster, &named);
+    spend(&cluster, 200);
+    let both = ask();
+    is(&both, Verdict::Fail, "holds back 20");
+    assert_eq!(both.facts["holders"], 1, "a name is no proof: {both:?}");
+    drop(session);
+    own
 }
 
 /// A long query on a standby that tells its primary what it still needs.

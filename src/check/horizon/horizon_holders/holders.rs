@@ -2,7 +2,7 @@
 
 use crate::base::Span;
 use crate::check::horizon::row::{Values, ids};
-use crate::world::pg::{QueryError, Session, literal};
+use crate::world::pg::{QueryError, Session, literal, own};
 
 /// What kind of holder it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub(super) struct Holder {
     pub age: Option<u64>,
     /// How long it has been so, by the server's clock.
     pub seconds: Option<f64>,
+    /// A session with which this process measures, beside this measurement.
+    pub own: bool,
 }
 
 const PREPARED: &str = "select gid, database, owner, pg_catalog.age(transaction), \
@@ -36,11 +38,14 @@ const SLOTS: &str = "select slot_name, database, case when active then 'active' 
     greatest(pg_catalog.age(xmin), pg_catalog.age(catalog_xmin)), null \
     from pg_catalog.pg_replication_slots where xmin is not null or catalog_xmin is not null";
 
-/// Senders of WAL show what their standby holds, and come below; vacuum holds nothing back.
+/// Senders of WAL show what their standby holds, and come below; vacuum holds nothing back. Last, for a session that calls itself
+/// ours: its process, of a parallel worker that of its leader, which servers before 13 do not tell.
 const SESSIONS: &str = "select pid, datname, pg_catalog.concat_ws(', ', state, usename, nullif(application_name, '')), \
     greatest(pg_catalog.age(backend_xid), pg_catalog.age(backend_xmin)), \
-    extract(epoch from pg_catalog.clock_timestamp() - xact_start) \
-    from pg_catalog.pg_stat_activity where (backend_xid is not null or backend_xmin is not null) \
+    extract(epoch from pg_catalog.clock_timestamp() - xact_start), \
+    case when application_name like 'holdpoint%' \
+        then coalesce(pg_catalog.to_jsonb(a) ->> 'leader_pid', pid::pg_catalog.text) end \
+    from pg_catalog.pg_stat_activity a where (backend_xid is not null or backend_xmin is not null) \
     and pid <> pg_catalog.pg_backend_pid() and backend_type not in ('walsender', 'autovacuum worker') \
     and pid not in (select pid from pg_catalog.pg_stat_progress_vacuum)";
 
@@ -67,6 +72,11 @@ pub(super) async fn ask(session: &Session) -> Result<(Vec<Holder>, bool), QueryE
                 state: row.text().filter(|state| !state.is_empty()),
                 age: row.count(),
                 seconds: row.number(),
+                own: kind == Kind::Session
+                    && row
+                        .count()
+                        .and_then(|pid| u32::try_from(pid).ok())
+                        .is_some_and(|pid| own::measures(session.identity(), pid)),
             });
         }
     }
