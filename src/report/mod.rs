@@ -12,6 +12,7 @@ pub mod findings;
 #[cfg(test)]
 pub mod fixture;
 pub mod github;
+pub mod goes;
 pub mod json;
 pub mod junit;
 pub mod log;

@@ -3,6 +3,7 @@
 //!
 //! Invariant: the words hold no control character and no newline; foreign text cannot imitate a line of ours.
 
+use super::goes;
 use crate::base::text::{count, neutral};
 use crate::base::{CheckId, Size};
 use crate::check::{Evidence, Verdict};
@@ -116,7 +117,7 @@ pub fn blast_item(item: &BlastItem) -> String {
 
 fn blast(words: Words, blast: &Blast) -> Words {
     words
-        .with_all("goes", blast.items.iter().map(blast_item))
+        .with_all("goes", goes::listed(&blast.items).iter().map(blast_item))
         .with("it is", blast.identity.as_ref().map(|i| i.describe()).unwrap_or_default())
         .with_all("in use", &blast.serving)
         .with_all("unknown", &blast.unmeasured)

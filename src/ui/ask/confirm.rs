@@ -4,7 +4,7 @@ use super::begin::LABEL;
 use crate::base::text::thousands;
 use crate::base::{Moment, Size, StepId};
 use crate::journal::record::{Blast, BlastItem};
-use crate::report::{Tone, when};
+use crate::report::{Tone, goes, when};
 use crate::ui::layout::{fit, pad, pad_left, width};
 use crate::ui::page::Page;
 use crate::ui::view::Snapshot;
@@ -69,6 +69,7 @@ pub fn confirm(
 
 /// What goes, as a table; below each other on a narrow screen.
 pub fn items(page: &mut Page<'_>, items: &[BlastItem]) {
+    let items = &goes::listed(items);
     page.blank();
     if items.is_empty() {
         page.say(Tone::Doubt, "Nothing was found that would go.");
@@ -113,4 +114,29 @@ fn size(item: &BlastItem) -> String {
 
 fn rows(item: &BlastItem) -> String {
     item.rows.map(thousands).unwrap_or_else(|| "-".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ui::screen::Style;
+
+    #[test]
+    fn tables_without_a_row_do_not_hide_those_that_go() {
+        let table = |name: &str, rows| BlastItem {
+            kind: "table".to_owned(),
+            name: name.to_owned(),
+            bytes: None,
+            rows: Some(rows),
+        };
+        let all = [table("access_tokens", 0), table("events", 1_204), table("pushers", 0)];
+        for width in [40, 80] {
+            let style = Style { width, ..Style::PLAIN };
+            let mut page = Page::new(&style);
+            items(&mut page, &all);
+            let text = page.finish();
+            assert!(text.contains("events") && text.contains("2 without a row"), "{text}");
+            assert!(!text.contains("pushers"), "{text}");
+        }
+    }
 }
