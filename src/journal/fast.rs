@@ -15,6 +15,8 @@ struct Measured {
     purpose: Purpose,
     step: StepId,
     evidence: Flat,
+    #[serde(default)]
+    advisory: bool,
 }
 
 #[derive(Deserialize)]
@@ -35,11 +37,12 @@ struct Flat {
 
 /// The fields of a `measured` event.
 pub fn measured(object: &[u8]) -> Option<Event> {
-    let Measured { purpose, step, evidence } = serde_json::from_slice(object).ok()?;
+    let Measured { purpose, step, evidence, advisory } = serde_json::from_slice(object).ok()?;
     let Flat { check, kind, title, verdict, observed, expected, help, details, facts, seen, at, took_ms } =
         evidence;
     let outcome = Outcome { verdict, observed, expected, help, details, facts, seen };
-    Some(Event::Measured { purpose, step, evidence: Evidence { check, kind, title, outcome, at, took_ms } })
+    let evidence = Evidence { check, kind, title, outcome, at, took_ms };
+    Some(Event::Measured { purpose, step, evidence, advisory })
 }
 
 #[cfg(test)]
@@ -52,9 +55,10 @@ mod tests {
         let mut full = samples::evidence();
         full.outcome.help = Some("look".into());
         full.outcome.details = vec!["a".into(), "b".into()];
-        for evidence in [samples::evidence(), full] {
-            let event = Event::Measured { purpose: Purpose::Guard, step: "s".into(), evidence };
+        for (evidence, advisory) in [(samples::evidence(), false), (full, true)] {
+            let event = Event::Measured { purpose: Purpose::Guard, step: "s".into(), evidence, advisory };
             let text = serde_json::to_string(&event).unwrap();
+            assert_eq!(text.contains("advisory"), advisory, "a gate's line is as it always was");
             assert_eq!(measured(text.as_bytes()), Some(event.clone()));
             assert_eq!(serde_json::from_str::<Event>(&text).unwrap(), event);
         }

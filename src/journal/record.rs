@@ -290,6 +290,9 @@ pub enum Event {
         step: StepId,
         /// What it saw.
         evidence: Evidence,
+        /// It is shown and gates nothing. Absent when false, and in journals of earlier releases.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        advisory: bool,
     },
     /// A hold point did not open.
     Held {

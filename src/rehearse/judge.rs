@@ -199,7 +199,7 @@ mod tests {
         };
         let (kind, title) = ("file".to_owned(), String::new());
         let evidence = Evidence { check: check.into(), kind, title, outcome, at: moment(ms), took_ms: 1 };
-        Event::Measured { purpose: Purpose::Guard, step: "drop".into(), evidence }
+        Event::Measured { purpose: Purpose::Guard, step: "drop".into(), evidence, advisory: false }
     }
 
     fn permitted(guards: &[&str]) -> Event {

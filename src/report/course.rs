@@ -234,7 +234,7 @@ impl Seen {
         let mut seen = Seen::default();
         for line in lines {
             match &line.event {
-                Event::Measured { purpose, step, evidence } => {
+                Event::Measured { purpose, step, evidence, .. } => {
                     let key = (step.clone(), role(*purpose), evidence.check.clone());
                     let known = seen.measured.get(&key);
                     // What did not hold while the work ran is not made good by what held later.

@@ -197,9 +197,13 @@ pub fn event(event: &Event, by: &str) -> Words {
             "target",
             format!("{target} is made anew by {step}; it is pinned when next seen"),
         ),
-        Event::Measured { purpose: why, step, evidence: seen } => {
+        Event::Measured { purpose: why, step, evidence: seen, advisory } => {
             let mut words = evidence(seen);
-            words.head = flat(&format!("{} {step}: {}", purpose(*why), words.head));
+            let gates = if *advisory { " (advisory, no gate)" } else { "" };
+            if *advisory && words.tone == Tone::Bad {
+                words.tone = Tone::Doubt;
+            }
+            words.head = flat(&format!("{} {step}{gates}: {}", purpose(*why), words.head));
             words
         }
         Event::Held { step, undo, blockers: all } => {
@@ -381,6 +385,19 @@ mod tests {
             assert!(!words.head.contains(|c: char| c.is_control() || c == '\u{202e}'), "{words:?}");
             assert!(words.head.contains("x / [x] drop-old"), "{words:?}");
         }
+    }
+
+    #[test]
+    fn an_advisory_failure_does_not_look_like_one_that_gates() {
+        let told = |advisory| {
+            let evidence = crate::report::fixture::evidence("copy.post.rows", Verdict::Fail);
+            let (purpose, step) = (Purpose::Postcondition, StepId::from("copy"));
+            super::event(&Event::Measured { purpose, step, evidence, advisory }, "alice@db1")
+        };
+        let (gates, advises) = (told(false), told(true));
+        assert!(gates.head.starts_with("after copy: ") && gates.tone == Tone::Bad, "{gates:?}");
+        assert!(advises.head.starts_with("after copy (advisory, no gate): "), "{advises:?}");
+        assert_eq!((advises.mark, advises.tone), ("FAIL", Tone::Doubt));
     }
 
     #[test]

@@ -116,6 +116,7 @@ fn eventful() -> Vec<Line> {
             purpose: crate::journal::record::Purpose::Postcondition,
             step: "copy".into(),
             evidence: evidence("copy.post.rows", Verdict::Fail),
+            advisory: false,
         },
         Event::InDoubt {
             step: "copy".into(),
@@ -283,6 +284,7 @@ fn hostile_events() -> Vec<Line> {
             purpose: crate::journal::record::Purpose::Postcondition,
             step: "copy".into(),
             evidence: hostile_evidence(),
+            advisory: false,
         },
         Event::InDoubt { step: "copy".into(), attempt: 1, why: EVIL.into() },
         Event::Note { text: EVIL.into() },

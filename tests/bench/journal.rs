@@ -174,5 +174,6 @@ fn measured() -> Event {
             at: now(),
             took_ms: 1834,
         },
+        advisory: false,
     }
 }

@@ -128,13 +128,17 @@ fn time_limit() {
 
 fn captured() {
     let play = play(&format!(
-        "  - id: ask\n    run: [echo, \"it's $HOME\"]\n    changes: false\n    rerun: safe\n    timeout: 1min\n    capture: answer\n    postconditions: [ file: {{ path: / }} ]\n{}  - id: use\n    run: [/bin/sh, -c, 'printf \"%s\\n\" \"$1\" >>\"$0\"', \"@/ledger\", \"${{answer}}\"]\n    timeout: 1min\n    postconditions: [ file: {{ path: \"@/ledger\", contains: \"${{answer}}\" }} ]\n  - id: again\n    run: \"echo \\\"$answer\\\" >>\\\"$place/ledger\\\"\"\n    timeout: 1min\n    postconditions: [ file: {{ path: \"@/ledger\" }} ]\n",
+        "  - id: ask\n    run: [echo, \"it's $HOME\"]\n    changes: false\n    rerun: safe\n    timeout: 1min\n    capture: answer\n    postconditions: [ file: {{ path: / }} ]\n{}  - id: use\n    run: [/bin/sh, -c, 'printf \"%s\\n\" \"$1\" >>\"$0\"', \"@/ledger\", \"${{answer}}\"]\n    timeout: 1min\n    postconditions: [ file: {{ path: \"@/ledger\", contains: \"${{answer}}\" }} ]\n  - id: again\n    run: \"echo \\\"$answer\\\" >>\\\"$place/ledger\\\"\"\n    timeout: 1min\n    postconditions: [ file: {{ path: \"@/ledger\" }}, file: {{ id: lamp, path: \"@/lamp\", advisory: true }} ]\n",
         word("door", "    preconditions: [ file: { path: \"@/door\" } ]\n")
     ));
     run(&play).exits(3);
     std::fs::write(play.path("door"), "").unwrap();
     // The value outlives the session that saw it.
-    play.ran("alice", "resume").exits(0);
+    let done = play.ran("alice", "resume").exits(0);
+    // What only advises is not taken for what gates, neither now nor in the log.
+    for told in [done, play.ran("x", &format!("log {}", play.id())).exits(0)] {
+        told.says("FAIL").says("after again (advisory, no gate): ");
+    }
     assert_eq!(play.ledger(), ["door", "it's $HOME", "it's $HOME"]);
     assert_eq!(play.begun("ask"), 1);
 }

@@ -403,7 +403,8 @@ impl Machine {
         for evidence in &measured.evidence {
             self.fresh.insert(evidence.check.clone(), evidence.clone());
             let (purpose, step) = (measured.purpose, measured.step.clone());
-            events.push(Event::Measured { purpose, step, evidence: evidence.clone() });
+            let advisory = self.is_advisory(evidence);
+            events.push(Event::Measured { purpose, step, evidence: evidence.clone(), advisory });
         }
         for (target, identity) in &measured.proved {
             match identity {

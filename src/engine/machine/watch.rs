@@ -198,7 +198,8 @@ impl Machine {
         if changed || recorded_ago.is_none_or(|ago| ago >= ON_RECORD) {
             one.recorded = Some(self.now);
             let (purpose, step) = (Purpose::Invariant, step.clone());
-            self.append(vec![Event::Measured { purpose, step, evidence: evidence.clone() }]);
+            let advisory = self.is_advisory(evidence);
+            self.append(vec![Event::Measured { purpose, step, evidence: evidence.clone(), advisory }]);
         }
         if soaking {
             let limit = self.watch.spec(id).map_or(Duration::ZERO, measure::limit);

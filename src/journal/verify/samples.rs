@@ -84,7 +84,12 @@ pub fn events() -> Vec<(&'static str, u64, Event)> {
         (
             "alice@db1",
             1,
-            Event::Measured { purpose: Purpose::Postcondition, step: step(), evidence: evidence() },
+            Event::Measured {
+                purpose: Purpose::Postcondition,
+                step: step(),
+                evidence: evidence(),
+                advisory: false,
+            },
         ),
         ("alice@db1", 1, Event::Done { step: step() }),
         (
