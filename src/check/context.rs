@@ -88,6 +88,8 @@ pub struct Context {
     pub samples: Option<PathBuf>,
     /// The environment that a shell script gets: the runbook's variables, and those secrets that the script names.
     pub script_env: Arc<ScriptEnv>,
+    /// Variables that steps capture, with the step of each. A check in which one still stands cannot be measured yet.
+    pub captures: Arc<BTreeMap<String, String>>,
     /// Secret values, so that no evidence carries one.
     pub secrets: Arc<Redactor>,
     /// Called now and then during long work; must not block.
@@ -106,6 +108,7 @@ impl Context {
             outside: Outside::default(),
             samples: None,
             script_env: Arc::new(|_| BTreeMap::new()),
+            captures: Arc::default(),
             secrets: Arc::new(Redactor::default()),
             progress: Arc::new(|_| {}),
             progress_of: None,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt as _, StreamExt as _};
+use serde_json::Value;
 
 use super::{Context, Evidence, Outcome, registry};
 use crate::base::{CheckId, Span};
@@ -25,20 +26,13 @@ pub async fn measure(id: CheckId, spec: &CheckSpec, cx: &Context) -> Evidence {
     let cx = own.as_ref().unwrap_or(cx);
     let started = cx.world.clock.now();
     let limit = Span(limit(spec));
-    let outcome = match registry::build(spec) {
-        Err(why) => Outcome::unknown(format!("the check could not be set up: {why}"), "a valid check")
-            .help("correct the check in the runbook"),
-        Ok(check) => {
-            let measured = std::panic::AssertUnwindSafe(check.measure(cx)).catch_unwind();
-            match tokio::time::timeout(limit.0, measured).await {
-                Ok(Ok(outcome)) => outcome,
-                Ok(Err(_)) => {
-                    Outcome::unknown("the check itself broke down (a defect in Holdpoint)", "a measurement")
-                }
-                Err(_) => Outcome::unknown(format!("no answer within {limit}"), "a measurement in time")
-                    .help("find out why it takes so long, or give the check a longer `timeout`"),
-            }
+    let outcome = match awaited(spec, cx) {
+        Some((name, step)) => {
+            let observed = format!("`{name}` is not known yet: step `{step}` captures it");
+            Outcome::unknown(observed, "a value to compare with")
+                .help(format!("nothing yet: it is measured again when `{step}` is done"))
         }
+        None => within(limit, spec, cx).await,
     };
     let at = cx.world.clock.now();
     let took = at.since(&started).max(Duration::ZERO);
@@ -50,6 +44,48 @@ pub async fn measure(id: CheckId, spec: &CheckSpec, cx: &Context) -> Evidence {
         at,
         took_ms: took.as_millis() as u64,
     }
+}
+
+/// What a check sees, within its time.
+async fn within(limit: Span, spec: &CheckSpec, cx: &Context) -> Outcome {
+    let check = match registry::build(spec) {
+        Ok(check) => check,
+        Err(why) => {
+            return Outcome::unknown(format!("the check could not be set up: {why}"), "a valid check")
+                .help("correct the check in the runbook");
+        }
+    };
+    let measured = std::panic::AssertUnwindSafe(check.measure(cx)).catch_unwind();
+    match tokio::time::timeout(limit.0, measured).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) => {
+            Outcome::unknown("the check itself broke down (a defect in Holdpoint)", "a measurement")
+        }
+        Err(_) => Outcome::unknown(format!("no answer within {limit}"), "a measurement in time")
+            .help("find out why it takes so long, or give the check a longer `timeout`"),
+    }
+}
+
+/// Parameters that are scripts: there `${name}` is the shell's, and stays.
+const SCRIPTS: [&str; 3] = ["run", "send", "receive"];
+
+/// A variable that still stands in a check's parameters, and the step that captures it. What would be compared with its
+/// name would fail, and say nothing.
+fn awaited<'c>(spec: &CheckSpec, cx: &'c Context) -> Option<(&'c str, &'c str)> {
+    fn names(value: &Value, name: &str) -> bool {
+        match value {
+            Value::String(text) => text.contains(name),
+            Value::Array(items) => items.iter().any(|item| names(item, name)),
+            Value::Object(map) => map.values().any(|inner| names(inner, name)),
+            _ => false,
+        }
+    }
+    let script = |key: &str, value: &Value| value.is_string() && SCRIPTS.contains(&key);
+    let each = cx.captures.iter().find(|(name, _)| {
+        let name = format!("${{{name}}}");
+        spec.params.iter().any(|(key, value)| !script(key, value) && names(value, &name))
+    });
+    each.map(|(name, step)| (name.as_str(), step.as_str()))
 }
 
 /// Measures several checks at the same time; the answers come in the order of the questions.
@@ -110,6 +146,30 @@ mod tests {
     use std::time::Instant;
 
     use super::*;
+
+    #[tokio::test]
+    async fn what_is_captured_later_is_said_to_be_unknown_yet() {
+        let spec = |params: Value| -> CheckSpec {
+            serde_json::from_value(serde_json::json!({ "command": params })).unwrap()
+        };
+        let cx = Context {
+            captures: std::sync::Arc::new([("last".to_owned(), "stop-old".to_owned())].into()),
+            ..Context::local(crate::world::World::local())
+        };
+        let asks = spec(serde_json::json!({ "run": ["echo", "x"], "stdout": { "equals": "${last}" } }));
+        let seen = measure("drop.pre.command".into(), &asks, &cx).await;
+        assert_eq!(seen.outcome.observed, "`last` is not known yet: step `stop-old` captures it");
+        assert_eq!(seen.outcome.verdict, super::super::Verdict::Unknown, "it was compared with nothing");
+        assert!(!seen.outcome.expected.contains("${"), "{seen:?}");
+        // In a script it is the shell's own, and a captured value stands in the place of its name.
+        for params in [
+            serde_json::json!({ "run": "last=x; echo ${last}", "stdout": { "equals": "x" } }),
+            serde_json::json!({ "run": ["echo", "x"], "stdout": { "equals": "x" } }),
+        ] {
+            let seen = measure("drop.pre.command".into(), &spec(params), &cx).await;
+            assert_eq!(seen.outcome.verdict, super::super::Verdict::Pass, "{seen:?}");
+        }
+    }
 
     #[tokio::test]
     async fn slow_ones_do_not_wait_for_each_other_and_quick_ones_take_turns() {

@@ -74,6 +74,9 @@ pub fn context(cmd: &Cmd, bound: &Bound, folder: Option<&RunDir>) -> Context {
     let mut cx = Context::local(cmd.world.clone());
     cx.targets = Arc::new(bound.runbook.targets.clone());
     cx.secrets = Arc::new(bound.redactor());
+    let captures =
+        bound.runbook.steps.iter().filter_map(|step| Some((step.capture.clone()?, step.id.clone())));
+    cx.captures = Arc::new(captures.collect());
     let values = bound.values.clone();
     cx.script_env = Arc::new(move |script| crate::runbook::vars::script_env(&values, script));
     if let Some(folder) = folder {

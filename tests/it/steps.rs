@@ -131,6 +131,9 @@ fn captured() {
         "  - id: ask\n    run: [echo, \"it's $HOME\"]\n    changes: false\n    rerun: safe\n    timeout: 1min\n    capture: answer\n    postconditions: [ file: {{ path: / }} ]\n{}  - id: use\n    run: [/bin/sh, -c, 'printf \"%s\\n\" \"$1\" >>\"$0\"', \"@/ledger\", \"${{answer}}\"]\n    timeout: 1min\n    postconditions: [ file: {{ path: \"@/ledger\", contains: \"${{answer}}\" }} ]\n  - id: again\n    run: \"echo \\\"$answer\\\" >>\\\"$place/ledger\\\"\"\n    timeout: 1min\n    postconditions: [ file: {{ path: \"@/ledger\" }}, file: {{ id: lamp, path: \"@/lamp\", advisory: true }} ]\n",
         word("door", "    preconditions: [ file: { path: \"@/door\" } ]\n")
     ));
+    // Before any run nobody knows the value, and nothing is compared with its name.
+    let early = play.ran("alice", "--json check book.yaml use").exits(1);
+    early.says("`answer` is not known yet: step `ask` captures it");
     run(&play).exits(3);
     std::fs::write(play.path("door"), "").unwrap();
     // The value outlives the session that saw it.
