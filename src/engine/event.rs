@@ -36,6 +36,15 @@ pub enum Notice {
         /// What it saw.
         evidence: Evidence,
     },
+    /// A postcondition does not pass yet, and is waited for.
+    Waiting {
+        /// What it saw just now; it goes on record only when it is the last measurement.
+        evidence: Evidence,
+        /// Since it was first measured.
+        waited: Duration,
+        /// The longest that it is waited for.
+        limit: Duration,
+    },
     /// How far long work is.
     Progress {
         /// The check that works, if it is one.

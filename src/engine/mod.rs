@@ -11,6 +11,7 @@ pub mod faults;
 pub mod forecast;
 pub mod machine;
 pub mod notify;
+pub mod patience;
 pub mod people;
 pub mod plan;
 pub mod reverse;

@@ -13,10 +13,11 @@ use super::blast;
 use super::event::{Notice, Reporter};
 use super::faults::{self, Faults};
 use super::machine::{Measured, Number};
+use super::patience;
 use super::plan::Placed;
 use super::scripts;
 use crate::base::{Digest, Moment, Span, StepId};
-use crate::check::{Context, Evidence, Outcome, WAITED, measure};
+use crate::check::{Context, Evidence, Outcome, Verdict, WAITED, measure};
 use crate::journal::record::{Blast, Purpose};
 use crate::journal::scripts::Scripts;
 use crate::runbook::model::Destroys;
@@ -92,23 +93,14 @@ pub async fn survey(
         Purpose::Guard => longest.saturating_sub(pace.of(name)),
         _ => Duration::ZERO,
     };
-    let one = |(id, spec): Placed| {
-        let (cx, reporter, pace, step) = (&cx, &reporter, &pace, step.clone());
-        let unknown = faults.makes_unknown(&id, purpose);
-        let wait = head_start(id.as_str());
-        async move {
-            tokio::time::sleep(wait).await;
-            let mut evidence: Evidence = measure::measure(id, &spec, cx).await;
-            if unknown {
-                evidence.outcome = Outcome::unknown(faults::UNKNOWN, evidence.outcome.expected);
-            }
-            // What a person took once, the next measurement does not take again.
-            let waited = evidence.outcome.facts.get(WAITED).and_then(serde_json::Value::as_u64).unwrap_or(0);
-            let took = Duration::from_millis(evidence.took_ms.saturating_sub(waited));
-            pace.took(evidence.check.as_str(), took);
-            reporter.tell(&Notice::Measured { step, purpose, evidence: evidence.clone() });
-            evidence
-        }
+    let bench = Bench {
+        cx: &cx,
+        faults: &faults,
+        pace: &pace,
+        reporter: reporter.as_ref(),
+        purpose,
+        step: &step,
+        began: cx.world.clock.now(),
     };
     let wait = head_start(BLAST);
     let goes = async {
@@ -119,7 +111,8 @@ pub async fn survey(
         pace.took(BLAST, blast.at.since(&began));
         Some(blast)
     };
-    let (evidence, blast) = futures::join!(measure::side_by_side(checks.into_iter().map(one)), goes);
+    let head_starts = checks.iter().map(|(id, _)| head_start(id.as_str())).collect();
+    let (evidence, blast) = futures::join!(bench.all(&checks, head_starts), goes);
     let proofs = prove.into_iter().map(|name| async {
         let proof = proof(&name, &cx).await;
         (name, proof)
@@ -135,6 +128,91 @@ pub async fn survey(
         _ => scripts::look(scripts).await,
     };
     Measured { request, purpose, step, evidence, proved, blast, runbook_now, scripts_now }
+}
+
+/// What measurements of one request share.
+struct Bench<'a> {
+    cx: &'a Context,
+    faults: &'a Faults,
+    pace: &'a Pace,
+    reporter: &'a dyn Reporter,
+    purpose: Purpose,
+    step: &'a StepId,
+    began: Moment,
+}
+
+impl Bench<'_> {
+    /// Every check, in the order of the questions. Those that are waited for come first: what depends on a service that
+    /// answers is measured when it does, and all of it holds at about the same time.
+    async fn all(&self, checks: &[Placed], head_starts: Vec<Duration>) -> Vec<Evidence> {
+        let mut seen: Vec<Option<Evidence>> = checks.iter().map(|_| None).collect();
+        // Twice, since what passed first may be over by the time that the last one passes.
+        for _ in 0..2 {
+            let now = self.cx.world.clock.now();
+            let over = |e: &Evidence| e.verdict() == Verdict::Pass && now.since(&e.at) > patience::LONGEST;
+            let mut waits = Vec::new();
+            for ((nth, placed), seen) in checks.iter().enumerate().zip(&seen) {
+                if let Some(limit) = self.patience(placed)
+                    && seen.as_ref().is_none_or(over)
+                {
+                    waits.push(self.patiently(nth, placed, limit));
+                }
+            }
+            for (nth, evidence) in measure::side_by_side(waits).await {
+                seen.splice(nth..=nth, [Some(evidence)]);
+            }
+        }
+        let mut rest = Vec::new();
+        for ((placed, head_start), seen) in checks.iter().zip(head_starts).zip(seen) {
+            rest.push(self.unless_seen(placed, head_start, seen));
+        }
+        measure::side_by_side(rest).await
+    }
+
+    async fn unless_seen(&self, placed: &Placed, head_start: Duration, seen: Option<Evidence>) -> Evidence {
+        if let Some(evidence) = seen {
+            return evidence;
+        }
+        tokio::time::sleep(head_start).await;
+        let evidence = self.once(placed).await;
+        self.tell(&evidence);
+        evidence
+    }
+
+    /// How long a check is waited for. What is made unknown on purpose stays so: nobody waits for it.
+    fn patience(&self, (id, spec): &Placed) -> Option<Span> {
+        let wait = spec.common.wait_up_to.filter(|_| self.purpose == Purpose::Postcondition);
+        wait.filter(|_| !self.faults.makes_unknown(id, self.purpose))
+    }
+
+    async fn patiently(&self, nth: usize, placed: &Placed, limit: Span) -> (usize, Evidence) {
+        let not_yet = |evidence: &Evidence, waited| {
+            let evidence = evidence.clone();
+            self.reporter.tell(&Notice::Waiting { evidence, waited, limit: limit.0 });
+        };
+        let clock = self.cx.world.clock.as_ref();
+        let measure = || self.once(placed);
+        let evidence = patience::wait(limit, &self.began, clock, tokio::time::sleep, measure, not_yet).await;
+        self.tell(&evidence);
+        (nth, evidence)
+    }
+
+    async fn once(&self, (id, spec): &Placed) -> Evidence {
+        let mut evidence = measure::measure(id.clone(), spec, self.cx).await;
+        if self.faults.makes_unknown(id, self.purpose) {
+            evidence.outcome = Outcome::unknown(faults::UNKNOWN, evidence.outcome.expected);
+        }
+        // What a person took once, the next measurement does not take again.
+        let waited = evidence.outcome.facts.get(WAITED).and_then(serde_json::Value::as_u64).unwrap_or(0);
+        let took = Duration::from_millis(evidence.took_ms.saturating_sub(waited));
+        self.pace.took(evidence.check.as_str(), took);
+        evidence
+    }
+
+    fn tell(&self, evidence: &Evidence) {
+        let (step, purpose, evidence) = (self.step.clone(), self.purpose, evidence.clone());
+        self.reporter.tell(&Notice::Measured { step, purpose, evidence });
+    }
 }
 
 async fn proof(name: &str, cx: &Context) -> Result<(Identity, Moment), String> {

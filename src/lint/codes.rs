@@ -68,6 +68,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("HP074", "a variable that is named like a secret and is none"),
     ("HP075", "a place that is still to be filled in"),
     ("HP076", "a postcondition that outlives what it measures"),
+    ("HP077", "waiting where nothing is waited for, or for too short or too long a time"),
     ("HP080", "approvals or a change window that would have no effect"),
     ("HP081", "a change window that makes no sense, or never opens"),
     ("HP083", "a hook that may take too long"),

@@ -119,6 +119,9 @@ pub(super) fn collect<'a>(
 /// Sets the checks of a file without steps up once; says which cannot be, and which keys mean nothing there.
 pub(super) fn alone(runbook: &Runbook, facts: Facts<'_>, places: &Places<'_>, problems: &mut Vec<Problem>) {
     for (nth, spec) in runbook.checks.iter().enumerate() {
+        if spec.common.wait_up_to.is_some() {
+            problems.push(super::tidy::no_wait(places.alone(nth)));
+        }
         match facts(spec) {
             Ok(CheckFacts {
                 proves: Some(DataProof { of: ProofSource::Target(of), held_by, .. }), ..

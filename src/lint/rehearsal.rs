@@ -59,6 +59,7 @@ fn proof(check: &CheckSpec, facts: Facts<'_>, range: Range<usize>, problems: &mu
         ("until", "HP046", common.until.is_some()),
         ("on_violation", "HP047", common.on_violation.is_some()),
         ("every", "HP047", common.every.is_some()),
+        ("wait_up_to", "HP077", common.wait_up_to.is_some()),
         ("advisory", "HP041", common.advisory),
         ("waivable", "HP051", common.waivable),
     ];

@@ -1,6 +1,9 @@
 //! Rules about single steps: keys that would do nothing, watches that watch nothing, commands without a limit.
 
+use std::ops::Range;
+
 use super::Places;
+use crate::base::Span;
 use crate::problem::Problem;
 use crate::runbook::graph::Section;
 use crate::runbook::model::{CheckCommon, OnViolation, Sql};
@@ -81,12 +84,7 @@ const UNBOUND: [&str; 12] = [
     "VACUUM",
 ];
 
-fn affects(
-    work: Work<'_>,
-    step: &str,
-    range: impl Fn() -> std::ops::Range<usize>,
-    problems: &mut Vec<Problem>,
-) {
+fn affects(work: Work<'_>, step: &str, range: impl Fn() -> Range<usize>, problems: &mut Vec<Problem>) {
     let Work::Sql(Sql { statements, affects: Some(affects), .. }) = work else { return };
     // `at_most` itself is allowed whenever any number is.
     if !affects.allows(affects.at_most) {
@@ -113,6 +111,11 @@ fn checks(at: usize, step: &Step, places: &Places<'_>, problems: &mut Vec<Proble
                 let message = "only a postcondition holds on until another step begins";
                 problems.push(Problem::error("HP046", message, range).help("leave `until` out"));
             }
+            if let Some(wait) = common.wait_up_to {
+                let range = places.check(at, section, nth, Some("wait_up_to"));
+                let after = matches!(section, Section::Post | Section::Undo);
+                problems.extend(if after { out_of_bounds(wait, range) } else { Some(no_wait(range)) });
+            }
             if common.falsify.is_some() && section == Section::Inv {
                 let range = places.check(at, section, nth, Some("falsify"));
                 let message = "`falsify` has no effect on an invariant, which guards no destruction";
@@ -129,4 +132,22 @@ fn checks(at: usize, step: &Step, places: &Places<'_>, problems: &mut Vec<Proble
             }
         }
     }
+}
+
+/// The shortest and the longest that a postcondition is waited for.
+const PATIENCE: std::ops::RangeInclusive<Span> = Span::secs(1)..=Span::secs(60 * 60);
+
+fn out_of_bounds(wait: Span, range: Range<usize>) -> Option<Problem> {
+    let (shortest, longest) = (PATIENCE.start(), PATIENCE.end());
+    let message = format!("`wait_up_to` is {wait}; it can be {shortest} to {longest}");
+    let help = "for what takes longer, add a step of its own that waits or watches; for what needs no waiting, leave it out";
+    (!PATIENCE.contains(&wait)).then(|| Problem::error("HP077", message, range).help(help))
+}
+
+/// Only after a step's work there is something to wait for.
+pub(super) fn no_wait(range: Range<usize>) -> Problem {
+    let message = "only a postcondition is waited for; any other check is a question about this moment";
+    let help =
+        "leave `wait_up_to` out, and say it where the waiting belongs: at a postcondition of the step before";
+    Problem::error("HP077", message, range).help(help)
 }

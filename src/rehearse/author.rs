@@ -21,7 +21,7 @@ use crate::world::process::Probe;
 const RECORD: &str = "falsify.json";
 /// The longest that a command may take when the check sets no limit.
 const LIMIT: Duration = Duration::from_secs(600);
-/// How long a check may take to pass again once it was undone.
+/// How long a check may take to pass again once it was undone, when it does not say more itself.
 const AGAIN: Duration = Duration::from_secs(60);
 /// Output that is kept.
 const KEEP: usize = 4 << 10;
@@ -94,12 +94,13 @@ async fn bring_back(
     folder: &Path,
 ) -> Result<(), String> {
     let undone = one_of(&own.undo, own, cx).await;
+    let again = spec.common.wait_up_to.map_or(AGAIN, |wait| AGAIN.max(wait.0));
     let began = cx.world.clock.now();
     let mut pause = Duration::from_millis(200);
     let last: Evidence = loop {
         let evidence = measure::measure(id.clone(), spec, cx).await;
         let waited = cx.world.clock.now().since(&began);
-        if evidence.verdict() == Verdict::Pass || undone.is_err() || waited > AGAIN {
+        if evidence.verdict() == Verdict::Pass || undone.is_err() || waited > again {
             break evidence;
         }
         tokio::time::sleep(pause).await;

@@ -190,6 +190,9 @@ fn check(id: &CheckId, spec: &CheckSpec, section: &str, soak: Option<Span>) -> P
         };
         terms.push(format!("every {every}, else {action}"));
     }
+    if let Some(wait) = spec.common.wait_up_to {
+        terms.push(format!("waited for up to {wait}"));
+    }
     if let Some(until) = &spec.common.until {
         terms.push(format!("until {until} begins"));
     }

@@ -599,6 +599,10 @@ pub struct CheckCommon {
     #[serde(default)]
     #[schemars(extend("format" = "step"))]
     pub until: Option<String>,
+    /// Postconditions only: how long it may take, after the step's work has ended, until it passes. Until then it is
+    /// measured again every few seconds; 1s to 1h.
+    #[serde(default)]
+    pub wait_up_to: Option<Span>,
     /// May a second person waive it although it guards a destructive step?
     #[serde(default)]
     pub waivable: bool,
@@ -634,8 +638,18 @@ pub struct Falsify {
 }
 
 /// The names of [`CheckCommon`]'s keys.
-pub const COMMON_KEYS: [&str; 9] =
-    ["id", "title", "timeout", "until", "waivable", "advisory", "on_violation", "every", "falsify"];
+pub const COMMON_KEYS: [&str; 10] = [
+    "id",
+    "title",
+    "timeout",
+    "until",
+    "wait_up_to",
+    "waivable",
+    "advisory",
+    "on_violation",
+    "every",
+    "falsify",
+];
 
 /// A check as written: a map with one key, its name; inside stand its own parameters and the common ones.
 #[derive(Debug, Clone)]
@@ -701,6 +715,7 @@ impl<'de> Visitor<'de> for Body<'_> {
                 "title" => common.title = map.next_value()?,
                 "timeout" => common.timeout = map.next_value()?,
                 "until" => common.until = map.next_value()?,
+                "wait_up_to" => common.wait_up_to = map.next_value()?,
                 "waivable" => common.waivable = map.next_value()?,
                 "advisory" => common.advisory = map.next_value()?,
                 "on_violation" => common.on_violation = map.next_value()?,

@@ -61,6 +61,7 @@ impl PlainReporter {
 
     fn tell_at(&self, notice: &Notice, now: Instant, wall: Timestamp) {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = inner.track.is_news(notice);
         inner.track.take(notice, now);
         let mut text = String::new();
         match notice {
@@ -68,6 +69,8 @@ impl PlainReporter {
                 let output = self.view.read(|snapshot| snapshot.secrets.text(output));
                 text = inner.valve.take(&output, None, now);
             }
+            // What has not changed is said by the sign of life.
+            Notice::Waiting { .. } if !news => {}
             other => {
                 if let Some(words) = notice_words(other, &self.view, true) {
                     text = inner.valve.flush();
@@ -141,6 +144,12 @@ mod tests {
         String::from_utf8(bytes).unwrap()
     }
 
+    fn evil() -> crate::check::Evidence {
+        let mut evidence = crate::ui::fixture::evidence(EVIL, crate::check::Verdict::Fail);
+        (evidence.title, evidence.outcome.observed) = (EVIL.to_owned(), EVIL.to_owned());
+        evidence
+    }
+
     fn running(seconds: u64) -> (u64, Notice) {
         let elapsed = Duration::from_secs(seconds);
         (seconds, Notice::Running { step: "copy".into(), elapsed, output: 2048, limit: None })
@@ -164,10 +173,25 @@ mod tests {
     }
 
     #[test]
+    fn a_check_that_is_waited_for_says_what_changes_and_else_a_sign_of_life() {
+        let waiting = |seconds: u64| {
+            let mut evidence = crate::ui::fixture::evidence("copy.post.http", crate::check::Verdict::Unknown);
+            evidence.outcome.observed = if seconds < 60 { "refused" } else { "HTTP 502" }.to_owned();
+            let (waited, limit) = (Duration::from_secs(seconds), Duration::from_secs(600));
+            (seconds, Notice::Waiting { evidence, waited, limit })
+        };
+        let text = told((0..120).step_by(10).map(waiting).collect());
+        let said: Vec<_> =
+            text.lines().filter_map(|line| line.split_once("waited ")).map(|(_, s)| s).collect();
+        assert_eq!(said, ["0s of 10min", "30s of 10min", "1min of 10min", "1min 30s of 10min"], "{text}");
+    }
+
+    #[test]
     fn hostile_notices() {
         let text = told(vec![
             (0, Notice::Message(EVIL.into())),
             (0, Notice::Warning(EVIL.into())),
+            (0, Notice::Waiting { evidence: evil(), waited: Duration::MAX, limit: Duration::MAX }),
             (0, Notice::Output { step: EVIL.into(), text: EVIL.into() }),
             (0, Notice::Attached { step: EVIL.into(), output: 7, shown: 7 }),
             (

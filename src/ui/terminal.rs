@@ -14,7 +14,7 @@ use crate::runbook::Runbook;
 use crate::runbook::graph::{self, Section};
 use crate::ui::live::{Live, Source};
 use crate::ui::output::Valve;
-use crate::ui::track::Track;
+use crate::ui::track::{self, Track};
 use crate::ui::view::View;
 use crate::ui::words::{self, Words};
 
@@ -48,7 +48,12 @@ impl Reporter for TerminalReporter {
     fn tell(&self, notice: &Notice) {
         let now = Instant::now();
         // Not held while writing: the live line asks for it at each redraw.
-        locked(&self.track).take(notice, now);
+        let news = {
+            let mut track = locked(&self.track);
+            let news = track.is_news(notice);
+            track.take(notice, now);
+            news
+        };
         let mut valve = locked(&self.valve);
         let style = self.live.style();
         match notice {
@@ -56,6 +61,8 @@ impl Reporter for TerminalReporter {
                 let text = self.view.read(|snapshot| snapshot.secrets.text(text));
                 self.live.print(&valve.take(&text, Some(style.width), now));
             }
+            // The live line says it already, where there is one.
+            Notice::Waiting { .. } if style.live || !news => {}
             other => {
                 if let Some(words) = notice_words(other, &self.view, true) {
                     self.live.print(&valve.flush());
@@ -83,6 +90,10 @@ pub fn notice_words(notice: &Notice, view: &View, asked: bool) -> Option<Words> 
                 (all, _) => format!("; the end of its output so far ({}):", Size(all)),
             };
             Some(plain(Tone::Strong, "[>]", &format!("{step} still runs: attached to it again{follows}")))
+        }
+        Notice::Waiting { evidence, waited, limit } => {
+            let text = track::not_yet(&evidence.title, &evidence.outcome.observed, *waited, *limit);
+            Some(plain(Tone::Dim, "...", &text))
         }
         Notice::Measuring { .. }
         | Notice::Measured { .. }

@@ -19,6 +19,16 @@ pub struct Track {
     running: Option<Running>,
     soaking: Option<(StepId, Duration, Duration)>,
     invariants: BTreeMap<CheckId, Verdict>,
+    waiting: BTreeMap<CheckId, Waiting>,
+}
+
+/// A check that is waited for.
+#[derive(Debug)]
+struct Waiting {
+    title: String,
+    observed: String,
+    since: Instant,
+    limit: Duration,
 }
 
 #[derive(Debug)]
@@ -67,6 +77,7 @@ impl Track {
                 self.measuring =
                     Some(Measuring { step: step.clone(), open: checks.clone(), all, since: now });
                 self.meters.clear();
+                self.waiting.clear();
             }
             Notice::Measured { purpose: Purpose::Invariant, evidence, .. } => {
                 self.ended(&evidence.check);
@@ -74,6 +85,7 @@ impl Track {
             }
             Notice::Measured { evidence, .. } => {
                 self.ended(&evidence.check);
+                self.waiting.remove(&evidence.check);
                 if let Some(measuring) = &mut self.measuring {
                     measuring.open.retain(|(id, _)| *id != evidence.check);
                     if measuring.open.is_empty() {
@@ -81,6 +93,12 @@ impl Track {
                         self.meters.clear();
                     }
                 }
+            }
+            Notice::Waiting { evidence, waited, limit } => {
+                let (title, observed) = (evidence.title.clone(), evidence.outcome.observed.clone());
+                let since = now.checked_sub(*waited).unwrap_or(now);
+                let waiting = Waiting { title, observed, since, limit: *limit };
+                self.waiting.insert(evidence.check.clone(), waiting);
             }
             Notice::Progress { check, progress } => self.progress(check.as_ref(), progress, now),
             Notice::Running { step, elapsed, output, limit } => {
@@ -143,6 +161,23 @@ impl Track {
         self.meters.retain(|meter| meter.check.as_ref() != Some(check));
     }
 
+    /// True when a check that is waited for shows something else than when it was last told of.
+    pub fn is_news(&self, notice: &Notice) -> bool {
+        let Notice::Waiting { evidence, .. } = notice else { return true };
+        self.waiting.get(&evidence.check).is_none_or(|known| known.observed != evidence.outcome.observed)
+    }
+
+    /// What is waited for, in words: of several the one that began to be waited for longest ago, and how many others.
+    fn waiting(&self, now: Instant) -> Option<String> {
+        let first = self.waiting.values().min_by_key(|waiting| waiting.since)?;
+        let waited = now.saturating_duration_since(first.since);
+        let more = match self.waiting.len() - 1 {
+            0 => String::new(),
+            more => format!("; {more} more not yet"),
+        };
+        Some(format!("{}{more}", not_yet(&first.title, &first.observed, waited, first.limit)))
+    }
+
     /// The one that will take longest, as far as can be told: until then the others do not matter.
     fn slowest(&self, now: Instant) -> Option<&Meter> {
         self.meters.iter().max_by(|a, b| a.left(now).total_cmp(&b.left(now)))
@@ -172,6 +207,8 @@ impl Track {
             if running.output > 0 {
                 parts.push(format!("output {}", Size(running.output)));
             }
+        } else if let Some(waiting) = self.waiting(now) {
+            parts.push(waiting);
         } else if let Some(measuring) = &self.measuring {
             let done = measuring.all - measuring.open.len();
             let checks = count(measuring.all as u64, "check", "checks");
@@ -194,6 +231,12 @@ impl Track {
         }
         (!parts.is_empty()).then(|| flat(&parts.join("; ")))
     }
+}
+
+/// A check that does not pass yet, and how long it was waited for.
+pub fn not_yet(title: &str, observed: &str, waited: Duration, limit: Duration) -> String {
+    let waited = Span::secs(waited.as_secs());
+    format!("not yet: {title}: {observed}; waited {waited} of {}", Span(limit))
 }
 
 impl Meter {
@@ -408,6 +451,33 @@ mod tests {
             track.line(now).unwrap(),
             "copy runs: 4min 3s of at most 12h; output 1.50 MiB; 1 invariant passes"
         );
+    }
+
+    #[test]
+    fn what_is_waited_for_is_said_with_the_time() {
+        let (mut track, start) = (Track::default(), Instant::now());
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let waiting = |id: &str, observed: &str, seconds| {
+            let mut evidence = crate::ui::fixture::evidence(id, Verdict::Unknown);
+            (evidence.title, evidence.outcome.observed) = ("it answers".to_owned(), observed.to_owned());
+            let (waited, limit) = (Duration::from_secs(seconds), Duration::from_secs(120));
+            Notice::Waiting { evidence, waited, limit }
+        };
+        let first = waiting("start.post.http", "refused", 0);
+        assert!(track.is_news(&first));
+        track.take(&first, at(0));
+        assert_eq!(track.line(at(8)).unwrap(), "not yet: it answers: refused; waited 8s of 2min");
+        assert!(!track.is_news(&waiting("start.post.http", "refused", 9)));
+        assert!(track.is_news(&waiting("start.post.http", "HTTP 502", 9)));
+        track.take(&waiting("start.post.lag", "5s behind", 9), at(9));
+        let both = "not yet: it answers: refused; waited 10s of 2min; 1 more not yet";
+        assert_eq!(track.line(at(10)).unwrap(), both);
+        for id in ["start.post.http", "start.post.lag"] {
+            let evidence = crate::ui::fixture::evidence(id, Verdict::Pass);
+            let (step, purpose) = ("start".into(), Purpose::Postcondition);
+            track.take(&Notice::Measured { step, purpose, evidence }, at(12));
+        }
+        assert_eq!(track.line(at(12)), None);
     }
 
     #[test]

@@ -28,6 +28,7 @@ mod laws;
 mod lint;
 mod notify;
 mod operators;
+mod patience;
 mod persons;
 mod pg;
 mod play;
@@ -77,6 +78,7 @@ fn main() -> std::process::ExitCode {
     laws::register(&mut registry);
     lint::register(&mut registry);
     notify::register(&mut registry);
+    patience::register(&mut registry);
     persons::register(&mut registry);
     operators::register(&mut registry);
     signatures::register(&mut registry);

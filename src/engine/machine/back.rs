@@ -132,7 +132,7 @@ impl Machine {
             return self.choose();
         }
         self.phase = Phase::Undone(id.clone());
-        self.measure(Purpose::Postcondition, id, checks, Vec::new(), None);
+        self.measure_patiently(id, checks);
     }
 
     pub(super) fn undone(&mut self, id: &StepId, measured: &super::Measured) {

@@ -100,7 +100,31 @@ impl Machine {
         }
     }
 
+    /// Measures once, now.
     pub(super) fn measure(
+        &mut self,
+        purpose: Purpose,
+        step: &StepId,
+        mut checks: Vec<Placed>,
+        prove: Vec<String>,
+        goes: Option<Destroys>,
+    ) {
+        checks.iter_mut().for_each(|(_, spec)| spec.common.wait_up_to = None);
+        self.request_measurement(purpose, step, checks, prove, goes);
+    }
+
+    /// Measures what the work that has just ended should have left. What says so is waited for; not what somebody has
+    /// waived, since the run goes on without it.
+    pub(super) fn measure_patiently(&mut self, step: &StepId, mut checks: Vec<Placed>) {
+        for (id, spec) in &mut checks {
+            if spec.common.wait_up_to.is_some() && self.is_waived(id) {
+                spec.common.wait_up_to = None;
+            }
+        }
+        self.request_measurement(Purpose::Postcondition, step, checks, Vec::new(), None);
+    }
+
+    fn request_measurement(
         &mut self,
         purpose: Purpose,
         step: &StepId,

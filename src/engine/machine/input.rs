@@ -110,7 +110,7 @@ pub enum Effect {
         purpose: Purpose,
         /// For which step.
         step: StepId,
-        /// The checks.
+        /// The checks. One that says `wait_up_to` is measured again until it passes or that time is over.
         checks: Vec<Placed>,
         /// Targets whose identity is to be proved.
         prove: Vec<String>,

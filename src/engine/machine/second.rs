@@ -1,7 +1,7 @@
 //! Second persons and limits in a session: approvals that are waited for, waivers, change windows.
 
 use super::{Asked, Effect, Exit, Machine, Phase};
-use crate::base::StepId;
+use crate::base::{CheckId, StepId};
 use crate::check::Evidence;
 use crate::engine::people::{self, Signers};
 use crate::gate::{self, APPROVAL, Clock, REJECTION, Window};
@@ -153,6 +153,15 @@ impl Machine {
     pub(super) fn waived<'e>(&self, evidence: &'e [Evidence]) -> Vec<(&'e Evidence, gate::Waived)> {
         let answered = self.answered(evidence).into_iter();
         answered.filter(|(_, _, why)| why.is_none()).map(|(seen, waiver, _)| (seen, waiver)).collect()
+    }
+
+    /// True while somebody answers for a check. What it will show is not known yet, and may not be covered.
+    pub(super) fn is_waived(&self, check: &CheckId) -> bool {
+        let waivers = people::waivers(&self.plan.runbook, &self.state, &self.signers);
+        let operator = people::operator(&self.state, &self.signers);
+        let signed = people::Terms::of(&self.plan.runbook, self.state.environment.as_deref()).signed;
+        let counts = |waiver: &gate::Waived| waiver.objection(&operator, signed, &self.clock()).is_none();
+        waivers.iter().any(|waiver| waiver.check == *check && counts(waiver))
     }
 
     /// Puts on record which checks work goes on without.

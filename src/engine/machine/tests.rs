@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::json;
 
+mod patience;
 mod scripted;
 mod second;
 mod soak;

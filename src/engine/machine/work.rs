@@ -226,7 +226,7 @@ impl Machine {
             return self.choose();
         }
         self.phase = Phase::Postconditions(step.clone());
-        self.measure(Purpose::Postcondition, step, checks, Vec::new(), None);
+        self.measure_patiently(step, checks);
     }
 
     pub(super) fn postconditions_measured(&mut self, step: &StepId, measured: &Measured) {

@@ -82,7 +82,7 @@ pub fn moved() {
     let site = site("busy.db");
     let server = &site.server;
     site.slowly(true);
-    site.app("start");
+    site.app("up");
     site.talk(&["phone"]);
     // The database has the locale of the server, and another application's table.
     server.psql("create database synapse owner synapse");
@@ -112,7 +112,7 @@ pub fn moved() {
     // row, and the tool says nothing of it.
     site.app("stop");
     site.slowly(false);
-    site.app("start");
+    site.app("up");
     crate::harness::eventually(std::time::Duration::from_secs(120), "the background updates to end", || {
         site.lite("select count(*) from background_updates") == "0"
     });
@@ -222,7 +222,7 @@ const GIVEN: &str = "select last_value from thread_subscriptions_sequence";
 pub fn rehearsed() {
     let site = site("quiet.db");
     site.lite_do(THREAD);
-    site.app("start");
+    site.app("up");
     site.empty_database();
     let text = std::fs::read_to_string(BOOK).unwrap();
     site.write("staging", "");
@@ -237,7 +237,7 @@ pub fn rehearsed() {
 /// As the documentation has it, line by line, and nobody compares: the tool exits 0, and Bob's phone is gone.
 pub fn control() {
     let site = site("quiet.db");
-    site.app("start");
+    site.app("up");
     site.talk(&["phone"]);
     assert!(site.talk(&["devices"]).contains("PHONE"));
     site.app("stop");
@@ -254,7 +254,7 @@ pub fn control() {
     assert_eq!(site.psql(GIVEN), "2", "and a sequence is behind");
     std::fs::remove_file(site.path("homeserver.db")).unwrap();
     site.uses_postgres();
-    site.app("start");
+    site.app("up");
     assert!(site.talk(&["read"]).contains("the oldest message"), "it looks as if it had worked");
     assert!(!site.talk(&["devices"]).contains("PHONE"), "but his phone is gone");
     assert_eq!(site.talk(&["find", "bob"]), "", "and nobody finds anybody by name");

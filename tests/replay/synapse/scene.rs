@@ -145,7 +145,7 @@ impl Site {
             .psql("create database synapse owner synapse template template0 encoding 'UTF8' locale 'C'");
     }
 
-    /// Starts, stops or looks after the homeserver.
+    /// Starts the homeserver until it answers (`up`), stops it, or looks after it.
     #[track_caller]
     pub fn app(&self, what: &str) {
         finish(Command::new(self.path("app")).arg(what), LIMIT).exits(0);
@@ -272,13 +272,13 @@ fn template() -> &'static Path {
             must(Command::new("cp").arg("-a").arg(site.path(name)).arg(kept.join(as_)));
         };
         site.slowly(true);
-        site.app("start");
+        site.app("up");
         site.populate();
         site.app("stop");
         assert_ne!(site.lite("select count(*) from background_updates"), "0");
         keep("homeserver.db", "busy.db");
         site.slowly(false);
-        site.app("start");
+        site.app("up");
         eventually(LIMIT, "the background updates to end", || {
             site.lite("select count(*) from background_updates") == "0"
         });
@@ -338,13 +338,15 @@ disable_existing_loggers: false
 "#;
 
 const APP: &str = r#"#!/bin/bash
-# The homeserver, by Synapse's own synctl, which does not wait until it answers.
+# The homeserver, by Synapse's own synctl, which does not wait until it answers; `up` does.
 python=HERE/current/bin/python pid=HERE/homeserver.pid
 running() { [ -s "$pid" ] && kill -0 "$(cat "$pid")" 2>/dev/null; }
 case $1 in
     start)
         ! running && rm -f "$pid"
-        "$python" HERE/current/bin/synctl start HERE/homeserver.yaml
+        "$python" HERE/current/bin/synctl start HERE/homeserver.yaml;;
+    up)
+        "$0" start
         for _ in {1..600}; do (exec 3<>/dev/tcp/127.0.0.1/PORT) 2>/dev/null && exit; sleep 0.1; done
         exit 1;;
     stop) ! running || exec "$python" HERE/current/bin/synctl stop HERE/homeserver.yaml;;

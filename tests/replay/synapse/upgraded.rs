@@ -34,7 +34,7 @@ fn site(version: &str) -> Site {
     site.program("receive", "#!/bin/sh\n[ -e HERE/deaf ] || exec HERE/talk read\n");
     site.uses_postgres();
     site.empty_database();
-    site.app("start");
+    site.app("up");
     site.populate();
     site.updates_end();
     site
@@ -114,12 +114,12 @@ pub fn no_way_back() {
         std::os::unix::fs::symlink(releases().join(version), site.path("current")).unwrap();
     };
     link(OLDEST);
-    let down = site.app_ends("start");
+    let down = site.app_ends("up");
     assert_ne!(down.status, Some(0), "{down:?}");
     assert!(site.log().contains("Cannot use this database as it is too new for the server to understand"));
     assert_eq!(site.app_ends("status").status, Some(3));
     link(NEW);
-    site.app("start");
+    site.app("up");
 
     // Forward is the only way, and the same run takes it.
     std::fs::remove_file(site.path("deaf")).unwrap();

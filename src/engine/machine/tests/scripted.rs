@@ -30,7 +30,7 @@ fn book(steps: Value) -> Value {
 }
 
 impl Play {
-    fn new(steps: Value, state: RunState, present: bool) -> Play {
+    pub(super) fn new(steps: Value, state: RunState, present: bool) -> Play {
         Play::with(steps, state, present, Mode::Forward, Given::default())
     }
 
@@ -195,7 +195,7 @@ fn opened(environment: Option<&str>) -> RunState {
 }
 
 /// The state after these events.
-fn after(events: Vec<Event>) -> RunState {
+pub(super) fn after(events: Vec<Event>) -> RunState {
     let mut state = opened(None);
     for event in events {
         state.event(&event, &moment(0), "a@h", 1);
@@ -607,7 +607,7 @@ fn removable(more: Value) -> Value {
     ])
 }
 
-fn back(steps: Value, events: Vec<Event>, present: bool, typed: Option<&str>) -> Play {
+pub(super) fn back(steps: Value, events: Vec<Event>, present: bool, typed: Option<&str>) -> Play {
     let mut given = Given::default();
     if let Some(text) = typed {
         given.confirm.insert("copy".into(), text.to_owned());

@@ -57,6 +57,11 @@ fn yes(play: &Play) -> Event {
     }
 }
 
+/// A waiver of a check by somebody else.
+pub(super) fn waived_check(play: &Play, check: &str, verdict: Verdict) -> Line {
+    line(play, "bob@h", waived(play, check, verdict))
+}
+
 fn waived(play: &Play, check: &str, verdict: Verdict) -> Event {
     Event::Waived {
         check: check.into(),
