@@ -382,7 +382,9 @@ impl RunState {
             Event::Permitted { permit, .. } => self.permits = self.permits.max(*permit),
             Event::Began { step, attempt, .. } => {
                 self.held = None;
-                // A new attempt has nothing of the one before: no captured value, no time watched, no undoing.
+                // A new attempt has nothing of the one before: no captured value, no time watched, no undoing, and nothing
+                // that was measured after it.
+                self.forget(step, &["inv", "post", "undo"]);
                 *self.step_mut(step) = StepState {
                     status: Status::Running,
                     attempts: *attempt,
@@ -441,6 +443,7 @@ impl RunState {
             }
             Event::RollbackBegan { step, attempt, .. } => {
                 self.held = None;
+                self.forget(step, &["undo"]);
                 let state = self.step_mut(step);
                 state.status = Status::RollingBack;
                 state.rollbacks = *attempt;
@@ -493,6 +496,15 @@ impl RunState {
     /// Where a step stands.
     pub fn status(&self, id: &StepId) -> Status {
         self.steps.get(id).map(|s| s.status).unwrap_or_default()
+    }
+
+    /// What was last measured for a step in these of its lists was for an earlier attempt.
+    fn forget(&mut self, step: &StepId, lists: &[&str]) {
+        let of = |check: &CheckId| {
+            let rest = check.as_str().strip_prefix(step.as_str()).and_then(|rest| rest.strip_prefix('.'));
+            rest.and_then(|rest| rest.split_once('.')).is_some_and(|(list, _)| lists.contains(&list))
+        };
+        self.last.retain(|check, _| !of(check));
     }
 
     fn step_mut(&mut self, id: &StepId) -> &mut StepState {

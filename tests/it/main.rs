@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::print_stdout, clippy::print_stderr, missing_docs)]
 
+mod back;
 mod checks;
 mod checktool;
 mod ci;
@@ -61,6 +62,7 @@ fn main() -> std::process::ExitCode {
     host::register(&mut registry);
     ci::register(&mut registry);
     crash::register(&mut registry);
+    back::register(&mut registry);
     checks::register(&mut registry);
     checktool::register(&mut registry);
     data::register(&mut registry);

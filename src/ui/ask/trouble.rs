@@ -6,6 +6,7 @@ use crate::check::{Evidence, Verdict};
 use crate::journal::record::Blocker;
 use crate::report::{Tone, commands, when, words};
 use crate::runbook::graph::{self, Section};
+use crate::runbook::model::Work;
 use crate::ui::evidence;
 use crate::ui::page::Page;
 use crate::ui::view::Snapshot;
@@ -46,8 +47,10 @@ pub fn failed(
     let Some((_, step)) = snapshot.step(id) else { return };
     let checks = graph::check_ids(step, Section::Post);
     let all = checks.len();
-    let seen = checks.into_iter().filter_map(|(id, _)| snapshot.state.last.get(&id));
-    let bad: Vec<&Evidence> = seen.filter(|seen| seen.verdict() != Verdict::Pass).collect();
+    let seen: Vec<&Evidence> =
+        checks.into_iter().filter_map(|(id, _)| snapshot.state.last.get(&id)).collect();
+    let unmeasured = seen.is_empty() && all > 0;
+    let bad: Vec<&Evidence> = seen.into_iter().filter(|seen| seen.verdict() != Verdict::Pass).collect();
     // What the evidence below says in full is not said twice.
     let told = bad.iter().any(|seen| why.starts_with(&seen.title));
     if !told {
@@ -59,6 +62,10 @@ pub fn failed(
     }
     for left in &at.left_running {
         page.item(2, (Tone::Doubt, "running"), LABEL, &format!("it left {left}"));
+    }
+    if unmeasured && at.ending.as_ref().is_some_and(|ending| !ending.success()) {
+        let what = if matches!(step.work(), Some(Work::Run(_))) { "command" } else { "work" };
+        page.item(2, (Tone::Plain, "proof"), LABEL, &format!("not measured: the {what} failed"));
     }
     if !bad.is_empty() {
         let age = bad.first().map(|seen| when::ago(now, &seen.at)).unwrap_or_default();
