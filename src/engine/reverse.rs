@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::state::RunState;
+use super::state::{RunState, Status, Undo};
 use crate::runbook::{Runbook, Step};
 
 /// The answer, for one moment of a run.
@@ -18,6 +18,12 @@ pub struct Horizon {
     pub because: Option<String>,
     /// The next step from which on there is no way back, if one is still to come.
     pub last_exit_before: Option<String>,
+    /// Steps that are undone already, newest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub undone: Vec<String>,
+    /// The step whose undoing was begun and is not complete. It is among the undoable ones, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undoing: Option<String>,
 }
 
 /// An undoing that destroys.
@@ -50,6 +56,8 @@ fn horizon(runbook: &Runbook, touched: impl Fn(usize, &Step) -> bool) -> Horizon
         stops_at: None,
         because: None,
         last_exit_before: None,
+        undone: Vec::new(),
+        undoing: None,
     };
     let mut blocked = false;
     for (at, step) in runbook.steps.iter().enumerate().rev() {
@@ -83,7 +91,17 @@ fn horizon(runbook: &Runbook, touched: impl Fn(usize, &Step) -> bool) -> Horizon
 
 /// How far one can go back now.
 pub fn now(runbook: &Runbook, state: &RunState) -> Horizon {
-    horizon(runbook, |_, step| state.touched(&step.key()))
+    let mut answer = horizon(runbook, |_, step| state.touched(&step.key()));
+    for step in runbook.steps.iter().rev().filter(|step| step.undoing().is_some()) {
+        let at = state.step(&step.key());
+        match at.status {
+            Status::RolledBack => answer.undone.push(step.id.clone()),
+            Status::RollingBack => answer.undoing = Some(step.id.clone()),
+            Status::InDoubt if at.undo != Undo::No => answer.undoing = Some(step.id.clone()),
+            _ => {}
+        }
+    }
+    answer
 }
 
 /// How far one could go back after this step and all before it.
@@ -131,8 +149,33 @@ impl Horizon {
         let stop = self.stops_at.as_deref().map(|stop| (stop, because));
         let steps = self.undoable.iter().map(String::as_str);
         let goes = self.destroying.iter().map(|goes| (goes.step.as_str(), goes.what.as_str()));
-        let text = sentence(stop, self.undoable.len(), steps, self.last_exit_before.as_deref());
-        text + &warning(goes)
+        let text = match &self.undoing {
+            Some(undoing) => self.half_way(undoing, stop),
+            None if stop.is_none() && self.undoable.is_empty() && !self.undone.is_empty() => {
+                "There is nothing more to undo.".to_owned()
+            }
+            None => sentence(stop, self.undoable.len(), steps, self.last_exit_before.as_deref()),
+        };
+        let undone = match self.undone.len() {
+            0 => String::new(),
+            count => format!("Undone already: {}. ", list(count, self.undone.iter().map(String::as_str))),
+        };
+        undone + &text + &warning(goes)
+    }
+
+    /// In the middle of going back, what is under way and what is still to come.
+    fn half_way(&self, undoing: &str, stop: Option<(&str, &str)>) -> String {
+        let left: Vec<&str> = self.undoable.iter().map(String::as_str).filter(|id| *id != undoing).collect();
+        let names = list(left.len(), left.iter().copied());
+        let rest = match (stop, left.len()) {
+            (None, 0) => "Then you are back at the start.".to_owned(),
+            (None, _) => format!("Still to be undone, back to the start: {names}."),
+            (Some((stop, because)), 0) => format!("There is no way back past `{stop}`: {because}."),
+            (Some((stop, because)), _) => {
+                format!("Still to be undone: {names}. There is no way back past `{stop}`: {because}.")
+            }
+        };
+        format!("Undoing `{undoing}` was begun and is not complete. {rest}")
     }
 }
 

@@ -416,6 +416,31 @@ mod tests {
     }
 
     #[test]
+    fn half_way_back_says_what_is_undone_and_what_is_not() {
+        let began = |step: &str| Event::Began { step: step.into(), attempt: 1, permit: None };
+        let back = |step: &str| Event::RollbackBegan { step: step.into(), attempt: 1, permit: None };
+        let undone = |step: &str| Event::RolledBack { step: step.into() };
+        let way = |events: Vec<Event>| told(events, None, "a").way_back;
+        let copied = || vec![began("before"), began("copy")];
+        let all = |more: Vec<Event>| way([copied(), more].concat());
+        assert_eq!(
+            all(vec![]),
+            "You can still go back to the start, by undoing `copy`. The way back ends when `drop-old` begins."
+        );
+        let begun = "Undoing `copy` was begun and is not complete. Then you are back at the start.";
+        assert_eq!(all(vec![back("copy")]), begun);
+        let ending = crate::journal::record::Ending::Exited { status: 1 };
+        let failed = Event::RollbackEnded { step: "copy".into(), attempt: 1, ending };
+        assert_eq!(all(vec![back("copy"), failed.clone()]), begun);
+        // Whoever runs it again is not going back.
+        assert!(all(vec![back("copy"), failed, began("copy")]).starts_with("You can still go back"));
+        assert_eq!(
+            all(vec![back("copy"), undone("copy")]),
+            "Undone already: `copy`. There is nothing more to undo."
+        );
+    }
+
+    #[test]
     fn the_worst_is_said_first() {
         let state = RunState::fold(&failed_lines()).unwrap();
         let facts = standing(
