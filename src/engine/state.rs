@@ -412,9 +412,10 @@ impl RunState {
             Event::Failed { step, why } => self.settle(step, Status::Failed, Some(why)),
             Event::InDoubt { step, why, .. } => self.settle(step, Status::InDoubt, Some(why)),
             Event::Reopened { step, why } => self.settle(step, Status::Reopened, Some(why)),
-            Event::Decided { step, decision, reason } => {
+            Event::Decided { step, decision, reason, by_runbook } => {
                 let word = match decision {
                     Decision::Done => "is done",
+                    Decision::Again if *by_runbook => "is run again, as the runbook allows",
                     Decision::Again => "is to be run again",
                 };
                 self.decisions.push(remark(format!("{step} {word}: {reason}")));

@@ -396,6 +396,9 @@ pub enum Event {
         decision: Decision,
         /// Why.
         reason: String,
+        /// Nobody was asked: the runbook allows it, by `rerun: safe`, whoever drives.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        by_runbook: bool,
     },
     /// A manifest was recorded; the file stands beside the journal.
     Recorded {

@@ -256,7 +256,11 @@ pub fn event(event: &Event, by: &str) -> Words {
             Words::new(Tone::Doubt, "[?]", format!("{step} is IN DOUBT: {why}"))
         }
         Event::Reopened { step, why } => Words::new(Tone::Bad, "[!]", format!("{step} is REOPENED: {why}")),
-        Event::Decided { step, decision, reason } => {
+        Event::Decided { step, reason, by_runbook: true, .. } => {
+            let head = format!("{step} is run again by {by}; nobody was asked, since the runbook allows it");
+            Words::new(Tone::Plain, "again", head).with("reason", reason)
+        }
+        Event::Decided { step, decision, reason, .. } => {
             let what = match decision {
                 Decision::Done => "is done",
                 Decision::Again => "is run again",

@@ -110,6 +110,7 @@ fn eventful() -> Vec<Line> {
             step: "copy".into(),
             decision: Decision::Again,
             reason: "the disk was replaced".into(),
+            by_runbook: false,
         },
         Event::Began { step: "copy".into(), attempt: 2, permit: None },
         Event::Measured {

@@ -522,6 +522,11 @@ fn rerun() {
     assert_eq!(safe.times("all"), 1, "not twice in one session");
     safe.ran("alice", "resume").exits(0);
     assert_eq!(safe.times("all"), 2);
+    let allowed = &safe.events("decided")[0];
+    assert_eq!((&allowed["by_runbook"], &allowed["reason"]), (&true.into(), &"rerun: safe".into()));
+    let log = safe.ran("bob", &format!("log {}", safe.id())).exits(0);
+    let log = log.says("; nobody was asked, since the runbook allows it").says("all is run again by alice@");
+    assert!(!log.stdout.contains("decides that"), "{log:?}");
 
     let ask = play(&flaky("ask"));
     run(&ask).exits(1);
@@ -535,6 +540,7 @@ fn rerun() {
     assert!(
         decided["reason"] == "the cause is gone" && decided["by"].as_str().unwrap().starts_with("alice@")
     );
+    assert_eq!(decided.get("by_runbook"), None, "a person did");
 
     let never = play(&flaky("never"));
     run(&never).exits(1);

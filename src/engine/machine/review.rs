@@ -71,7 +71,7 @@ impl Machine {
         }
         if repeats {
             self.retried.insert(step.clone());
-            return self.decide(step, Decision::Again, "rerun: safe".to_owned());
+            return self.decided(step, Decision::Again, "rerun: safe".to_owned(), true);
         }
         self.ask_about(step, measured, blockers, may_finish);
     }
@@ -136,8 +136,12 @@ impl Machine {
     }
 
     fn decide(&mut self, step: &StepId, decision: Decision, reason: String) {
+        self.decided(step, decision, reason, false);
+    }
+
+    fn decided(&mut self, step: &StepId, decision: Decision, reason: String, by_runbook: bool) {
         self.begun.insert(step.clone());
-        self.append(vec![Event::Decided { step: step.clone(), decision, reason }]);
+        self.append(vec![Event::Decided { step: step.clone(), decision, reason, by_runbook }]);
         self.choose();
     }
 

@@ -496,7 +496,12 @@ fn what_a_begun_step_has_released_stays_so_when_an_earlier_one_is_reopened() {
     assert_eq!(play.status("one"), Status::Reopened, "`three` has not begun");
     let again = vec![
         Event::Failed { step: "three".into(), why: "?".to_owned() },
-        Event::Decided { step: "three".into(), decision: Decision::Again, reason: "?".to_owned() },
+        Event::Decided {
+            step: "three".into(),
+            decision: Decision::Again,
+            reason: "?".to_owned(),
+            by_runbook: false,
+        },
     ];
     let again = after([well("one"), well("two"), vec![began("three", 1)], again].concat());
     let mut play = Play::new(steps, again, false);
