@@ -36,8 +36,8 @@ pub fn catalogue() -> String {
          keeps this page up to date.\n\n\
          A check has three verdicts. **pass**: it was measured, and it holds. **FAIL**: it was measured, and it does not.\n\
          **UNKNOWN**: it was not measured, and that blocks like a failure. Nothing compared with nothing is unknown.\n\n\
-         Every check also takes `id`, `title`, `timeout`, `until`, `waivable`, `advisory`, and as an invariant\n\
-         `on_violation` and `every`; see [the runbook format](runbook-format.md).\n\n",
+         Every check also takes `id`, `title`, `timeout`, `waivable`, `advisory`, as a postcondition `until` and\n\
+         `wait_up_to`, and as an invariant `on_violation` and `every`; see [the runbook format](runbook-format.md).\n\n",
     );
     for family in FAMILIES {
         page.push_str(&format!("**{}**\n\n| check | a pass shows |\n|---|---|\n", family.title));
