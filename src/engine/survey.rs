@@ -245,3 +245,75 @@ async fn extent(destroys: &Destroys, cx: &Context, folder: &std::path::Path) -> 
         at: cx.world.clock.now(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::world::World;
+    use crate::world::clock::Clock;
+
+    /// Each look at this clock is 20 s later than the one before.
+    #[derive(Default)]
+    struct Leaps(AtomicU64);
+
+    impl Clock for Leaps {
+        fn now(&self) -> Moment {
+            Moment { wall: jiff::Timestamp::now(), boot_ms: self.0.fetch_add(20_000, Ordering::SeqCst) }
+        }
+    }
+
+    /// While the second file is waited for, it comes and the first one goes; while that is waited for, it comes again.
+    struct Weather(std::path::PathBuf, Mutex<Vec<(String, crate::check::Verdict)>>);
+
+    impl Reporter for Weather {
+        fn tell(&self, notice: &Notice) {
+            match notice {
+                Notice::Waiting { evidence, .. } if evidence.check.as_str() == "b" => {
+                    std::fs::write(self.0.join("b"), "").unwrap();
+                    std::fs::remove_file(self.0.join("a")).unwrap();
+                }
+                Notice::Waiting { .. } => std::fs::write(self.0.join("a"), "").unwrap(),
+                Notice::Measured { evidence, .. } => {
+                    self.1.lock().unwrap().push((evidence.check.to_string(), evidence.verdict()));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_passed_long_before_the_last_one_has_to_pass_again_and_the_rest_comes_last() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a"), "").unwrap();
+        let check = |id: &str, wait: bool| -> Placed {
+            let mut params = json!({ "path": dir.path().join(if id == "c" { "b" } else { id }) });
+            if wait {
+                params["wait_up_to"] = json!("1h");
+            }
+            (id.into(), serde_json::from_value(json!({ "file": params })).unwrap())
+        };
+        let weather = Arc::new(Weather(dir.path().to_owned(), Mutex::default()));
+        let request = Survey {
+            request: 1,
+            purpose: Purpose::Postcondition,
+            step: "start".into(),
+            checks: vec![check("c", false), check("a", true), check("b", true)],
+            prove: Vec::new(),
+            destroys: None,
+            folder: dir.path().to_owned(),
+        };
+        let cx = Context::local(World { clock: Arc::new(Leaps::default()), ..World::local() });
+        let measured = survey(request, cx, Pace::default(), Faults::default(), weather.clone()).await;
+        let seen: Vec<_> = measured.evidence.iter().map(|e| (e.check.as_str(), e.verdict())).collect();
+        assert_eq!(seen, [("c", Verdict::Pass), ("a", Verdict::Pass), ("b", Verdict::Pass)]);
+        let told = weather.1.lock().unwrap().clone();
+        let order: Vec<_> = told.iter().map(|(check, _)| check.as_str()).collect();
+        assert_eq!((order.first(), order.last()), (Some(&"a"), Some(&"c")), "{told:?}");
+        assert_eq!(order.iter().filter(|check| **check == "a").count(), 2, "{told:?}");
+        assert!(dir.path().join("a").exists());
+    }
+}

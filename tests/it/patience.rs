@@ -13,6 +13,7 @@ pub fn register(r: &mut Registry) {
     r.add("patience::one_that_never_answers_fails_and_says_how_long_it_was_waited", &[], never);
     r.add("patience::an_engine_killed_in_the_wait_waits_again", &[], killed);
     r.add("patience::an_undoing_is_waited_for", &[], undone);
+    r.add("patience::what_a_fault_rehearsal_makes_unknown_is_not_waited_for", &[], faulted);
     r.add("patience::plan_says_what_is_waited_for", &[], planned);
 }
 
@@ -143,4 +144,38 @@ fn undone() {
 fn planned() {
     let (play, _port) = book(", wait_up_to: 90s");
     play.ran("alice", "plan book.yaml").exits(0).says("the service listens (waited for up to 1min 30s)");
+}
+
+/// It ends in a minute, although ten are allowed for.
+fn faulted() {
+    let play = Play::new();
+    play.book(
+        r#"
+holdpoint: 1
+name: patience
+vars: { place: { default: "@/staging" } }
+environments:
+  staging:
+    proof: [ file: { path: "@" } ]
+    reset: |
+      rm -rf "$place"
+      mkdir -p "$place"
+      touch "$place/old"
+steps:
+  - id: start
+    run: [touch, "${place}/up"]
+    timeout: 1min
+    postconditions: [ file: { path: "${place}/up", wait_up_to: 10min } ]
+  - id: drop
+    destroys: { what: the old file, paths: ["${place}/old"] }
+    preconditions: [ file: { path: "${place}/old" } ]
+    run: [rm, "${place}/old"]
+    timeout: 1min
+    postconditions: [ file: { path: "${place}/old", exists: false } ]
+"#,
+    );
+    std::fs::create_dir(play.path("staging")).unwrap();
+    std::fs::write(play.path("staging/old"), "").unwrap();
+    let ran = play.ran("ci", "rehearse book.yaml --env staging --faults --faults-of unknown").exits(0);
+    assert!(ran.stderr.contains("`start.post.file` is unknown: "), "{ran:?}");
 }
