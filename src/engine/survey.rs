@@ -305,6 +305,7 @@ mod tests {
             prove: Vec::new(),
             destroys: None,
             folder: dir.path().to_owned(),
+            scripts: Scripts::default(),
         };
         let cx = Context::local(World { clock: Arc::new(Leaps::default()), ..World::local() });
         let measured = survey(request, cx, Pace::default(), Faults::default(), weather.clone()).await;

@@ -181,8 +181,10 @@ mod tests {
             (seconds, Notice::Waiting { evidence, waited, limit })
         };
         let text = told((0..120).step_by(10).map(waiting).collect());
-        let said: Vec<_> =
-            text.lines().filter_map(|line| line.split_once("waited ")).map(|(_, s)| s).collect();
+        let said: Vec<_> = text
+            .lines()
+            .filter_map(|line| Some(line.split_once("not yet, ")?.1.split_once(':')?.0))
+            .collect();
         assert_eq!(said, ["0s of 10min", "30s of 10min", "1min of 10min", "1min 30s of 10min"], "{text}");
     }
 

@@ -233,10 +233,10 @@ impl Track {
     }
 }
 
-/// A check that does not pass yet, and how long it was waited for.
+/// A check that does not pass yet. How long it was waited for comes first: a narrow screen cuts the end.
 pub fn not_yet(title: &str, observed: &str, waited: Duration, limit: Duration) -> String {
     let waited = Span::secs(waited.as_secs());
-    format!("not yet: {title}: {observed}; waited {waited} of {}", Span(limit))
+    format!("not yet, {waited} of {}: {title}: {observed}", Span(limit))
 }
 
 impl Meter {
@@ -466,11 +466,11 @@ mod tests {
         let first = waiting("start.post.http", "refused", 0);
         assert!(track.is_news(&first));
         track.take(&first, at(0));
-        assert_eq!(track.line(at(8)).unwrap(), "not yet: it answers: refused; waited 8s of 2min");
+        assert_eq!(track.line(at(8)).unwrap(), "not yet, 8s of 2min: it answers: refused");
         assert!(!track.is_news(&waiting("start.post.http", "refused", 9)));
         assert!(track.is_news(&waiting("start.post.http", "HTTP 502", 9)));
         track.take(&waiting("start.post.lag", "5s behind", 9), at(9));
-        let both = "not yet: it answers: refused; waited 10s of 2min; 1 more not yet";
+        let both = "not yet, 10s of 2min: it answers: refused; 1 more not yet";
         assert_eq!(track.line(at(10)).unwrap(), both);
         for id in ["start.post.http", "start.post.lag"] {
             let evidence = crate::ui::fixture::evidence(id, Verdict::Pass);

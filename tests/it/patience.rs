@@ -46,7 +46,7 @@ steps:
 /// Waits until the program has said that it waits.
 #[track_caller]
 fn waits(who: &Beside) {
-    eventually(Duration::from_secs(30), "it waits", || who.said().contains("not yet: "));
+    eventually(Duration::from_secs(30), "it waits", || who.said().contains("not yet, "));
 }
 
 /// The service is up from now on.
@@ -72,8 +72,7 @@ fn later() {
     assert!(play.events("measured").is_empty(), "what does not pass yet is not on record");
     let _service = up(&play, &port);
     let ran = alice.ends(Duration::from_secs(60)).exits(0);
-    assert!(ran.stderr.contains("not yet: the service listens: "), "{ran:?}");
-    assert!(ran.stderr.contains("waited 0s of 10min"), "{ran:?}");
+    assert!(ran.stderr.contains("not yet, 0s of 10min: the service listens: "), "{ran:?}");
     let seen = measured(&play, "start.post.port_listening");
     assert_eq!((seen.len(), &seen[0]["verdict"]), (1, &"pass".into()));
     assert!(seen[0]["details"].as_array().unwrap().iter().any(|line| {
