@@ -218,12 +218,13 @@ struct Seen {
 }
 
 const END: &str = "at the end";
+const AFTER: &str = "after";
 
 fn role(purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::Precondition => "before",
         Purpose::Invariant => "during",
-        Purpose::Postcondition => "after",
+        Purpose::Postcondition => AFTER,
         Purpose::Guard => "guard",
         Purpose::WalkDown => END,
     }
@@ -246,6 +247,10 @@ impl Seen {
                     }
                     seen.measured.insert(key, evidence.clone());
                 }
+                // Of an attempt that failed by its command, nothing of the one before says how it ended.
+                Event::Began { step: begun, .. } => {
+                    seen.measured.retain(|(step, role, _), _| step != begun || *role != AFTER);
+                }
                 Event::Observed { step, text } => drop(seen.observed.insert(step.clone(), text.clone())),
                 _ => {}
             }
@@ -263,7 +268,7 @@ impl Seen {
                 Section::Pre if destroys => "guard",
                 Section::Pre => "before",
                 Section::Inv => "during",
-                _ => "after",
+                _ => AFTER,
             };
             own.extend(graph::check_ids(step, section).into_iter().map(|(id, spec)| (id, spec, role)));
         }
@@ -295,5 +300,32 @@ impl Seen {
             })
         };
         last.filter_map(case).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::fixture::{evidence, lines};
+
+    #[test]
+    fn a_new_attempt_has_no_postconditions_until_they_are_measured() {
+        let began = |attempt| Event::Began { step: "copy".into(), attempt, permit: None };
+        let measured = |purpose, id| {
+            let (step, evidence) = ("copy".into(), evidence(id, Verdict::Fail));
+            Event::Measured { purpose, step, evidence, advisory: false }
+        };
+        let first = vec![
+            measured(Purpose::Precondition, "copy.pre.a"),
+            began(1),
+            measured(Purpose::Invariant, "copy.inv.b"),
+            measured(Purpose::Postcondition, "copy.post.c"),
+        ];
+        let known = |events: Vec<Event>| {
+            let seen = Seen::of(&lines(events));
+            seen.measured.into_keys().map(|(_, _, id)| id.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(known(first.clone()), ["copy.post.c", "copy.pre.a", "copy.inv.b"]);
+        assert_eq!(known([first, vec![began(2)]].concat()), ["copy.pre.a", "copy.inv.b"]);
     }
 }

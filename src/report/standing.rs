@@ -284,8 +284,13 @@ pub fn next(state: &RunState, around: &Around) -> Next {
             commands::accept(&state.run),
         );
     }
+    // Whoever was on the way back goes on with that.
+    let go_on = match state.held.is_some() && state.held_undo {
+        true => commands::rollback(&state.run, None),
+        false => commands::resume(&state.run),
+    };
     let Some(holder) = &state.holder else {
-        return act("Nobody holds the run. Go on with:".to_owned(), commands::resume(&state.run));
+        return act("Nobody holds the run. Go on with:".to_owned(), go_on);
     };
     let mine = around.me.as_ref().is_none_or(|me| *me == holder.by || *me == holder.operator);
     let people = state.held.as_ref().filter(|(_, blockers)| Machine::only_people(blockers));
@@ -298,13 +303,13 @@ pub fn next(state: &RunState, around: &Around) -> Next {
     let blocked =
         if state.held.is_some() { "Put the blockers right. Then go on with:" } else { "Go on with:" };
     match (holder.released, around.holder_alive) {
-        (true, _) if mine => act(blocked.to_owned(), commands::resume(&state.run)),
+        (true, _) if mine => act(blocked.to_owned(), go_on),
         (true, _) => act(
             format!("{} has left the run. Take it over with:", holder.by),
             commands::take_over(&state.run),
         ),
         (false, Some(false)) if mine => {
-            act("The session that held the run is gone. Go on with:".to_owned(), commands::resume(&state.run))
+            act("The session that held the run is gone. Go on with:".to_owned(), go_on)
         }
         (false, Some(false)) => act(
             format!("{} held the run, and their session is gone. Take it over with:", holder.by),
@@ -364,7 +369,7 @@ impl RunRow {
 mod tests {
     use super::*;
     use crate::journal::record::Event;
-    use crate::report::fixture::{at, failed_lines, lines, opened, runbook};
+    use crate::report::fixture::{at, blocker, failed_lines, lines, opened, runbook};
 
     fn told(more: Vec<Event>, alive: Option<bool>, me: &str) -> Standing {
         let mut events = opened();
@@ -400,6 +405,9 @@ mod tests {
         assert_eq!(command(&told(vec![], Some(false), "bob@db1")), "accept");
         assert_eq!(command(&told(left(), None, "alice@db1")), "resume");
         assert_eq!(command(&told(left(), None, "bob@db1")), "accept");
+        let held = |undo| Event::Held { step: "copy".into(), undo, blockers: vec![blocker("it runs")] };
+        let after = |undo| command(&told([vec![held(undo)], left()].concat(), None, "alice@db1")).to_owned();
+        assert_eq!((after(false), after(true)), ("resume".to_owned(), "rollback".to_owned()));
         let offer = Event::Offered { to: Some("bob".into()), note: "n".into(), signature: None };
         assert_eq!(command(&told(vec![offer], Some(true), "alice@db1")), "accept");
         assert_eq!(command(&told(vec![Event::Abandoned { reason: "r".into() }], None, "a")), "log");
