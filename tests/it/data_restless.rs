@@ -4,10 +4,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use holdpoint::check::{Verdict, data};
+use holdpoint::check::{Context, Verdict, data};
 use holdpoint::runbook::Target;
 use rusqlite::Connection;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::data::{One, check, context, context_with, told};
 use crate::harness::{Cluster, Major, Need, Registry, block_on, eventually};
@@ -44,6 +44,20 @@ fn meddle(cluster: &Cluster, each: &[&str]) -> Child {
     meddler
 }
 
+/// What a check says that passes while this happens.
+#[track_caller]
+fn passes(cluster: &Cluster, cx: &Context, kind: &str, params: &Value, during: &str) -> String {
+    if during.contains("gone") {
+        cluster.psql("create table gone (id int)");
+    }
+    let mut meddler = meddle(cluster, &[during]);
+    let seen = check(cx, kind, params.clone());
+    assert!(meddler.wait().unwrap().success(), "{during}");
+    let text = told(&seen);
+    assert_eq!(seen.verdict(), Verdict::Pass, "{during}: {text}");
+    text
+}
+
 const TABLES: &str = "create table t (id int primary key); insert into t select generate_series(1, 1000); \
     create materialized view m as table t";
 
@@ -66,14 +80,7 @@ fn anew() {
         ("data_matches", &whole, REPLACE, "was emptied or replaced"),
         ("rows_match", &floor, "drop table gone; refresh materialized view m", "was"),
     ] {
-        if during.contains("gone") {
-            cluster.psql("create table gone (id int)");
-        }
-        let mut meddler = meddle(&cluster, &[during]);
-        let seen = check(&cx, kind, params.clone());
-        assert!(meddler.wait().unwrap().success(), "{during}");
-        let text = told(&seen);
-        assert_eq!(seen.verdict(), Verdict::Pass, "{during}: {text}");
+        let text = passes(&cluster, &cx, kind, params, during);
         assert!(
             text.contains("database postgres was read anew: ") && text.contains(because),
             "{during}: {text}"
@@ -121,14 +128,7 @@ fn beside_sqlite() {
         ("data_matches", &whole, "drop table gone", "public.gone was dropped"),
         ("data_matches", &whole, replace, "public.t was emptied or replaced"),
     ] {
-        if during.contains("gone") {
-            cluster.psql("create table gone (id int)");
-        }
-        let mut meddler = meddle(&cluster, &[during]);
-        let seen = check(&cx, kind, params.clone());
-        assert!(meddler.wait().unwrap().success(), "{during}");
-        let text = told(&seen);
-        assert_eq!(seen.verdict(), Verdict::Pass, "{during}: {text}");
+        let text = passes(&cluster, &cx, kind, params, during);
         assert!(text.contains("was read anew: ") && text.contains(because), "{during}: {text}");
     }
 }

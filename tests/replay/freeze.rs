@@ -195,5 +195,5 @@ fn rehearsed() {
     host.program("call", "exec /srv/site/page");
     let words = host.words("rehearse", &["--env", "staging", "--receipt", "/srv/receipt.json"]);
     host.holdpoint("ci", &words).exits(0);
-    eventually(Duration::from_secs(5), "the receipt", || host.works("test -s receipt.json"));
+    eventually(Duration::from_secs(60), "the receipt", || host.works("test -s receipt.json"));
 }

@@ -117,7 +117,7 @@ pub fn put_off() {
     for why in ["it was mended, we think", "patched; look at it some time", "low risk, planned for 28 June"] {
         let said = put_off(why, "1s");
         let mut last = None;
-        eventually(Duration::from_secs(30), "the waivers to end", || {
+        eventually(Duration::from_secs(120), "the waivers to end", || {
             let held = pair.holdpoint("ann", &["resume"]);
             // They were given one after the other, and end so.
             let all = held.text.matches("check   examine.post.").count() == three.len();
@@ -167,7 +167,7 @@ pub fn put_off() {
         must(Major::V15.command("pg_checksums").arg("--enable").arg("-D").arg(cluster.data()));
         cluster.restart();
     }
-    eventually(Duration::from_secs(30), "the standby to have it all", || {
+    eventually(Duration::from_secs(120), "the standby to have it all", || {
         let caught = "select count(*) = 1 from pg_stat_replication where state = 'streaming' and replay_lsn = sent_lsn";
         pair.primary.psql(caught) == "t"
     });

@@ -135,7 +135,7 @@ impl Scene {
     /// holdpoint without a terminal, by somebody.
     pub fn holdpoint(&self, who: &str, arguments: &[&str]) -> Said {
         let mut timeout = self.debian.command("timeout");
-        timeout.arg("120");
+        timeout.arg("400");
         let typed: Vec<&str> = arguments.iter().copied().take_while(|word| *word != "--var").collect();
         Said::by(&mut self.command(timeout, who, arguments), &format!("holdpoint {}", typed.join(" ")))
     }
@@ -144,7 +144,7 @@ impl Scene {
     #[track_caller]
     pub fn does_by_hand(&self, who: &str, step: &str, observed: &str) {
         let mut timeout = self.debian.command_at_terminal("timeout");
-        timeout.args(["--foreground", "120"]);
+        timeout.args(["--foreground", "400"]);
         by_hand(self.command(timeout, who, &["resume"]), step, observed);
     }
 
@@ -174,7 +174,7 @@ impl Scene {
 #[track_caller]
 pub fn by_hand(resume: Command, step: &str, observed: &str) {
     let mut session = Session::spawn(resume).unwrap();
-    session.set_expect_timeout(Some(Duration::from_secs(60)));
+    session.set_expect_timeout(Some(Duration::from_secs(150)));
     let mut seen = String::new();
     let mut sees = |session: &mut OsSession, wanted: &str| match session.expect(Regex(wanted)) {
         Ok(found) => {

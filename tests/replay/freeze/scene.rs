@@ -77,7 +77,7 @@ impl Host {
 
     #[track_caller]
     pub fn until(&self, what: &str, script: &str) {
-        eventually(Duration::from_secs(40), what, || self.works(script));
+        eventually(Duration::from_secs(120), what, || self.works(script));
     }
 
     /// What bash makes of the words that a command printed.
@@ -101,7 +101,7 @@ impl Host {
     pub fn holdpoint<S: AsRef<str>>(&self, who: &str, arguments: &[S]) -> Said {
         let arguments: Vec<&str> = arguments.iter().map(AsRef::as_ref).collect();
         let mut command = self.debian.command("env");
-        command.args(by_its_clock()).args(["timeout", "100", "holdpoint", "--store", "/srv/store"]);
+        command.args(by_its_clock()).args(["timeout", "400", "holdpoint", "--store", "/srv/store"]);
         command.args(["--operator", who]).args(&arguments);
         Said::by(&mut command, &format!("holdpoint {}", arguments.join(" ")))
     }

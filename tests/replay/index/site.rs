@@ -24,7 +24,7 @@ pub const HIGHLIGHTS: &str = "public.event_push_actions_highlights";
 pub const REDACTION: &str = "delete from event_push_actions where room_id = 'r7' and event_id = 'e7'";
 
 /// How long anything may take that takes a moment on a machine with nothing else to do.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(150);
 
 /// The tables of that service as far as they matter here, each room with 3,000 push actions.
 const TABLES: &str = "\

@@ -2,7 +2,7 @@
 //! moment while they copy, nobody looks, and the next operator wants to clean up. That night it cost five months of
 //! messages. Here every way to the drop is refused until the rows are there.
 
-use super::scene::{DROP, NEW, Night, UNDO, eventually, thousands};
+use super::scene::{DROP, NEW, Night, UNDO, eventually, said_after, thousands};
 use crate::harness::open_points;
 use crate::page::Page;
 
@@ -195,7 +195,7 @@ pub fn an_upgrade_by_files() {
     let ann = night.starts_at_a_terminal("ann");
     eventually("the copy to begin", || debian.path("/var/lib/postgresql/15/main/PG_VERSION").exists());
     drop(ann);
-    night.holdpoint("ann", &["resume"]).exits(4).says("cluster 13/main");
+    said_after(debian, "ann", &["resume"]).exits(4).says("cluster 13/main");
     assert_eq!(debian.clusters(), ["13/main down", "15/main online"]);
     // A row that is lost on the new side while everybody sleeps is a reason to keep the old one.
     debian.sh("app-stop --now");

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use super::scene::{application, eventually, said, terminal};
+use super::scene::{application, eventually, said, said_after, terminal};
 use crate::harness::{Debian, Said};
 use crate::page::Page;
 
@@ -119,7 +119,7 @@ pub fn another_order_of_text() {
     ann.answers(r"Step 2 of \d+: preflight\s", "g");
     drop(ann);
     let resume = ["resume".to_owned()];
-    let old = holdpoint(&debian, "ann", &resume)
+    let old = said_after(&debian, "ann", &["resume"])
         .exits(3)
         .says("the nightly backup of synapse is not older than a day");
     let old = old.says("151").says("users: 3,000 of 6,000");
@@ -172,7 +172,7 @@ pub fn another_order_of_text() {
     drop(ann);
 
     // She believes that the data are all there, and they are: what is wrong are the indexes. The application stays down.
-    holdpoint(&debian, "ann", &resume).exits(1).says("canceling statement due to lock timeout");
+    said_after(&debian, "ann", &["resume"]).exits(1).says("canceling statement due to lock timeout");
     let done = ["resume", "--decide", "reindex=done", "--reason", "same-data has passed"].map(str::to_owned);
     let refused = holdpoint(&debian, "ann", &done).exits(3).says("`reindex` cannot be declared done");
     let refused = refused.says("item order invariant violated for index \"users_pkey\"");

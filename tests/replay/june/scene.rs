@@ -124,8 +124,20 @@ impl Night {
 /// What holdpoint says without a terminal, to somebody.
 pub fn said(debian: &Debian, who: &str, arguments: &[&str]) -> Said {
     let mut command = debian.command("timeout");
-    command.args(["120", "holdpoint", "--store", "/srv/store", "--operator", who]).args(arguments);
+    command.args(["400", "holdpoint", "--store", "/srv/store", "--operator", who]).args(arguments);
     Said::by(&mut command, &format!("holdpoint {}", arguments.join(" ")))
+}
+
+/// The same to somebody whose terminal has just been closed: the session in it ends a moment later.
+pub fn said_after(debian: &Debian, who: &str, arguments: &[&str]) -> Said {
+    for _ in 0..100 {
+        let said = said(debian, who, arguments);
+        if said.status != Some(5) {
+            return said;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    said(debian, who, arguments)
 }
 
 /// holdpoint in a terminal, by somebody.
@@ -146,7 +158,7 @@ pub fn application(debian: &Debian) {
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
-        assert!(began.elapsed() < Duration::from_secs(60), "waited in vain for {what}");
+        assert!(began.elapsed() < Duration::from_secs(180), "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(25));
     }
 }

@@ -19,7 +19,7 @@ pub const OLDER: &str = "1.120.0";
 /// One that does not.
 pub const OLDEST: &str = "1.98.0";
 
-const LIMIT: Duration = Duration::from_secs(240);
+const LIMIT: Duration = Duration::from_secs(500);
 
 /// Where releases are installed, each in a folder called as it is.
 pub fn releases() -> PathBuf {
@@ -202,7 +202,7 @@ impl Site {
         command.env_clear().envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.current_dir(self.play.sandbox.path()).args(["--operator", who]).args(words);
         let mut session = Session::spawn(command).unwrap();
-        session.set_expect_timeout(Some(Duration::from_secs(90)));
+        session.set_expect_timeout(Some(Duration::from_secs(180)));
         for (after, text) in answers {
             if let Err(error) = session.expect(Regex(after)).and_then(|_| session.expect("\n> ")) {
                 let rest = session.expect(Regex("(?s).*")).map(|found| found.as_bytes().to_vec());
