@@ -1,9 +1,11 @@
-//! Measures what a destructive step would destroy: directories, tablespaces, WAL, configuration, databases, rows, files.
+//! Measures what a destructive step would destroy: directories, tablespaces, WAL, configuration, databases, rows, files,
+//! containers.
 //! What cannot be measured is said, and blocks.
 
 use std::path::Path;
 
 use crate::check::Context;
+use crate::check::containers::{Going, going};
 use crate::journal::record::{Blast, BlastItem, Gone};
 use crate::runbook::Target;
 use crate::runbook::model::Destroys;
@@ -26,8 +28,11 @@ pub async fn measure(destroys: &Destroys, cx: &Context, folder: &Path) -> Blast 
     for path in &destroys.paths {
         self::path(Path::new(path), cx, &mut blast).await;
     }
-    if destroys.target.is_none() && destroys.paths.is_empty() {
-        blast.unmeasured.push("the step names neither a target nor paths".to_owned());
+    if let Some(of) = &destroys.containers {
+        containers(going(of, cx).await, &mut blast);
+    }
+    if destroys.unnamed() {
+        blast.unmeasured.push("the step names neither a target nor paths nor containers".to_owned());
     }
     own_folder(folder, &mut blast);
     blast.at = cx.world.clock.now();
@@ -97,6 +102,14 @@ async fn portion(name: &str, target: &Target, destroys: &Destroys, blast: &mut B
         }
         Err(why) => blast.unmeasured.push(format!("the part of `{name}` that goes: {why}")),
     }
+}
+
+fn containers(going: Going, blast: &mut Blast) {
+    let all = going.containers.into_iter();
+    blast.items.extend(all.map(|one| item("container", one.name, Some(one.bytes), None)));
+    blast.serving.extend(going.serving);
+    blast.unmeasured.extend(going.unmeasured);
+    blast.gone.extend(going.missing.into_iter().map(|(name, why)| Gone { name, why }));
 }
 
 fn add(extent: pg::Extent, blast: &mut Blast) {

@@ -57,10 +57,15 @@ impl<'a> Judged<'a> {
     }
 
     /// What goes is declared. Dropping an index needs no proof of a copy and is never a finding, so that who declares
-    /// indexes alone has declared nothing of what is found.
+    /// indexes alone has declared nothing of what is found. Who declares containers alone has declared their removal, and
+    /// not that of volumes.
     fn declared(&self, finding: &Finding) -> bool {
         let found = matches!(finding.kind, Kind::Destroys { .. });
-        self.destroys.is_some_and(|goes| !(found && goes.only_indexes()))
+        match self.destroys {
+            Some(goes) if goes.only_indexes() => !found,
+            Some(goes) if goes.only_containers() => finding.removes_containers(),
+            goes => goes.is_some(),
+        }
     }
 
     fn one(

@@ -3,6 +3,7 @@
 use super::Places;
 use super::proof::{Known, Proofs, holds, is_file};
 use crate::problem::Problem;
+use crate::runbook::containers::ELSEWHERE;
 use crate::runbook::graph::{self, Section};
 use crate::runbook::model::{Destroys, Rerun};
 use crate::runbook::{CheckSpec, Runbook, Step, Work};
@@ -162,12 +163,12 @@ fn declared(
     places: &Places<'_>,
     problems: &mut Vec<Problem>,
 ) {
-    if destroys.target.is_none() && destroys.paths.is_empty() {
-        problems.push(
-            Problem::error("HP044", "what goes cannot be measured", places.key(at, key))
-                .help("write `destroys: { what: …, target: … }`, or `paths` for files and directories"),
-        );
+    if destroys.unnamed() {
+        problems.push(Problem::error("HP044", "what goes cannot be measured", places.key(at, key)).help(
+            "write `destroys: { what: …, target: … }`, or `paths` for files and directories, or `containers`",
+        ));
     }
+    containers(at, key, destroys, runbook, places, problems);
     part(at, key, destroys, runbook, places, problems);
     let survivor_place = || places.key(at, &format!("{key}.survives_in"));
     if destroys.target.is_some() && destroys.target == destroys.survives_in {
@@ -181,6 +182,37 @@ fn declared(
     {
         let message = format!("`{survivor}` and `{target}` have one and the same address");
         problems.push(Problem::error("HP055", message, survivor_place()).help("correct one of the targets"));
+    }
+}
+
+/// What a `destroys` says of containers: they are measured on this machine, so they have to go here.
+fn containers(
+    at: usize,
+    key: &str,
+    destroys: &Destroys,
+    runbook: &Runbook,
+    places: &Places<'_>,
+    problems: &mut Vec<Problem>,
+) {
+    let Some(of) = &destroys.containers else { return };
+    let place = || places.key(at, &format!("{key}.containers"));
+    let message = match (&of.project, of.names.is_empty()) {
+        (None, true) => Some("which containers go is not said"),
+        (Some(_), false) => Some("either a whole project goes, or containers by name"),
+        _ => None,
+    };
+    if let Some(message) = message {
+        problems.push(Problem::error("HP044", message, place()).help("write either `project` or `names`"));
+    }
+    let Some(step) = runbook.steps.get(at) else { return };
+    let undo = step.rollback.as_ref().filter(|_| key.starts_with("rollback")).map(|undo| &undo.env);
+    let env = undo.unwrap_or(&step.env);
+    if let Some(name) = ELSEWHERE.iter().find(|name| env.contains_key(**name)) {
+        let message = format!("`{name}` sends the command to another engine than the one that is measured");
+        problems.push(
+            Problem::error("HP044", message, place())
+                .help("go on where the containers are, and leave the variable out"),
+        );
     }
 }
 

@@ -79,6 +79,10 @@ pub fn judge(staging: &Place, others: &[Place], pinned: Vec<Protected>, proofs: 
             }
             apart.paths.push((format!("a path of `{}`", other.environment), theirs.clone()));
         }
+        for name in other.containers.intersection(&staging.containers).filter(|_| other.here) {
+            let seen = format!("{name} would go, which is one of `{}`", other.environment);
+            apart.blockers.push(blocker("containers", seen));
+        }
         let measured = other.targets.iter().filter_map(|side| Some((side, side.identity.as_ref().ok()?)));
         apart.protected.extend(measured.map(|(side, identity)| Protected {
             what: format!("`{}` of `{}`", side.target, other.environment),

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::runbook::containers::Containers;
+use crate::runbook::model::Destroys;
 use crate::runbook::{Runbook, Target};
 use crate::world::pg::settings::{self, Place as Where, Surroundings};
 use crate::world::{Identity, identify};
@@ -35,6 +37,8 @@ pub struct Place {
     pub targets: Vec<Side>,
     /// Files and directories that a step there destroys, or that are its databases.
     pub paths: Vec<PathBuf>,
+    /// Containers that a step there removes, as they are called.
+    pub containers: BTreeSet<String>,
 }
 
 /// True on a machine that the environment is worked on from: one of its hosts, or any where it names none.
@@ -62,7 +66,13 @@ pub async fn look(environment: &str, runbook: &Runbook, here: bool) -> Place {
         Side { target: name.clone(), address, local, identity }
     });
     let targets = futures::future::join_all(sides).await;
-    Place { environment: environment.to_owned(), here, targets, paths: paths(runbook) }
+    Place {
+        environment: environment.to_owned(),
+        here,
+        targets,
+        paths: paths(runbook),
+        containers: containers(runbook),
+    }
 }
 
 fn unknown(text: &str) -> bool {
@@ -114,11 +124,21 @@ fn is_local(target: &Target) -> bool {
     }
 }
 
-fn paths(runbook: &Runbook) -> Vec<PathBuf> {
-    let of_steps = runbook.steps.iter().flat_map(|step| {
+/// What steps, and their undoing, destroy.
+fn destroyed(runbook: &Runbook) -> impl Iterator<Item = &Destroys> {
+    runbook.steps.iter().flat_map(|step| {
         let undo = step.rollback.as_ref().and_then(|rollback| rollback.destroys.as_ref());
-        step.destroys.iter().chain(undo).flat_map(|destroys| destroys.paths.clone())
-    });
+        step.destroys.iter().chain(undo)
+    })
+}
+
+fn containers(runbook: &Runbook) -> BTreeSet<String> {
+    let all = destroyed(runbook).filter_map(|destroys| destroys.containers.as_ref());
+    all.flat_map(Containers::called).filter(|name| !unknown(name)).collect()
+}
+
+fn paths(runbook: &Runbook) -> Vec<PathBuf> {
+    let of_steps = destroyed(runbook).flat_map(|destroys| destroys.paths.clone());
     let of_targets =
         runbook.targets.values().flat_map(|target| [target.sqlite.clone(), target.data_directory.clone()]);
     let all = of_steps.chain(of_targets.flatten()).filter(|path| !unknown(path));

@@ -1,6 +1,7 @@
 //! What authors write: text, places, types, variables.
 
 mod again;
+pub mod containers;
 mod draft;
 pub mod graph;
 pub mod limits;

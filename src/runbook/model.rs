@@ -10,6 +10,7 @@ use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, V
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
+use super::containers::Containers;
 use super::limits::{ChangeWindow, Hook};
 use super::space::Space;
 use crate::base::{Span, StepId};
@@ -444,6 +445,9 @@ pub struct Destroys {
     pub indexes: Vec<String>,
     /// Files and directories that go.
     pub paths: Vec<String>,
+    /// Containers that go, with what was written into them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub containers: Option<Containers>,
     /// The target that holds the data from then on; it must be proved by a data check among the guards.
     pub survives_in: Option<String>,
 }
@@ -461,7 +465,20 @@ impl Destroys {
 
     /// True when nothing goes but indexes: they can be built again from their tables.
     pub fn only_indexes(&self) -> bool {
-        !self.indexes.is_empty() && self.tables.is_empty() && self.paths.is_empty()
+        !self.indexes.is_empty()
+            && self.tables.is_empty()
+            && self.paths.is_empty()
+            && self.containers.is_none()
+    }
+
+    /// True when nothing is named that could be measured.
+    pub fn unnamed(&self) -> bool {
+        self.target.is_none() && self.paths.is_empty() && self.containers.is_none()
+    }
+
+    /// True when nothing goes but containers.
+    pub fn only_containers(&self) -> bool {
+        self.containers.is_some() && self.target.is_none() && self.paths.is_empty()
     }
 
     /// The target whose data goes, whole or in part, so that somebody else has to hold them.
@@ -494,6 +511,9 @@ struct DestroysLong {
     /// Files and directories that go.
     #[serde(default)]
     paths: Vec<String>,
+    /// Containers that go, with what was written into them.
+    #[serde(default)]
+    containers: Option<Containers>,
     /// The target that holds the data from then on; a data check among the guards must prove it.
     #[serde(default)]
     #[schemars(extend("format" = "target"))]
@@ -791,7 +811,7 @@ string_or!(
     |what| Destroys { what, ..Destroys::default() },
     map: DestroysLong => |long| Destroys {
         what: long.what, target: long.target, database: long.database, tables: long.tables,
-        indexes: long.indexes, paths: long.paths, survives_in: long.survives_in,
+        indexes: long.indexes, paths: long.paths, containers: long.containers, survives_in: long.survives_in,
     }
 );
 

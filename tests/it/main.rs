@@ -36,6 +36,7 @@ mod play;
 mod portion;
 mod reading;
 mod rehearse;
+mod removal;
 mod review;
 mod room;
 mod runbook;
@@ -88,6 +89,7 @@ fn main() -> std::process::ExitCode {
     portion::register(&mut registry);
     reading::register(&mut registry);
     rehearse::register(&mut registry);
+    removal::register(&mut registry);
     review::register(&mut registry);
     room::register(&mut registry);
     runbook::register(&mut registry);

@@ -88,7 +88,7 @@ fn rehearsed(scene: &Scene) {
     scene.docker_compose("matrix-staging", "down --volumes --timeout 2");
     scene.compose("matrix-staging", RIGHT, None);
     scene.starts("matrix-staging");
-    let passed = scene.holdpoint(&rehearse).exits(0).says("Rehearsal passed: 16 of 16 steps");
+    let passed = scene.holdpoint(&rehearse).exits(0).says("Rehearsal passed: 15 of 15 steps");
     let run = scene.run();
     Page::named(PAGE).shows(
         "rehearsal",
@@ -250,7 +250,7 @@ fn the_commands_of_that_day() {
         "holdpoint: 1\nname: restart\nsteps:\n  - id: restart\n    run: |\n      docker-compose down\n      docker-compose up -d\n    \
          timeout: 1h\n  - id: tidy\n    run: |\n      docker rm --force matrix_postgres_1\n      docker volume prune --force\n    timeout: 1h\n",
     );
-    let said = finish(sandbox.holdpoint().arg("lint").arg(&book), Duration::from_secs(20)).exits(2);
+    let said = finish(sandbox.holdpoint().arg("lint").arg(&book), Duration::from_secs(60)).exits(2);
     let said = said.says("docker-compose down").says("docker volume prune");
     let here = book.display().to_string();
     Page::named(PAGE).shows("lint", &format!("{}{}", said.stdout, said.stderr), &[(&here, "restart.yaml")]);

@@ -8,7 +8,10 @@ mod container_ports;
 mod container_runtime;
 mod container_volumes_covered;
 mod engine;
+mod going;
 mod shape;
+
+pub use going::{Going, going};
 
 use crate::check::registry::Family;
 

@@ -17,6 +17,8 @@ pub(super) struct Container {
     pub(super) id: String,
     #[serde(deserialize_with = "or_none")]
     name: String,
+    /// Bytes written into it; only where `--size` asked for them.
+    pub(super) size_rw: Option<i64>,
     /// The image's id.
     #[serde(deserialize_with = "or_none")]
     pub(super) image: String,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use crate::base::text::neutral;
 use crate::base::{Span, StepId};
 use crate::check::Context;
+use crate::check::containers::going;
 use crate::cli::args::{Book, Global};
 use crate::cli::error::CliError;
 use crate::cli::global::Cmd;
@@ -245,8 +246,18 @@ impl Rounds<'_> {
         Ok(all)
     }
 
-    /// What is there of the part of a target that a step takes away; nothing when the server does not say.
+    /// What is there of the part of a target, and of the containers, that a step takes away; nothing when the server does
+    /// not say.
     fn parts(&self, destroys: &Destroys) -> Result<Vec<String>, CliError> {
+        let mut parts = self.portion(destroys)?;
+        if let Some(of) = &destroys.containers {
+            let going = self.runtime.block_on(going(of, &self.cx))?;
+            parts.extend(going.containers.into_iter().map(|one| format!("container {}", one.name)));
+        }
+        Ok(parts)
+    }
+
+    fn portion(&self, destroys: &Destroys) -> Result<Vec<String>, CliError> {
         let name = destroys.target.as_ref().filter(|_| destroys.part());
         let Some(target) = name.and_then(|name| self.ready.bound.runbook.targets.get(name)) else {
             return Ok(Vec::new());

@@ -63,6 +63,22 @@ pub struct Finding {
     pub via: Option<(String, usize)>,
 }
 
+impl Finding {
+    /// True when it removes named containers, or those of a project, and leaves their volumes.
+    pub fn removes_containers(&self) -> bool {
+        let plain = matches!(self.kind, Kind::Destroys { certain: false });
+        let (program, verb) = self.what.split_once(' ').unwrap_or((&self.what, ""));
+        plain
+            && match program {
+                "docker" | "podman" | "nerdctl" => {
+                    ["rm", "container rm", "container remove", "compose down", "compose rm"].contains(&verb)
+                }
+                "docker-compose" | "podman-compose" => ["down", "rm"].contains(&verb),
+                _ => false,
+            }
+    }
+}
+
 /// What standard input would bring.
 #[derive(Debug, Clone, Default)]
 pub(crate) enum Stdin {

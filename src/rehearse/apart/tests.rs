@@ -1,5 +1,7 @@
 //! What tells staging from production, and what does not.
 
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::world::identity::{FileIdentity, PostgresIdentity};
 
@@ -27,7 +29,7 @@ fn side(address: Option<&str>, local: bool, identity: Option<Identity>) -> Side 
 
 fn place(environment: &str, here: bool, side: Side, paths: &[&str]) -> Place {
     let paths = paths.iter().map(PathBuf::from).collect();
-    Place { environment: environment.into(), here, targets: vec![side], paths }
+    Place { environment: environment.into(), here, targets: vec![side], paths, containers: BTreeSet::new() }
 }
 
 fn stopped(apart: &Apart) -> String {

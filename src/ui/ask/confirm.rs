@@ -35,7 +35,13 @@ pub fn confirm(
     match &blast.identity {
         None if undo && blast.items.is_empty() => {}
         Some(identity) => page.item(2, (Tone::Strong, "it is"), LABEL, &identity.describe()),
-        None => page.item(2, (Tone::Plain, "it is"), LABEL, "files only, no database"),
+        None => {
+            let only = match blast.items.iter().all(|item| item.kind == "container") {
+                true => "containers only; their volumes stay",
+                false => "no database",
+            };
+            page.item(2, (Tone::Plain, "it is"), LABEL, only);
+        }
     }
     page.item(2, (Tone::Strong, "host"), LABEL, &snapshot.state.host);
     for why in &blast.serving {

@@ -233,6 +233,17 @@ impl Engine {
         engine
     }
 
+    /// Docker with the image `box` in containerd's store, the default of new installations from 29 on.
+    pub fn with_containerd_store(kind: Kind) -> Engine {
+        let engine = Engine::start(kind);
+        engine.sh(
+            "mkdir -p /etc/docker; echo '{ \"features\": { \"containerd-snapshotter\": true } }' >/etc/docker/daemon.json",
+        );
+        engine.restart_docker();
+        engine.script(IMAGES, &[engine.name()]);
+        engine
+    }
+
     /// With the images `box`, `pg`, `pg18` and `plain`, the last three with PostgreSQL 15: the data directories and
     /// declared volumes of the well-known image up to 17, the same from 18 on, and one that declares no volume.
     pub fn with_postgres(kind: Kind) -> Engine {

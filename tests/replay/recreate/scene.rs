@@ -150,7 +150,7 @@ impl Scene {
     pub fn holdpoint(&self, arguments: &[&str]) -> Ran {
         let mut command = self.engine.command("holdpoint");
         command.args(arguments).args(["--store", "/srv/store", "--operator", "tristan"]);
-        let ran = finish(&mut command, Duration::from_secs(180));
+        let ran = finish(&mut command, Duration::from_secs(400));
         if std::env::var_os("HOLDPOINT_TEST_SHOW").is_some() {
             eprintln!("$ holdpoint {}\n{}{}[{:?}]", arguments.join(" "), ran.stderr, ran.stdout, ran.status);
         }
