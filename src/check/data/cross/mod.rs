@@ -103,7 +103,7 @@ pub async fn measure(
         let read = read((&name, &was), (target, &is), ask, rules, cx, looks).await;
         let mut shifts = Vec::new();
         for (name, side) in [(name.as_str(), &was), (target, &is)] {
-            if let Some(what) = side.shifted(read.is_err()).await {
+            if let Some(what) = side.shifted(read.is_err()).await.map_err(|e| format!("`{name}`: {e}"))? {
                 shifts.push(format!("`{name}`: {what}"));
             }
         }
@@ -213,10 +213,10 @@ impl Side {
     }
 
     /// What happened to a table on a side that can be written to while it is read.
-    async fn shifted(&self, failed: bool) -> Option<String> {
+    async fn shifted(&self, failed: bool) -> Result<Option<String>, String> {
         match self {
             Side::Pg(live) => live.shifted(failed).await,
-            Side::Lite(..) | Side::Record(_) => None,
+            Side::Lite(..) | Side::Record(_) => Ok(None),
         }
     }
 

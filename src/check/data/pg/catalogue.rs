@@ -210,6 +210,6 @@ pub const ROLES: &str = "select r.rolname, concat_ws(', ', case when r.rolbypass
 /// Roles that have a password; only superusers may know.
 pub const PASSWORDS: &str = "select rolname from pg_authid where rolpassword is not null";
 
-/// Transactions begun so far: when it moves, somebody writes.
+/// Which transactions have ended: when it changes, somebody wrote, also when they began before it was taken.
 pub const WRITES: &str =
-    "select case when pg_is_in_recovery() then null else txid_snapshot_xmax(txid_current_snapshot()) end";
+    "select case when pg_is_in_recovery() then null else txid_current_snapshot()::text end";

@@ -76,7 +76,7 @@ impl Live {
             let tables = Tables::of(&session).await?;
             let described = match inventory::read(&session, ask.level).await {
                 Ok(described) => described,
-                Err(e) => match tables.shifted(target, ask, &database, true).await {
+                Err(e) => match tables.shifted(target, ask, &database, true).await? {
                     None => return Err(e),
                     Some(what) if anew.len() + 1 == ATTEMPTS => return Err(restless(&what, Some(e))),
                     Some(what) => {
@@ -92,9 +92,9 @@ impl Live {
     }
 
     /// What happened to one of its tables, so that what was read of them cannot be relied on.
-    pub async fn shifted(&self, failed: bool) -> Option<String> {
+    pub async fn shifted(&self, failed: bool) -> Result<Option<String>, String> {
         if !failed && self.written().await == Ok(Some(false)) {
-            return None;
+            return Ok(None);
         }
         self.tables.shifted(&self.target, &self.ask, &self.database, failed).await
     }

@@ -165,7 +165,7 @@ impl One<'_> {
             let still = read.is_ok() && before.is_some() && value(main, catalogue::WRITES).await? == before;
             let shift = match still {
                 true => None,
-                false => tables.shifted(target, ask, database, read.is_err()).await,
+                false => tables.shifted(target, ask, database, read.is_err()).await?,
             };
             match shift {
                 None => return read.map(|described| Some((described, session))),

@@ -41,12 +41,21 @@ impl Tables {
         Ok(Tables(tables))
     }
 
-    /// What happened to one of them since, so that what was read cannot be relied on. `None` as well when that cannot be
-    /// found out: the error, if there was one, then stands as it is.
-    pub async fn shifted(&self, target: &Target, ask: &Ask, database: &str, failed: bool) -> Option<String> {
-        let session = open(target, ask, Some(database)).await.ok()?;
-        let now = Tables::of(&session).await.ok()?;
-        self.shift(&now, failed)
+    /// What happened to one of them since, so that what was read cannot be relied on. Where reading failed and this cannot
+    /// be found out, its own error has to do: `None`.
+    pub async fn shifted(
+        &self,
+        target: &Target,
+        ask: &Ask,
+        database: &str,
+        failed: bool,
+    ) -> Result<Option<String>, String> {
+        let now = async { Tables::of(&open(target, ask, Some(database)).await?).await };
+        match now.await {
+            Ok(now) => Ok(self.shift(&now, failed)),
+            Err(_) if failed => Ok(None),
+            Err(why) => Err(format!("whether its tables held still is not known: {why}")),
+        }
     }
 
     /// As [`Tables::shifted`]. A table that is gone was read before it went, unless reading failed; one that is new was
