@@ -3,9 +3,9 @@
 use super::Places;
 use super::proof::{Known, Proofs, holds, is_file};
 use crate::problem::Problem;
-use crate::runbook::containers::ELSEWHERE;
+use crate::runbook::containers::{ELSEWHERE, elsewhere};
 use crate::runbook::graph::{self, Section};
-use crate::runbook::model::{Destroys, Rerun};
+use crate::runbook::model::{Destroys, Rerun, Run};
 use crate::runbook::{CheckSpec, Runbook, Step, Work};
 
 /// Adds what breaks the rules.
@@ -205,13 +205,30 @@ fn containers(
         problems.push(Problem::error("HP044", message, place()).help("write either `project` or `names`"));
     }
     let Some(step) = runbook.steps.get(at) else { return };
-    let undo = step.rollback.as_ref().filter(|_| key.starts_with("rollback")).map(|undo| &undo.env);
-    let env = undo.unwrap_or(&step.env);
-    if let Some(name) = ELSEWHERE.iter().find(|name| env.contains_key(**name)) {
+    let undo = step.rollback.as_ref().filter(|_| key.starts_with("rollback"));
+    let (env, user, run) = match undo {
+        Some(undo) => (&undo.env, &undo.user, &undo.run),
+        None => (&step.env, &step.user, &step.run),
+    };
+    let text = match run {
+        Some(Run::Argv(argv)) => argv.join(" "),
+        Some(Run::Script(script)) => script.clone(),
+        None => String::new(),
+    };
+    let given = |name: &&&str| env.contains_key(**name) || runbook.vars.contains_key(**name);
+    if let Some(name) = ELSEWHERE.iter().find(given).copied().or_else(|| elsewhere(&text)) {
         let message = format!("`{name}` sends the command to another engine than the one that is measured");
         problems.push(
             Problem::error("HP044", message, place())
-                .help("go on where the containers are, and leave the variable out"),
+                .help("go on where the containers are, and leave it out"),
+        );
+    }
+    if let Some(user) = user {
+        let message =
+            format!("`{user}` may have an engine, or containers, of their own, which are not measured");
+        problems.push(
+            Problem::error("HP044", message, place())
+                .help("leave `user` out, and run holdpoint as whoever the containers belong to"),
         );
     }
 }

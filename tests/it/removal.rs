@@ -109,6 +109,15 @@ fn nothing_else() {
     lint("project: demo", "docker, rm, one", "\n    env: { DOCKER_HOST: tcp://elsewhere }")
         .exits(2)
         .says("HP044");
+    for elsewhere in [
+        "docker, --host, tcp://elsewhere, rm, one",
+        "docker, -H, tcp://elsewhere, rm, one",
+        "docker, --context=far, compose, down",
+        "env, DOCKER_HOST=tcp://elsewhere, docker, rm, one",
+    ] {
+        lint("project: demo", elsewhere, "").exits(2).says("HP044");
+    }
+    lint("project: demo", "docker, rm, one", "\n    user: nobody").exits(2).says("HP044");
     lint("project: demo, names: [one]", "docker, rm, one", "").exits(2).says("HP044");
     lint("names: []", "docker, rm, one", "").exits(2).says("HP044");
 }
