@@ -154,7 +154,7 @@ async fn call(hook: &Hook, told: &Told, run: &RunId, processes: &dyn Processes) 
         timeout: limit,
         keep: KEEP,
     };
-    match processes.probe(&probe).await {
+    match processes.send(&probe).await {
         Err(why) => (format!("not started: {why}"), false),
         Ok(ended) if ended.timed_out => (format!("killed: it took longer than {}", Span(limit)), false),
         Ok(ended) => {

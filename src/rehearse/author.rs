@@ -142,7 +142,7 @@ pub async fn command(run: &Run, user: Option<String>, timeout: Duration, cx: &Co
         }
     };
     let probe = Probe { argv, env, cwd: None, user, timeout, keep: KEEP };
-    let ended = cx.world.processes.probe(&probe).await.map_err(|why| format!("did not start: {why}"))?;
+    let ended = cx.world.processes.send(&probe).await.map_err(|why| format!("did not start: {why}"))?;
     let said = String::from_utf8_lossy(&ended.stderr);
     let said = crate::base::text::neutral(&cx.secrets.text(said.lines().last().unwrap_or_default()));
     match (ended.status, ended.signal) {

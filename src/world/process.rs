@@ -50,4 +50,11 @@ pub trait Processes: Send + Sync {
     /// Runs a command to its end, with no standard input, and leaves nothing of its process group behind. Dropping the
     /// future kills the group. An error says why it could not start.
     async fn probe(&self, probe: &Probe) -> Result<Probed, String>;
+
+    /// Runs a command that is there for what it does: it sends something, or starts something. As [`Self::probe`], but when
+    /// it exits with 0, what it left running goes on: a mail program may deliver in the background, and a program that leaves
+    /// its process group does so only after its parent has ended.
+    async fn send(&self, probe: &Probe) -> Result<Probed, String> {
+        self.probe(probe).await
+    }
 }

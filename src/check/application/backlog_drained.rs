@@ -185,7 +185,7 @@ impl BacklogDrained {
             };
             let limit = Duration::from_secs(60);
             let errand = Errand { run, user: self.user.as_deref(), env: Vec::new(), limit };
-            match errand.go(cx).await {
+            match errand.look(cx).await {
                 Went::Well(said) => (of_text(&said), None),
                 Went::Badly(why) | Went::NotRun(why) => {
                     return Err(self.unknown(

@@ -62,10 +62,11 @@ pub static KIND: CheckKind = CheckKind {
 const DOCS: &str = r#"
 Shows that a service does what it is for: a message that is sent on one side arrives on the other, as its users would see it.
 
-**How it is measured.** For every try there is a new word that nobody has used before. `send` gets it in `HOLDPOINT_TOKEN` and puts
-it into a message. `receive` prints what has arrived lately on the other side, as another user, again and again until the word
-is in it. `receive` is not told the word, so that it cannot pass by repeating it. `back` is the other direction, with
-words of its own; both directions are tried at the same time, each `times` in a row.
+**How it is measured.** For every try there is a new word that nobody has used before. `send` gets it in
+`HOLDPOINT_TOKEN` and puts it into a message; it may go on in the background once it has exited with 0. `receive` prints
+what has arrived lately on the other side, as another user, again and again until the word is in it. `receive` is not
+told the word, so that it cannot pass by repeating it. `back` is the other direction, with words of its own; both
+directions are tried at the same time, each `times` in a row.
 
 It sends real messages: choose a room, a channel, an address that is there for this. Messages are sent only in a run that somebody
 drives, or by `holdpoint check FILE --page`; never by `holdpoint check` alone, `plan` or a walk-down.
@@ -193,7 +194,7 @@ impl RoundTrip {
         let limit = self.within().0;
         let user = self.user.as_deref();
         let env = vec![("HOLDPOINT_TOKEN", token.to_owned())];
-        match (Errand { run: way.send, user, env, limit }).go(cx).await {
+        match (Errand { run: way.send, user, env, limit }).send(cx).await {
             Went::Well(_) => {}
             Went::Badly(why) => return Err(Trip::Lost(format!("sending failed: {why}"))),
             Went::NotRun(why) => return Err(Trip::Unclear(format!("sending: {why}"))),
@@ -204,7 +205,7 @@ impl RoundTrip {
             // One look more when the time is up: the last one may have begun too early.
             let over = began.elapsed() >= limit;
             let rest = limit.saturating_sub(began.elapsed()).max(Duration::from_secs(1));
-            match (Errand { run: way.receive, user, env: Vec::new(), limit: rest }).go(cx).await {
+            match (Errand { run: way.receive, user, env: Vec::new(), limit: rest }).look(cx).await {
                 Went::Well(said)
                     if said.contains(token) && began.elapsed() <= limit + Duration::from_secs(1) =>
                 {

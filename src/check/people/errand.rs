@@ -68,8 +68,17 @@ pub fn short(text: &str, most: usize) -> String {
 }
 
 impl Errand<'_> {
-    /// Runs it to its end, at most for its limit.
-    pub async fn go(&self, cx: &Context) -> Went {
+    /// Runs it to its end, at most for its limit, for what it prints.
+    pub async fn look(&self, cx: &Context) -> Went {
+        self.go(false, cx).await
+    }
+
+    /// Runs it to its end, at most for its limit, for what it sends: it may deliver in the background.
+    pub async fn send(&self, cx: &Context) -> Went {
+        self.go(true, cx).await
+    }
+
+    async fn go(&self, sends: bool, cx: &Context) -> Went {
         let mut env = BTreeMap::new();
         let argv = match self.run {
             Run::Argv(argv) => argv.clone(),
@@ -81,7 +90,9 @@ impl Errand<'_> {
         env.extend(self.env.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         let user = self.user.map(str::to_owned);
         let probe = Probe { argv, env, cwd: None, user, timeout: self.limit, keep: KEEP };
-        let seen = match cx.world.processes.probe(&probe).await {
+        let processes = &cx.world.processes;
+        let seen = if sends { processes.send(&probe).await } else { processes.probe(&probe).await };
+        let seen = match seen {
             Ok(seen) => seen,
             Err(why) => return Went::NotRun(why),
         };

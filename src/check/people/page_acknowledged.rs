@@ -76,11 +76,12 @@ const DOCS: &str = r#"
 Shows that an alert reaches a person: a test page goes out by the real way, and somebody answers it with the code that it
 carried.
 
-**How it is measured.** `send` is what a real alert would run: the pager's command, a script that calls its service. It gets six
-random digits in the environment variable `HOLDPOINT_PAGE_CODE`, and in `HOLDPOINT_PAGE_TEXT` a sentence that says what to do
-with them. Whoever is woken by it types `holdpoint ack CODE` on a machine that has the store. The store's folder `pages/` keeps
-who sent the page, when, and who acknowledged it, when; of the code only a salted digest. Times are told by a clock that
-nobody can set, unless the machine was restarted in between.
+**How it is measured.** `send` is what a real alert would run: the pager's command, a script that calls its service. It
+gets six random digits in the environment variable `HOLDPOINT_PAGE_CODE`, and in `HOLDPOINT_PAGE_TEXT` a sentence that
+says what to do with them. It may go on in the background once it has exited with 0. Whoever is woken by it types
+`holdpoint ack CODE` on a machine that has the store. The store's folder `pages/` keeps who sent the page, when, and who
+acknowledged it, when; of the code only a salted digest. Times are told by a clock that nobody can set, unless the
+machine was restarted in between.
 
 A page is sent only in a run that somebody drives, or by `holdpoint check FILE --page`; never by `holdpoint check` alone, `plan` or a
 walk-down, which change nothing. A page that still waits is not sent twice, and one that was acknowledged counts for `max_age`.
@@ -236,7 +237,7 @@ impl PageAcknowledged {
         let env = vec![("HOLDPOINT_PAGE_CODE", code.to_owned()), ("HOLDPOINT_PAGE_TEXT", text)];
         let errand =
             Errand { run: &self.send, user: self.user.as_deref(), env, limit: SENDING.min(self.within.0) };
-        let (why, ran) = match errand.go(cx).await {
+        let (why, ran) = match errand.send(cx).await {
             Went::Well(_) => return None,
             Went::Badly(why) => (why, true),
             Went::NotRun(why) => (why, false),

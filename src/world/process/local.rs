@@ -1,6 +1,6 @@
 //! This machine's processes. A probe runs in a process group of its own, which is killed when the probe ends, takes too
-//! long, or is no longer waited for. A child that makes a session of its own (a daemon) leaves the group and escapes;
-//! it cannot hold up the answer.
+//! long, or is no longer waited for; one that sends something may leave a part of it running. A child that makes a session
+//! of its own (a daemon) leaves the group and escapes; it cannot hold up the answer.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -31,44 +31,53 @@ pub struct LocalProcesses;
 #[async_trait]
 impl Processes for LocalProcesses {
     async fn probe(&self, probe: &Probe) -> Result<Probed, String> {
-        let mut command = command(probe)?;
-        let (mut child, group) = {
-            // Nobody sees it before it is known to be ours.
-            let mut probes = PROBES.lock().unwrap_or_else(PoisonError::into_inner);
-            let child = command.spawn().map_err(|e| not_started(probe, &e))?;
-            let group = Group::of(child.id());
-            probes.extend(group.0.map(Pid::as_raw_pid));
-            (child, group)
-        };
-        let out = Stream::read(child.stdout.take(), probe.keep);
-        let err = Stream::read(child.stderr.take(), probe.keep);
-
-        let ended = timeout(probe.timeout, child.wait()).await;
-        // What is left of the group ends now, also when the command itself ended well.
-        drop(group);
-        let (status, timed_out) = match ended {
-            Ok(status) => (status, false),
-            Err(_) => match timeout(UNKILLABLE, child.wait()).await {
-                Ok(status) => (status, true),
-                Err(_) => {
-                    return Err(format!(
-                        "`{}` did not end even when killed: it waits for a device",
-                        shown(probe)
-                    ));
-                }
-            },
-        };
-        let status = status.map_err(|e| format!("`{}`: its end could not be seen: {e}", shown(probe)))?;
-        let ((stdout, cut_out), (stderr, cut_err)) = futures::future::join(out.finish(), err.finish()).await;
-        Ok(Probed {
-            status: status.code(),
-            signal: std::os::unix::process::ExitStatusExt::signal(&status),
-            timed_out,
-            stdout,
-            stderr,
-            truncated: cut_out || cut_err,
-        })
+        run(probe, false).await
     }
+
+    async fn send(&self, probe: &Probe) -> Result<Probed, String> {
+        run(probe, true).await
+    }
+}
+
+/// Runs it to its end. What is left of its group ends with it, unless it ended well and may leave something running.
+async fn run(probe: &Probe, leaves: bool) -> Result<Probed, String> {
+    let mut command = command(probe)?;
+    let (mut child, mut group) = {
+        // Nobody sees it before it is known to be ours.
+        let mut probes = PROBES.lock().unwrap_or_else(PoisonError::into_inner);
+        let child = command.spawn().map_err(|e| not_started(probe, &e))?;
+        let group = Group::of(child.id());
+        probes.extend(group.id.map(Pid::as_raw_pid));
+        (child, group)
+    };
+    let out = Stream::read(child.stdout.take(), probe.keep);
+    let err = Stream::read(child.stderr.take(), probe.keep);
+
+    let ended = timeout(probe.timeout, child.wait()).await;
+    group.spared = leaves && matches!(&ended, Ok(Ok(status)) if status.success());
+    drop(group);
+    let (status, timed_out) = match ended {
+        Ok(status) => (status, false),
+        Err(_) => match timeout(UNKILLABLE, child.wait()).await {
+            Ok(status) => (status, true),
+            Err(_) => {
+                return Err(format!(
+                    "`{}` did not end even when killed: it waits for a device",
+                    shown(probe)
+                ));
+            }
+        },
+    };
+    let status = status.map_err(|e| format!("`{}`: its end could not be seen: {e}", shown(probe)))?;
+    let ((stdout, cut_out), (stderr, cut_err)) = futures::future::join(out.finish(), err.finish()).await;
+    Ok(Probed {
+        status: status.code(),
+        signal: std::os::unix::process::ExitStatusExt::signal(&status),
+        timed_out,
+        stdout,
+        stderr,
+        truncated: cut_out || cut_err,
+    })
 }
 
 fn shown(probe: &Probe) -> &str {
@@ -135,19 +144,24 @@ fn account(fits: impl Fn(&str, u32, &str) -> bool) -> Option<(u32, String)> {
     })
 }
 
-/// A process group that ends with this value.
-struct Group(Option<Pid>);
+/// A process group that ends with this value, unless it is spared.
+struct Group {
+    id: Option<Pid>,
+    spared: bool,
+}
 
 impl Group {
     fn of(leader: Option<u32>) -> Self {
-        Group(leader.and_then(|id| Pid::from_raw(id as i32)))
+        Group { id: leader.and_then(|id| Pid::from_raw(id as i32)), spared: false }
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            let _ = kill_process_group(group, Signal::KILL);
+        if let Some(group) = self.id {
+            if !self.spared {
+                let _ = kill_process_group(group, Signal::KILL);
+            }
             PROBES.lock().unwrap_or_else(PoisonError::into_inner).remove(&group.as_raw_pid());
         }
     }
@@ -244,6 +258,32 @@ mod tests {
         let seen = LocalProcesses.probe(&script("setsid sleep 2 & echo done")).await.unwrap();
         assert_eq!(seen.stdout, b"done\n");
         assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    }
+
+    #[tokio::test]
+    async fn only_what_was_sent_goes_on_in_the_background() {
+        let folder = tempfile::tempdir().unwrap();
+        let late = |name: &str, status: u8| {
+            let file = folder.path().join(name).display().to_string();
+            script(&format!("(sleep 0.4; touch {file}) >/dev/null 2>&1 & exit {status}"))
+        };
+        let mut slow = late("cut-off", 0);
+        slow.argv[2] = slow.argv[2].replace("exit 0", "sleep 60");
+        slow.timeout = Duration::from_millis(100);
+        assert!(LocalProcesses.send(&slow).await.unwrap().timed_out);
+        assert_eq!(LocalProcesses.probe(&late("measured", 0)).await.unwrap().status, Some(0));
+        assert_eq!(LocalProcesses.send(&late("failed", 3)).await.unwrap().status, Some(3));
+        assert_eq!(LocalProcesses.send(&late("sent", 0)).await.unwrap().status, Some(0));
+        let wait = async {
+            while !folder.path().join("sent").exists() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(Duration::from_secs(20), wait).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let there: Vec<_> =
+            std::fs::read_dir(folder.path()).unwrap().map(|f| f.unwrap().file_name()).collect();
+        assert_eq!(there, ["sent"]);
     }
 
     #[tokio::test]
