@@ -12,13 +12,15 @@ use std::sync::OnceLock;
 
 use super::must;
 
-/// Runs as the first process of the sandbox. `$1` is an empty directory of this machine.
+/// Runs as the first process of the sandbox. It lies over /tmp, which nobody removes: a directory that is removed while the
+/// last process still ends takes what is mounted on it along in one piece, and a loop device whose file lies in that piece
+/// and whose file system hangs on it then keeps all of it, for as long as the machine runs.
 const SETUP: &str = r#"
 set -eu
 read -r pid rest </proc/self/stat
 ip link set lo up
-mount -t tmpfs -o size=4g,mode=0755 tmpfs "$1"
-cd "$1"
+mount -t tmpfs -o size=4g,mode=0755 tmpfs /tmp
+cd /tmp
 mkdir upper work root
 mount -t overlay overlay -o lowerdir=/,upperdir=upper,workdir=work root
 cd root
@@ -52,7 +54,6 @@ const ENVIRONMENT: [&str; 5] = [
 pub struct Debian {
     init: Child,
     pid: u32,
-    _dir: tempfile::TempDir,
 }
 
 impl Debian {
@@ -69,11 +70,9 @@ impl Debian {
 
     /// A new one with what this machine has itself, and no cluster.
     pub fn plain() -> Debian {
-        let dir = tempfile::Builder::new().prefix("hp-debian-").tempdir().unwrap();
         let mut init = Command::new("unshare")
             .args(["--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child", "--"])
-            .args(["bash", "-c", SETUP, "setup"])
-            .arg(dir.path())
+            .args(["bash", "-c", SETUP])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -81,7 +80,7 @@ impl Debian {
         let mut line = String::new();
         BufReader::new(init.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let pid = line.trim().strip_prefix("ready ").and_then(|pid| pid.parse().ok());
-        let debian = Debian { init, pid: pid.expect("the sandbox did not come up"), _dir: dir };
+        let debian = Debian { init, pid: pid.expect("the sandbox did not come up") };
         assert!(debian.path("/etc/throw-away").exists(), "its root is not its own");
         debian.copy_in(Path::new(env!("CARGO_BIN_EXE_holdpoint")), "/usr/local/bin/holdpoint");
         debian
