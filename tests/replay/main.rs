@@ -15,6 +15,7 @@ mod freeze;
 mod index;
 mod june;
 mod recreate;
+mod sandbox;
 mod synapse;
 
 use harness::Registry;
@@ -29,5 +30,6 @@ fn main() -> std::process::ExitCode {
     freeze::register(&mut registry);
     index::register(&mut registry);
     page::register(&mut registry);
+    sandbox::register(&mut registry);
     registry.run()
 }

@@ -27,6 +27,8 @@ cd root
 mount -t proc proc proc
 mount --rbind /sys sys
 mount --rbind /dev dev
+# Names in shared memory are made of process numbers, which another sandbox has, too; and what is killed leaves them.
+mount -t tmpfs -o mode=1777 tmpfs dev/shm
 mount -t tmpfs -o mode=0755 tmpfs run
 mount -t tmpfs -o mode=1777 tmpfs tmp
 mkdir run/lock

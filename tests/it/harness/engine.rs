@@ -106,6 +106,7 @@ else
     done </proc/self/cgroup
 fi
 mount --rbind /dev dev
+mount -t tmpfs -o mode=1777 tmpfs dev/shm
 mount -t tmpfs -o mode=0755 tmpfs run
 mount -t tmpfs -o mode=1777 tmpfs tmp
 mkdir -p run/lock srv mnt old etc/containers
@@ -213,7 +214,7 @@ impl Engine {
     fn start_docker(&self) {
         self.sh("setsid dockerd --data-root /srv/engine --exec-root /run/docker --pidfile /run/dockerd.pid \
              </dev/null >/run/dockerd.log 2>&1 & \
-             for try in {1..200}; do docker version >/dev/null 2>&1 && exit 0; sleep 0.1; done; \
+             for try in {1..1200}; do docker version >/dev/null 2>&1 && exit 0; sleep 0.1; done; \
              tail -30 /run/dockerd.log >&2; exit 1");
     }
 
@@ -297,7 +298,7 @@ impl Engine {
     pub fn postgres(&self, name: &str, options: &str, image: &str) {
         self.sh(&format!(
             "install -d -o 999 -g 999 /run/{name}; $e run -d --network none --name {name} -v /run/{name}:/sock {options} \
-             {image} >/dev/null; for try in {{1..150}}; do $e exec {name} psql -h /sock -U postgres -XAtqc 'select 1' \
+             {image} >/dev/null; for try in {{1..1200}}; do $e exec {name} psql -h /sock -U postgres -XAtqc 'select 1' \
              >/dev/null 2>&1 && exit 0; sleep 0.1; done; $e logs {name} >&2; exit 1"
         ));
     }
