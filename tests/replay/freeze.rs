@@ -48,7 +48,11 @@ fn control() {
     host.irc_says("gone");
     assert!(!host.works("grep 'is anybody there' irc"));
     assert_eq!(host.sh("probes/backlog"), "irc 2");
-    // Lag, as monitoring asks for it: no row is no lag.
+    // Lag, as monitoring asks for it: no row is no lag, once the primary has given the connection up.
+    host.until(
+        "the replica is missed",
+        "! runuser -u postgres -- psql -XAtqc 'select 1 from pg_stat_replication' | grep 1",
+    );
     assert_eq!(host.sql("select coalesce(max(pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)), 0) from pg_stat_replication"), "0");
     host.fills_the_disk();
     // Root's part is still free: a check that counts it sees a tenth of the disk.

@@ -26,7 +26,7 @@ const SITE: [&str; 26] = [
     "slot_cap=24MB",
     "replica=host=10.9.0.2 port=5433 user=postgres dbname=postgres",
     "start_replica=/srv/site/start-replica",
-    "catch_up_seconds=37",
+    "catch_up_seconds=50",
     "app_pidfile=/srv/app.pid",
     "restart_app=/srv/site/restart-app",
     "bridge_at=10.9.0.2:9000",
@@ -35,7 +35,7 @@ const SITE: [&str; 26] = [
     "arrives_within=20s",
     "page=/srv/site/page",
     "page_other_way=/srv/site/call",
-    "page_within=15s",
+    "page_within=30s",
     "wal_watch=5s",
 ];
 
@@ -101,7 +101,7 @@ impl Host {
     pub fn holdpoint<S: AsRef<str>>(&self, who: &str, arguments: &[S]) -> Said {
         let arguments: Vec<&str> = arguments.iter().map(AsRef::as_ref).collect();
         let mut command = self.debian.command("env");
-        command.args(by_its_clock()).args(["timeout", "400", "holdpoint", "--store", "/srv/store"]);
+        command.args(by_its_clock()).args(["timeout", "900", "holdpoint", "--store", "/srv/store"]);
         command.args(["--operator", who]).args(&arguments);
         Said::by(&mut command, &format!("holdpoint {}", arguments.join(" ")))
     }
@@ -144,7 +144,9 @@ impl Host {
         self.sh("ip address change 192.0.2.10/24 dev eth0 valid_lft 1 preferred_lft 1");
         self.until("the lease to end", "! ip address show dev eth0 | grep 192.0.2.10");
         assert_eq!(self.sh("ip route"), "", "no address, no route");
-        self.sh("kill -9 $(cat bridge.pid); rm bridge-is-slow; site/start-bridge
+        // It is dead before it could answer, and before another one looks whether one is there.
+        self.sh("pid=$(cat bridge.pid); kill -9 $pid; while kill -0 $pid 2>/dev/null; do sleep 0.05; done
+             rm bridge-is-slow; site/start-bridge
              pg_ctlcluster 15 replica stop -m immediate");
         // As after a power cut: nobody there knows of the connection any more, and nobody here was told.
         self.until("the other site has forgotten it", "! ip netns exec far ss -Hatn | grep FIN-WAIT");

@@ -104,7 +104,7 @@ program site/page 'echo "$HOLDPOINT_PAGE_CODE" >>/srv/phone'
 program site/call 'echo "$HOLDPOINT_PAGE_CODE" >>/srv/other-phone'
 program site/write "while [ -e /srv/writing ]; do
   runuser -u postgres -- psql -Xqc \"select pg_logical_emit_message(true, 'w', repeat('x', 200000))\"
-  sleep 0.2
+  sleep 0.5
 done"
 program probes/say-here 'exec python3 /srv/site.py say "$HOLDPOINT_TOKEN"'
 program probes/read-there 'tail -n 50 /srv/irc'

@@ -114,18 +114,20 @@ def bridge():
                 file.write(body + "\n")
             self.say(200, "{}")
 
+    # Before it answers: what is said from then on is heard.
+    file = open(f"{PLACE}/irc-in")
+    file.seek(0, os.SEEK_END)
+
     def listen():
-        with open(f"{PLACE}/irc-in") as file:
-            file.seek(0, os.SEEK_END)
-            while True:
-                line = file.readline().strip()
-                while line:
-                    try:
-                        post(HOMESERVER, "/irc", line, 2)
-                        line = ""
-                    except OSError:
-                        time.sleep(0.3)
-                time.sleep(0.1)
+        while True:
+            line = file.readline().strip()
+            while line:
+                try:
+                    post(HOMESERVER, "/irc", line, 2)
+                    line = ""
+                except OSError:
+                    time.sleep(0.3)
+            time.sleep(0.1)
 
     threading.Thread(target=listen, daemon=True).start()
     serve(BRIDGE, Handler)
