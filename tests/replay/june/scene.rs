@@ -11,6 +11,9 @@ pub const DROP: &str = "drop-old=cluster 13/main";
 /// The confirmation of dropping the new cluster, on the way back.
 pub const UNDO: &str = "vacant=cluster 15/main";
 
+/// How long anything may take that takes seconds on a machine with nothing else to do.
+const PATIENCE: Duration = Duration::from_secs(300);
+
 /// Where the new cluster's files go: a small file system of its own.
 pub const NEW: &str = "/var/lib/postgresql/15";
 
@@ -54,6 +57,15 @@ impl Night {
         self.debian.sh(&format!(
             "free=$(df --output=avail --block-size=1M {NEW} | tail -1)
              fallocate -l $((free - {leave}))M {NEW}/nightly.tar",
+        ));
+    }
+
+    /// What fills it goes again as soon as the new cluster has no room left: before it comes to its next table.
+    pub fn make_room_when_full(&self) {
+        self.debian.sh(&format!(
+            "setsid --fork bash -c 'grep -q -m 1 \"No space left on device\" \
+                 < <(exec tail -n +1 -F /var/log/postgresql/postgresql-15-main.log); rm {NEW}/nightly.tar' \
+                 </dev/null >/dev/null 2>&1"
         ));
     }
 
@@ -124,20 +136,20 @@ impl Night {
 /// What holdpoint says without a terminal, to somebody.
 pub fn said(debian: &Debian, who: &str, arguments: &[&str]) -> Said {
     let mut command = debian.command("timeout");
-    command.args(["400", "holdpoint", "--store", "/srv/store", "--operator", who]).args(arguments);
+    command.args(["900", "holdpoint", "--store", "/srv/store", "--operator", who]).args(arguments);
     Said::by(&mut command, &format!("holdpoint {}", arguments.join(" ")))
 }
 
 /// The same to somebody whose terminal has just been closed: the session in it ends a moment later.
 pub fn said_after(debian: &Debian, who: &str, arguments: &[&str]) -> Said {
-    for _ in 0..100 {
+    let began = Instant::now();
+    loop {
         let said = said(debian, who, arguments);
-        if said.status != Some(5) {
+        if said.status != Some(5) || began.elapsed() > PATIENCE {
             return said;
         }
-        std::thread::sleep(std::time::Duration::from_millis(100));
+        std::thread::sleep(Duration::from_millis(100));
     }
-    said(debian, who, arguments)
 }
 
 /// holdpoint in a terminal, by somebody.
@@ -158,7 +170,7 @@ pub fn application(debian: &Debian) {
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let began = Instant::now();
     while !holds() {
-        assert!(began.elapsed() < Duration::from_secs(180), "waited in vain for {what}");
+        assert!(began.elapsed() < PATIENCE, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(25));
     }
 }
@@ -170,9 +182,9 @@ pub fn thousands(n: u64) -> String {
 const APP_START: &str = r#"#!/bin/bash
 # An application: it writes a row now and then, on the port that it has always used.
 setsid --fork bash -c '
-  echo $$ >/run/app.pid
-  exec </dev/null >/dev/null 2>&1
   trap "rm /run/app.pid; exit" TERM
+  exec </dev/null >/dev/null 2>&1
+  echo $$ >/run/app.pid
   while :; do
     runuser -u postgres -- psql -p 5432 -Xq -d synapse -f /usr/local/share/app.sql
     sleep 0.2
