@@ -22,11 +22,15 @@ const MORNING: &str = "2017-01-25 09:30:00";
 /// The index goes as it went then; a redaction holds a lock that every message needs, and nothing arrives any more.
 fn control() {
     let site = Site::new("");
-    // With the index a redaction is over before anybody notices.
-    let began = Instant::now();
-    site.redaction("r8").ends(PATIENCE).exits(0);
-    let quick = began.elapsed();
-    // By the statistics nobody has ever used it (what the redaction did is not counted yet when somebody looks now).
+    // With the index a redaction is over before anybody notices. One of three may have met a busy moment.
+    let timed = |room| {
+        let began = Instant::now();
+        site.redaction(room).ends(PATIENCE).exits(0);
+        began.elapsed()
+    };
+    let quick = ["r8", "r9", "r10"].map(timed).into_iter().min().unwrap();
+    site.all_counted();
+    // By the statistics nobody has ever used it: the servers have begun to count anew.
     site.primary.psql_in("synapse", "select pg_stat_reset()");
     let scans = format!("select idx_scan from pg_stat_user_indexes where indexrelid = '{REDACT}'::regclass");
     assert_eq!(site.sql(&scans), "0");
@@ -140,6 +144,9 @@ fn hidden() {
 fn used_on_the_standby(site: &Site) {
     let report = "set enable_seqscan = off; select count(*) from event_push_actions where user_id = 'u7' and highlight = 0";
     site.standby.psql_in("synapse", report);
+    let scans =
+        format!("select idx_scan from pg_stat_user_indexes where indexrelid = '{HIGHLIGHTS}'::regclass");
+    eventually(PATIENCE, "it is counted", || site.standby.psql_in("synapse", &scans) != "0");
     site.starts("ann", MORNING, &[("index", HIGHLIGHTS)]);
     let run = site.newest();
     let ran = site.ran("ann", MORNING, &["resume", &run, "--confirm", "environment=production"]).exits(1);
@@ -188,6 +195,7 @@ fn missed_in_the_trial(site: &Site) {
 fn missed_after_the_drop(site: &Site) {
     site.sql("vacuum analyze event_push_actions");
     // Nobody may have used it for as long as the servers count; they count anew, and the person who starts this shrugs.
+    site.all_counted();
     site.sql("select pg_stat_reset()");
     let vars = [("index", REDACT), ("rare", FORGOTTEN), ("stats_age", "1ms"), ("watch", "10min")];
     site.starts("ann", MORNING, &vars);

@@ -36,7 +36,7 @@ impl Site {
     #[track_caller]
     pub fn ran(&self, who: &str, at: &str, arguments: &[&str]) -> Ran {
         let mut command = self.holdpoint(who, at, arguments);
-        self.answering(|| finish(&mut command, Duration::from_secs(300)))
+        self.answering(|| finish(&mut command, 2 * PATIENCE))
     }
 
     /// Does something while Bea answers her phone.
