@@ -37,7 +37,7 @@ class Server:
         data = raw if raw is not None else None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.url + path, data, headers, method=method)
         try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
+            with urllib.request.urlopen(request, timeout=120) as answer:
                 content = answer.read()
                 return json.loads(content) if "json" in answer.headers.get("Content-Type", "") else content
         except urllib.error.HTTPError as refused:

@@ -113,7 +113,7 @@ pub fn moved() {
     site.app("stop");
     site.slowly(false);
     site.app("up");
-    crate::harness::eventually(std::time::Duration::from_secs(300), "the background updates to end", || {
+    crate::harness::eventually(std::time::Duration::from_secs(900), "the background updates to end", || {
         site.lite("select count(*) from background_updates") == "0"
     });
     site.empty_database();
@@ -247,7 +247,7 @@ pub fn control() {
     let mut port = std::process::Command::new(site.path("port_db"));
     port.args(["--sqlite-database", &format!("{here}/homeserver.db")]);
     port.args(["--postgres-config", &format!("{here}/homeserver-postgres.yaml")]);
-    let ported = crate::harness::finish(&mut port, std::time::Duration::from_secs(500)).exits(0);
+    let ported = crate::harness::finish(&mut port, std::time::Duration::from_secs(900)).exits(0);
     assert!(
         format!("{}{}", ported.stdout, ported.stderr).contains("DROPPING ROW: NUL value in table devices")
     );

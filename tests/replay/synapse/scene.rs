@@ -19,7 +19,7 @@ pub const OLDER: &str = "1.120.0";
 /// One that does not.
 pub const OLDEST: &str = "1.98.0";
 
-const LIMIT: Duration = Duration::from_secs(500);
+const LIMIT: Duration = Duration::from_secs(900);
 
 /// Where releases are installed, each in a folder called as it is.
 pub fn releases() -> PathBuf {
@@ -202,7 +202,7 @@ impl Site {
         command.env_clear().envs(plain.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.current_dir(self.play.sandbox.path()).args(["--operator", who]).args(words);
         let mut session = Session::spawn(command).unwrap();
-        session.set_expect_timeout(Some(Duration::from_secs(180)));
+        session.set_expect_timeout(Some(LIMIT));
         for (after, text) in answers {
             if let Err(error) = session.expect(Regex(after)).and_then(|_| session.expect("\n> ")) {
                 let rest = session.expect(Regex("(?s).*")).map(|found| found.as_bytes().to_vec());
@@ -344,10 +344,13 @@ running() { [ -s "$pid" ] && kill -0 "$(cat "$pid")" 2>/dev/null; }
 case $1 in
     start)
         ! running && rm -f "$pid"
-        "$python" HERE/current/bin/synctl start HERE/homeserver.yaml;;
+        "$python" HERE/current/bin/synctl start HERE/homeserver.yaml || exit
+        # The daemon writes down its number when who started it has gone.
+        for _ in {1..600}; do running && exit; sleep 0.1; done
+        exit 1;;
     up)
-        "$0" start
-        for _ in {1..600}; do (exec 3<>/dev/tcp/127.0.0.1/PORT) 2>/dev/null && exit; sleep 0.1; done
+        "$0" start || exit
+        for _ in {1..3000}; do (exec 3<>/dev/tcp/127.0.0.1/PORT) 2>/dev/null && exit; sleep 0.1; done
         exit 1;;
     stop) ! running || exec "$python" HERE/current/bin/synctl stop HERE/homeserver.yaml;;
     status) running || exit 3;;
