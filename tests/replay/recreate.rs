@@ -188,7 +188,8 @@ fn an_empty_server_and_a_hanging_docker() {
     scene.starts(project);
     scene.engine.sh("touch /srv/backups-staging/last-success /srv/matrix-staging/this-is-staging");
     let before = (scene.users(project), scene.cluster(project));
-    let many = Some("40000-41999");
+    // Twice as many as Docker would need to be still at work when it is asked again.
+    let many = Some("40000-43999");
     scene.compose(project, RIGHT, many);
     let mut tristan = scene.terminal(&words(&["run"], "staging", &["most_ports=5000", "up_timeout=20s"]));
     tristan.answers(r"Step 1 of \d+: announce\s", "c");

@@ -101,7 +101,7 @@ impl Scene {
         self.engine.sh(&format!("cd /srv/{project}; docker compose {arguments} 2>&1"));
         if arguments.starts_with("up") {
             self.engine.sh(&format!(
-                "for try in {{1..300}}; do docker exec {project}-db-1 psql -h /sock -U postgres -XAtqc 'select 1' \
+                "for try in {{1..1200}}; do docker exec {project}-db-1 psql -h /sock -U postgres -XAtqc 'select 1' \
                  >/dev/null 2>&1 && exit 0; sleep 0.1; done; docker logs {project}-db-1 >&2; exit 1"
             ));
         }
@@ -150,7 +150,7 @@ impl Scene {
     pub fn holdpoint(&self, arguments: &[&str]) -> Ran {
         let mut command = self.engine.command("holdpoint");
         command.args(arguments).args(["--store", "/srv/store", "--operator", "tristan"]);
-        let ran = finish(&mut command, Duration::from_secs(400));
+        let ran = finish(&mut command, Duration::from_secs(900));
         if std::env::var_os("HOLDPOINT_TEST_SHOW").is_some() {
             eprintln!("$ holdpoint {}\n{}{}[{:?}]", arguments.join(" "), ran.stderr, ran.stdout, ran.status);
         }
