@@ -185,8 +185,8 @@ pub fn put_off() {
 /// Each kind of damage is named by the run that is owed, and by no dump.
 pub fn kinds() {
     let examine = ["check", BOOK, "examine", "--env", "production"];
-    // A byte in a page, where checksums are on.
-    let cluster = Cluster::create_as(Major::V15, "", &["--data-checksums"]);
+    // A byte in a page, where checksums are on. Nothing else may come by and read it, or clean up.
+    let cluster = Cluster::create_as(Major::V15, "autovacuum = off\n", &["--data-checksums"]);
     cluster.restart();
     let pair = Pair::new(cluster);
     flip(&pair.primary, "state_groups", 3 * 8192 + 8000, 255);
@@ -195,7 +195,7 @@ pub fn kinds() {
     let counted = pair.holdpoint("ann", &examine).exits(1).says("checksum failure");
     pair.shows("page", &counted);
     // A line pointer, where they are off: the dump exits 0, with a row less.
-    let pair = Pair::new(Cluster::start(Major::V15));
+    let pair = Pair::new(Cluster::with(Major::V15, "autovacuum = off\n"));
     flip(&pair.primary, "state_groups", 3 * 8192 + 24 + 8 + 1, 64);
     let mut dump = Major::V15.command("pg_dump");
     let dumped = must(dump.args(["--data-only", "--dbname", &pair.primary.conninfo("postgres")]));

@@ -41,10 +41,11 @@ impl Scene {
         ] {
             debian.program(&format!("/usr/local/sbin/{name}"), &format!("#!/bin/sh\n{text}\n"));
         }
+        // The new standby asks an archive first, which takes its time: it answers before it streams.
         debian.sh("install -d -o postgres -g postgres /srv/dumps /srv/scratch
              pg_createcluster 15 main --port 5432 --locale C.UTF-8
              printf '%s\n' 'fsync = off' 'wal_level = logical' 'autovacuum = off' 'autovacuum_naptime = 1s' \
-                 'max_wal_size = 128MB' 'shared_buffers = 16MB' >/etc/postgresql/15/main/conf.d/site.conf
+                 'max_wal_size = 128MB' 'shared_buffers = 16MB' \"restore_command = 'case \\$PWD in */replica) sleep 6 ;; esac; false'\" >/etc/postgresql/15/main/conf.d/site.conf
              pg_ctlcluster 15 main start
              app-start");
         debian.sql("15/main", "postgres", "create role synapse login");
@@ -135,7 +136,7 @@ impl Scene {
     /// holdpoint without a terminal, by somebody.
     pub fn holdpoint(&self, who: &str, arguments: &[&str]) -> Said {
         let mut timeout = self.debian.command("timeout");
-        timeout.arg("400");
+        timeout.arg("900");
         let typed: Vec<&str> = arguments.iter().copied().take_while(|word| *word != "--var").collect();
         Said::by(&mut self.command(timeout, who, arguments), &format!("holdpoint {}", typed.join(" ")))
     }
@@ -144,7 +145,7 @@ impl Scene {
     #[track_caller]
     pub fn does_by_hand(&self, who: &str, step: &str, observed: &str) {
         let mut timeout = self.debian.command_at_terminal("timeout");
-        timeout.args(["--foreground", "400"]);
+        timeout.args(["--foreground", "900"]);
         by_hand(self.command(timeout, who, &["resume"]), step, observed);
     }
 
@@ -174,7 +175,7 @@ impl Scene {
 #[track_caller]
 pub fn by_hand(resume: Command, step: &str, observed: &str) {
     let mut session = Session::spawn(resume).unwrap();
-    session.set_expect_timeout(Some(Duration::from_secs(150)));
+    session.set_expect_timeout(Some(Duration::from_secs(400)));
     let mut seen = String::new();
     let mut sees = |session: &mut OsSession, wanted: &str| match session.expect(Regex(wanted)) {
         Ok(found) => {
