@@ -68,7 +68,7 @@ impl Terminal {
     /// Starts a command in a terminal of its own.
     pub fn of(command: Command) -> Terminal {
         let mut session = Session::spawn(command).unwrap();
-        session.set_expect_timeout(Some(Duration::from_secs(120)));
+        session.set_expect_timeout(Some(Duration::from_secs(400)));
         Terminal { session }
     }
 
