@@ -110,7 +110,7 @@ impl Drop for Server {
     }
 }
 
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(600);
 
 impl Server {
     fn start(root: &Path) -> Server {

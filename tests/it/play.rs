@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::harness::{Ran, Sandbox, finish};
+use crate::harness::{LOADED, Ran, Sandbox, finish};
 
 /// A place.
 pub struct Play {
@@ -219,9 +219,10 @@ impl Beside {
         let _ = self.child.wait();
     }
 
-    /// Waits for its end.
+    /// Waits for its end, at most [`LOADED`] times `limit`.
     #[track_caller]
     pub fn ends(&mut self, limit: Duration) -> Ran {
+        let limit = limit * LOADED;
         let until = Instant::now() + limit;
         let status = loop {
             if let Some(status) = self.child.try_wait().unwrap() {

@@ -55,7 +55,7 @@ fn go(engine: Engine) {
          'echo words >/data/kept; cat /bin/busybox >/lost; sleep 600'; \
          $e create --network none --name two --label com.docker.compose.project=demo box sleep 1; \
          $e create --network none --name other box sleep 1; \
-         for try in {1..100}; do $e exec one ls /lost >/dev/null 2>&1 && exit 0; sleep 0.1; done; exit 1",
+         for try in {1..1000}; do $e exec one ls /lost >/dev/null 2>&1 && exit 0; sleep 0.1; done; exit 1",
     );
 
     book("names: [one, nobody]");

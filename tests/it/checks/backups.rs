@@ -461,7 +461,7 @@ impl Stanza {
             "archive_mode = on\narchive_command = 'pgbackrest --config={here}/pgbackrest.conf --stanza=main archive-push %p'\n"
         ));
         let conf = format!(
-            "[global]\nrepo1-path={here}/repo\nlog-path={here}/log\nlock-path={here}/lock\nstart-fast=y\narchive-timeout=20\n\
+            "[global]\nrepo1-path={here}/repo\nlog-path={here}/log\nlock-path={here}/lock\nstart-fast=y\narchive-timeout=200\n\
              log-level-file=off\nrepo1-retention-full=2\n\
              [main]\npg1-path={}\npg1-port={}\npg1-socket-path={here}\npg1-user=postgres\n",
             cluster.data().display(),
@@ -534,8 +534,15 @@ impl Barman {
         eventually(Duration::from_secs(20), "barman receives", || {
             barman.cluster.psql("select count(*) from pg_stat_replication") == "1"
         });
-        must(&mut barman.command(&["switch-wal", "--force", "--archive", "--archive-timeout", "30", "main"]));
-        must(&mut barman.command(&["backup", "--wait", "--wait-timeout", "60", "main"]));
+        must(&mut barman.command(&[
+            "switch-wal",
+            "--force",
+            "--archive",
+            "--archive-timeout",
+            "300",
+            "main",
+        ]));
+        must(&mut barman.command(&["backup", "--wait", "--wait-timeout", "600", "main"]));
         barman
     }
 

@@ -241,7 +241,7 @@ impl Cluster {
     pub fn stop_mode(&self, mode: &str) {
         if self.data().join("postmaster.pid").exists() {
             let mut stop = self.program("pg_ctl");
-            stop.arg("stop").arg("-D").arg(self.data()).args(["-m", mode, "-w", "-t", "30"]);
+            stop.arg("stop").arg("-D").arg(self.data()).args(["-m", mode, "-w", "-t", "300"]);
             let _ = stop.output();
         }
     }
@@ -250,7 +250,7 @@ impl Cluster {
     pub fn restart(&self) {
         self.stop();
         let mut start = self.program("pg_ctl");
-        start.arg("start").arg("-D").arg(self.data()).arg("-l").arg(self.log()).args(["-w", "-t", "60"]);
+        start.arg("start").arg("-D").arg(self.data()).arg("-l").arg(self.log()).args(["-w", "-t", "300"]);
         let output = start.stdout(std::process::Stdio::null()).status().unwrap();
         assert!(
             output.success(),

@@ -33,7 +33,7 @@ exec 3<&0
 setup=$1; shift
 made=()
 cleanup() {
-    for try in 1 2 3 4 5 6 7 8 9 10; do
+    for try in {1..100}; do
         left=0
         for group in "${made[@]}"; do
             [ -d "$group" ] || continue
@@ -214,7 +214,7 @@ impl Engine {
     fn start_docker(&self) {
         self.sh("setsid dockerd --data-root /srv/engine --exec-root /run/docker --pidfile /run/dockerd.pid \
              </dev/null >/run/dockerd.log 2>&1 & \
-             for try in {1..1200}; do docker version >/dev/null 2>&1 && exit 0; sleep 0.1; done; \
+             for try in {1..2000}; do docker version >/dev/null 2>&1 && exit 0; sleep 0.1; done; \
              tail -30 /run/dockerd.log >&2; exit 1");
     }
 
@@ -298,7 +298,7 @@ impl Engine {
     pub fn postgres(&self, name: &str, options: &str, image: &str) {
         self.sh(&format!(
             "install -d -o 999 -g 999 /run/{name}; $e run -d --network none --name {name} -v /run/{name}:/sock {options} \
-             {image} >/dev/null; for try in {{1..1200}}; do $e exec {name} psql -h /sock -U postgres -XAtqc 'select 1' \
+             {image} >/dev/null; for try in {{1..1500}}; do $e exec {name} psql -h /sock -U postgres -XAtqc 'select 1' \
              >/dev/null 2>&1 && exit 0; sleep 0.1; done; $e logs {name} >&2; exit 1"
         ));
     }

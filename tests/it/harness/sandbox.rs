@@ -12,6 +12,10 @@ pub struct Sandbox {
     dir: tempfile::TempDir,
 }
 
+/// A limit in a test is what a quiet machine never needs. A loaded one gets so many times as long: only a test that fails
+/// waits for it.
+pub const LOADED: u32 = 10;
+
 /// What a program left behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ran {
@@ -91,7 +95,7 @@ impl Sandbox {
         command
     }
 
-    /// Runs the program to its end, at most a minute.
+    /// Runs the program to its end, which takes at most a minute on a quiet machine.
     pub fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Ran {
         let mut command = self.holdpoint();
         command.args(arguments);
@@ -105,6 +109,7 @@ pub fn finish(command: &mut Command, limit: Duration) -> Ran {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let stdout = drain(child.stdout.take().unwrap());
     let stderr = drain(child.stderr.take().unwrap());
+    let limit = limit * LOADED;
     let status = wait(&mut child, limit);
     let ran = Ran {
         status: status.and_then(|status| status.code()),
@@ -136,9 +141,10 @@ fn drain(mut stream: impl Read + Send + 'static) -> std::thread::JoinHandle<Stri
     })
 }
 
-/// Waits until `holds`, at most `limit`; panics otherwise.
+/// Waits until `holds`, at most [`LOADED`] times `limit`; panics otherwise.
 #[track_caller]
 pub fn eventually(limit: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+    let limit = limit * LOADED;
     let until = Instant::now() + limit;
     while !holds() {
         assert!(Instant::now() < until, "not within {limit:?}: {what}");

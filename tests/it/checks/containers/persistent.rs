@@ -164,7 +164,7 @@ fn unknown() -> Vec<Outcome> {
     engine.sh("kill $(cat /run/dockerd.pid); while pgrep dockerd >/dev/null; do sleep 0.1; done");
     engine.sh(
         "setsid dockerd --data-root /srv/engine --exec-root /run/docker --pidfile /run/dockerd.pid -H tcp://127.0.0.1:2375 \
-         --tls=false </dev/null >/run/dockerd.log 2>&1 & for try in {1..250}; do docker -H tcp://127.0.0.1:2375 version \
+         --tls=false </dev/null >/run/dockerd.log 2>&1 & for try in {1..2500}; do docker -H tcp://127.0.0.1:2375 version \
          >/dev/null 2>&1 && break; sleep 0.1; done; docker -H tcp://127.0.0.1:2375 start db",
     );
     let remote = json!({ "container": "db", "data_directory": "/data", "engine": "docker", "host": "tcp://127.0.0.1:2375" });
