@@ -97,7 +97,6 @@ pub fn register(r: &mut Registry) {
         let cluster = Cluster::start(Major::V15);
         cluster.psql("alter system set max_connections = 77");
         cluster.reload();
-        std::thread::sleep(Duration::from_millis(300));
         let waiting = pending(&cluster, "postgres");
         is(&waiting, Fail, "`max_connections` waits for a restart (now 40)");
         cluster.psql("alter system reset max_connections");

@@ -4,6 +4,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use holdpoint::runbook::Target;
 
@@ -179,9 +180,16 @@ impl Cluster {
         std::fs::write(self.data().join("pg_hba.conf"), lines).unwrap();
     }
 
-    /// Reads the configuration again.
+    /// Reads the configuration again. Who connects from now on has what is new: `pg_ctl` only sends a signal, and the
+    /// server's first process, which also makes sessions, writes a line when it acts on it.
     pub fn reload(&self) {
+        let told = || {
+            let log = std::fs::read_to_string(self.log()).unwrap_or_default();
+            log.matches("received SIGHUP, reloading configuration files").count()
+        };
+        let before = told();
         must(self.program("pg_ctl").arg("reload").arg("-D").arg(self.data()));
+        super::eventually(Duration::from_secs(10), "the configuration is read", || told() > before);
     }
 
     /// The data directory.
