@@ -18,7 +18,7 @@ use holdpoint::check::{Outcome, Verdict};
 use serde_json::{Value, json};
 
 use super::{context, is, look, verdict};
-use crate::harness::{Cluster, Major, Need, Registry, Sandbox, eventually};
+use crate::harness::{Cluster, Major, Need, Registry, Sandbox, copy_program, eventually};
 
 pub fn register(r: &mut Registry) {
     use Verdict::{Fail, Pass, Unknown};
@@ -255,7 +255,7 @@ impl Sleeper {
     fn start() -> Sleeper {
         let dir = tempfile::tempdir().unwrap();
         let program = dir.path().join("sleeper");
-        std::fs::copy("/bin/sleep", &program).unwrap();
+        copy_program("/bin/sleep", &program);
         let child = Command::new(&program).arg("60").stdin(Stdio::null()).spawn().unwrap();
         std::fs::write(dir.path().join("pid"), format!("{}\n", child.id())).unwrap();
         let exe = format!("/proc/{}/exe", child.id());

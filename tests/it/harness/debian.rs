@@ -97,13 +97,16 @@ impl Debian {
     pub fn copy_in(&self, from: &Path, to: &str) {
         let to = self.path(to);
         std::fs::create_dir_all(to.parent().unwrap()).unwrap();
-        std::fs::copy(from, to).unwrap();
+        super::copy_program(from, &to);
     }
 
     /// Writes a program into the sandbox.
     pub fn program(&self, path: &str, text: &str) {
         let there = self.path(path);
-        std::fs::write(&there, text).unwrap();
+        let made = self.path(&format!("{path}.new"));
+        std::fs::write(&made, text).unwrap();
+        super::copy_program(&made, &there);
+        std::fs::remove_file(made).unwrap();
         std::fs::set_permissions(&there, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     }
 

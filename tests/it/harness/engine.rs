@@ -199,7 +199,7 @@ impl Engine {
         engine.pid = pid.expect("the sandbox did not come up");
         assert!(engine.path("/etc/throw-away").exists(), "its root is not its own");
         let binary = engine.path("/usr/local/sbin/holdpoint");
-        std::fs::copy(env!("CARGO_BIN_EXE_holdpoint"), binary).unwrap();
+        super::copy_program(env!("CARGO_BIN_EXE_holdpoint"), &binary);
         // The other engine, and what this machine has itself of another version.
         let other = if kind == Kind::Podman4 { "docker" } else { "podman" };
         for path in ["/usr/local/bin/docker", "/usr/local/bin/podman", &format!("/usr/bin/{other}")] {

@@ -21,7 +21,7 @@ pub use engine::Engine;
 use libtest_mimic::{Arguments, Failed, Trial};
 pub use port::Port;
 pub use said::{Said, Terminal, open_points};
-pub use sandbox::{LOADED, Ran, Sandbox, eventually, finish};
+pub use sandbox::{LOADED, Ran, Sandbox, copy_program, eventually, finish, own_name};
 
 /// Something that a machine may lack.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

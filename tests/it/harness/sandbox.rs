@@ -103,7 +103,18 @@ impl Sandbox {
     }
 }
 
-/// Runs a command to its end. Panics when it takes longer than `limit`, after killing it.
+/// A name for a process that no other program of tests on this machine gives.
+pub fn own_name(name: &str) -> String {
+    format!("{name}-{}", std::process::id())
+}
+
+/// Copies a program so that it can be executed at once. Not by this process: what another test starts at that moment has
+/// our descriptors until it executes its own program, and a file that is open for writing cannot be executed.
+pub fn copy_program(from: impl AsRef<Path>, to: &Path) {
+    super::must(Command::new("cp").arg(from.as_ref()).arg(to));
+}
+
+/// Runs a command to its end. Panics when it takes longer than [`LOADED`] times `limit`, after killing it.
 #[track_caller]
 pub fn finish(command: &mut Command, limit: Duration) -> Ran {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

@@ -8,7 +8,7 @@ use holdpoint::check::Verdict;
 use serde_json::json;
 
 use super::{expect, number};
-use crate::harness::{Need, Registry, must};
+use crate::harness::{Need, Registry, copy_program, must, own_name};
 
 pub fn register(r: &mut Registry) {
     r.add("host::service_lives_and_dies", &[], lives_and_dies);
@@ -26,7 +26,7 @@ impl Daemon {
     fn start(dir: &Path, name: &str) -> Daemon {
         let program = dir.join(name);
         if !program.exists() {
-            std::fs::copy("/bin/sleep", &program).unwrap();
+            copy_program("/bin/sleep", &program);
         }
         let child = Command::new(&program).arg("300").stdin(Stdio::null()).spawn().unwrap();
         // Until it executes its own program.
@@ -62,18 +62,19 @@ fn place() -> (tempfile::TempDir, PathBuf) {
 fn lives_and_dies() {
     let (_dir, here) = place();
     // Longer than the 15 bytes that the kernel keeps, with all that could confuse a reader of /proc/PID/stat.
-    for name in ["hpx) R 1 (x y", "holdpoint-test-daemon-long"] {
+    let begins = own_name("hpx");
+    for name in [format!("{begins}) R 1 (x y"), own_name("holdpoint-test-daemon-long")] {
         let up = || json!({ "service_running": { "process": name } });
         let down = || json!({ "service_running": { "process": name, "running": "false" } });
         expect(Verdict::Fail, "no process", up());
         expect(Verdict::Pass, "no process", down());
-        let mut daemon = Daemon::start(&here, name);
+        let mut daemon = Daemon::start(&here, &name);
         let seen = expect(Verdict::Pass, "runs as process", up());
         assert_eq!(number(&seen, "pid"), u64::from(daemon.child.id()));
         assert!(number(&seen, "up_ms") < 60_000, "{seen:#?}");
         expect(Verdict::Fail, "runs as process", down());
         // An upgrade replaces the program's file under the running process.
-        std::fs::remove_file(here.join(name)).unwrap();
+        std::fs::remove_file(here.join(&name)).unwrap();
         expect(Verdict::Pass, "runs as process", up());
         daemon.kill();
         expect(Verdict::Fail, "zombie", up());
@@ -81,9 +82,9 @@ fn lives_and_dies() {
         drop(daemon);
         expect(Verdict::Fail, "no process", up());
     }
-    expect(Verdict::Fail, "no process", json!({ "service_running": { "process": "hpx" } }));
-    let young = Daemon::start(&here, "hp-young");
-    let check = json!({ "service_running": { "process": "hp-young", "up_for": "1h" } });
+    expect(Verdict::Fail, "no process", json!({ "service_running": { "process": begins } }));
+    let young = Daemon::start(&here, &own_name("hp-young"));
+    let check = json!({ "service_running": { "process": own_name("hp-young"), "up_for": "1h" } });
     expect(Verdict::Fail, "only", check);
     drop(young);
 }
@@ -111,15 +112,16 @@ fn stale_pid_file() {
 
 fn order() {
     let (_dir, here) = place();
-    let app = Daemon::start(&here, "hp-app");
+    let names = ["hpa", "hpd"].map(own_name);
+    let app = Daemon::start(&here, &names[0]);
     std::thread::sleep(Duration::from_millis(30));
-    let database = Daemon::start(&here, "hp-database");
+    let database = Daemon::start(&here, &names[1]);
     let check =
-        || json!({ "service_running": { "process": "hp-app", "newer_than": { "process": "hp-database" } } });
+        || json!({ "service_running": { "process": names[0], "newer_than": { "process": names[1] } } });
     expect(Verdict::Fail, "is up for", check());
     drop(app);
     std::thread::sleep(Duration::from_millis(30));
-    let app = Daemon::start(&here, "hp-app");
+    let app = Daemon::start(&here, &names[0]);
     expect(Verdict::Pass, "runs as process", check());
     drop(database);
     expect(Verdict::Unknown, "no running process", check());

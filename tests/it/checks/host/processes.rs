@@ -10,50 +10,53 @@ use serde_json::{Value, json};
 use super::super::network::{AS_NOBODY, inside_of};
 use super::super::{is, verdict};
 use super::ask;
-use crate::harness::{Need, Registry, eventually};
+use crate::harness::{Need, Registry, copy_program, eventually, own_name};
 
 pub fn register(r: &mut Registry) {
     use Verdict::{Fail, Pass, Unknown};
     verdict(r, "process_running", Pass, &[], || {
-        let crowd = Crowd::start("hp-crowd", 2, "90001");
+        let name = own_name("hpc");
+        let crowd = Crowd::start(&name, 2, "90001");
         let uid = rustix::process::geteuid().as_raw().to_string();
-        let both = json!({ "name": "hp-crowd", "command": "*hp-crowd 90001", "user": uid, "at_least": 2, "at_most": "2" });
+        let both = json!({ "name": name, "command": format!("*{name} 90001"), "user": uid, "at_least": 2, "at_most": "2" });
         let seen = processes(both);
         is(&seen, Pass, "2 processes");
-        let gone = Crowd::start("hp-gone", 1, "90002");
+        let left = own_name("hpg");
+        let gone = Crowd::start(&left, 1, "90002");
         let id = gone.children[0].id();
         crate::harness::must(Command::new("kill").args(["-9", &id.to_string()]));
         let stat = format!("/proc/{id}/stat");
         eventually(Duration::from_secs(10), "a zombie", || {
             std::fs::read_to_string(&stat).unwrap().rsplit(") ").next().unwrap().starts_with('Z')
         });
-        let zombie = processes(json!({ "name": "hp-gone", "running": false }));
+        let zombie = processes(json!({ "name": left, "running": false }));
         assert!(zombie.details.iter().any(|line| line.contains("1 zombie")), "{zombie:#?}");
         let seen = vec![
             seen,
             zombie,
-            processes(json!({ "name": "hp-crowd" })),
+            processes(json!({ "name": name })),
             processes(json!({ "command": "*no-such-thing-runs-here*", "running": "false" })),
         ];
         drop(crowd);
         seen
     });
     verdict(r, "process_running", Fail, &[], || {
-        let crowd = Crowd::start("hp-many", 2, "90003");
-        let running = processes(json!({ "name": "hp-many", "running": false }));
+        let name = own_name("hpm");
+        let crowd = Crowd::start(&name, 2, "90003");
+        let running = processes(json!({ "name": name, "running": false }));
         is(&running, Fail, "2 processes");
-        let few = processes(json!({ "command": "*/hp-many 90003", "at_least": 3 }));
+        let few = processes(json!({ "command": format!("*/{name} 90003"), "at_least": 3 }));
         is(&few, Fail, "2 processes");
-        let user = processes(json!({ "name": "hp-many", "user": "4711" }));
-        is(&user, Fail, "no process hp-many as 4711");
+        let user = processes(json!({ "name": name, "user": "4711" }));
+        is(&user, Fail, &format!("no process {name} as 4711"));
         let seen = vec![
             running,
             few,
             user,
-            processes(json!({ "name": "hp-many", "at_most": 1 })),
+            processes(json!({ "name": name, "at_most": 1 })),
             // Only the whole command line fits, and the name is not part of a name.
-            processes(json!({ "command": "hp-many" })),
-            processes(json!({ "name": "hp-man" })),
+            processes(json!({ "command": name })),
+            processes(json!({ "name": name[..name.len() - 1] })),
             // Threads of the kernel are no programs.
             processes(json!({ "name": "kthreadd" })),
         ];
@@ -115,7 +118,7 @@ impl Crowd {
     fn start(name: &str, many: usize, seconds: &str) -> Crowd {
         let dir = tempfile::tempdir().unwrap();
         let program = dir.path().canonicalize().unwrap().join(name);
-        std::fs::copy("/bin/sleep", &program).unwrap();
+        copy_program("/bin/sleep", &program);
         let start = |_| Command::new(&program).arg(seconds).stdin(Stdio::null()).spawn().unwrap();
         let children: Vec<Child> = (0..many).map(start).collect();
         eventually(Duration::from_secs(10), "they execute their program", || {
