@@ -19,7 +19,7 @@ use holdpoint::ui::{Snapshot, Style, TerminalOperator, TerminalReporter, View, p
 use holdpoint::world::Clock;
 use holdpoint::world::clock::SystemClock;
 
-use crate::harness::Registry;
+use crate::harness::{Registry, eventually};
 
 const CHILD: &str = "HOLDPOINT_TEST_PROMPT";
 const ANSWER: &str = "HOLDPOINT_TEST_ANSWER";
@@ -42,6 +42,11 @@ pub fn register(r: &mut Registry) {
     r.add("ui::output_waits_while_a_question_is_open", &[], held_back);
     r.add("ui::the_live_line_comes_and_goes", &[], live_line);
     r.add("ui::without_a_terminal_nobody_is_present", &[], nobody);
+}
+
+/// A file beside the answer: `go` lets a slow program ask, `told` says that there was noise.
+fn beside(name: &str) -> PathBuf {
+    PathBuf::from(std::env::var_os(ANSWER).unwrap()).with_extension(name)
 }
 
 // The program that asks.
@@ -125,7 +130,9 @@ fn child(what: &str) {
             tokio::signal::unix::signal(tokio::signal::unix::SignalKind::interrupt()).unwrap();
         tokio::spawn(async move { while interrupts.recv().await.is_some() {} });
         if what.contains("slow") {
-            tokio::time::sleep(Duration::from_millis(600)).await;
+            while !beside("go").exists() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
         }
         if what.contains("child") {
             tokio::spawn(async {
@@ -152,6 +159,7 @@ fn child(what: &str) {
                 tokio::time::sleep(Duration::from_millis(300)).await;
                 reporter.tell(&Notice::Output { step: "copy".into(), text: "NOISE\u{1b}[2J\n".into() });
                 reporter.tell(&Notice::Message("a message meanwhile".into()));
+                std::fs::write(beside("told"), "").unwrap();
             });
         }
         operator.ask(&question).await
@@ -181,7 +189,7 @@ impl Person {
             .env_remove("CI");
         command.env_remove("NO_COLOR").envs(env.iter().copied());
         let mut session = OsSession::spawn(command).unwrap();
-        session.set_expect_timeout(Some(Duration::from_secs(10)));
+        session.set_expect_timeout(Some(Duration::from_secs(120)));
         Person { session, answer, _folder: folder }
     }
 
@@ -196,8 +204,13 @@ impl Person {
         self.session.send(text).unwrap();
     }
 
+    /// A slow program may ask now.
+    fn go(&self) {
+        std::fs::write(self.answer.with_extension("go"), "").unwrap();
+    }
+
     fn answered(self) -> String {
-        let until = Instant::now() + Duration::from_secs(10);
+        let until = Instant::now() + Duration::from_secs(120);
         while Instant::now() < until {
             if let Ok(text) = std::fs::read_to_string(&self.answer)
                 && !text.is_empty()
@@ -243,8 +256,9 @@ fn ctrl_c() {
 
 fn type_ahead() {
     let mut person = Person::new("confirm slow", &[]);
-    std::thread::sleep(Duration::from_millis(300));
     person.types("cluster 13/main\r");
+    std::thread::sleep(Duration::from_millis(300));
+    person.go();
     person.sees("Anything else destroys nothing");
     person.sees("Enter.\r\n> ");
     std::thread::sleep(Duration::from_millis(300));
@@ -301,6 +315,7 @@ fn dumb() {
 fn narrow() {
     let mut person = Person::new("begin slow", &[]);
     person.session.get_process_mut().set_window_size(20, 6).unwrap();
+    person.go();
     person.sees("> ");
     person.types("n\r");
     person.sees("The note:");
@@ -316,7 +331,7 @@ fn narrow() {
 fn held_back() {
     let mut person = Person::new("begin noise", &[]);
     person.sees("Enter.\r\n> ");
-    std::thread::sleep(Duration::from_millis(700));
+    eventually(Duration::from_secs(20), "the noise", || person.answer.with_extension("told").exists());
     person.types("g\r");
     let between = person.sees("  | NOISE");
     assert!(between.contains('g'), "the answer came first: {between:?}");
