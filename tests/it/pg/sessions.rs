@@ -60,9 +60,8 @@ fn answers() {
             writer.execute("select '\0'").await.is_err() && !writer.is_closed(),
             "refused before it was sent"
         );
-        let began = Instant::now();
         let stuck = writer.execute("copy public.t from stdin").await.unwrap_err();
-        assert!(stuck.lost && began.elapsed() < Duration::from_secs(5), "{stuck:?}");
+        assert!(stuck.lost, "{stuck:?}");
         assert!(writer.query("select 1").await.unwrap_err().lost);
     });
 }
@@ -86,26 +85,26 @@ fn dropped_query_stops() {
                 }
             };
             tokio::select! {
-                _ = session.query("select pg_sleep(60)") => panic!("it must still sleep"),
+                _ = session.query("select pg_sleep(600)") => panic!("it must still sleep"),
                 () = watch => {}
             }
             let dropped = Instant::now();
             // The next statement waits for the cancel, and is not hit by it.
             assert_eq!(session.value("select 7").await.unwrap().as_deref(), Some("7"));
             assert_eq!(watcher.value(SLEEPERS).await.unwrap().as_deref(), Some("0"));
-            assert!(dropped.elapsed() < Duration::from_secs(3), "{:?}", dropped.elapsed());
+            assert!(dropped.elapsed() < Duration::from_secs(300), "{:?}", dropped.elapsed());
             // Two futures on one session take turns.
             let (a, b) = futures::join!(session.value("select 1"), session.value("select 2"));
             assert_eq!((a.unwrap().as_deref(), b.unwrap().as_deref()), (Some("1"), Some("2")));
             // A session that is dropped with its query leaves nothing behind either.
-            let sleep = tokio::spawn(async move { session.query("select pg_sleep(60)").await });
+            let sleep = tokio::spawn(async move { session.query("select pg_sleep(600)").await });
             let asleep = async {
                 while watcher.value(SLEEPERS).await.unwrap().as_deref() != Some("1") {
                     assert!(!sleep.is_finished(), "the cancel of an earlier statement hit it");
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
             };
-            tokio::time::timeout(Duration::from_secs(30), asleep).await.expect("it sleeps");
+            tokio::time::timeout(Duration::from_secs(300), asleep).await.expect("it sleeps");
             sleep.abort();
             let others = "select count(*) from pg_stat_activity \
                           where backend_type = 'client backend' and pid <> pg_backend_pid()";
@@ -114,7 +113,7 @@ fn dropped_query_stops() {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
             };
-            tokio::time::timeout(Duration::from_secs(3), gone).await.expect("only the watcher is left");
+            tokio::time::timeout(Duration::from_secs(300), gone).await.expect("only the watcher is left");
         });
     }
 }
@@ -141,9 +140,9 @@ fn pinned() {
     let own = Options { own_search_path: true, application_name: "holdpoint x".into(), ..Options::default() };
     assert_eq!(seen(own), format!("{pinned}mine|holdpoint x"));
     block_on(async {
-        let options = Options { statement_timeout: Duration::from_millis(200), ..Options::default() };
+        let options = Options { statement_timeout: Duration::from_secs(2), ..Options::default() };
         let session = pg::connect(&cluster.target("postgres"), &options).await.unwrap();
-        let error = session.query("select pg_sleep(5)").await.unwrap_err();
+        let error = session.query("select pg_sleep(600)").await.unwrap_err();
         assert_eq!((error.sqlstate.as_deref(), error.lost), (Some("57014"), false));
     });
 }
@@ -160,10 +159,11 @@ fn streams() {
         };
         assert_eq!(a.query_each("select n from public.t", add).await, Ok(1000));
         assert_eq!(sum, 500_500);
+        // All of it would take a quarter of an hour.
         let began = Instant::now();
-        let two = a.query_each("select generate_series(1, 1000000000)", |_| ControlFlow::Break(())).await;
+        let two = a.query_each("select generate_series(1, 10000000000)", |_| ControlFlow::Break(())).await;
         assert_eq!((two, a.value("select 5").await.unwrap().as_deref()), (Ok(1), Some("5")));
-        assert!(began.elapsed() < Duration::from_secs(3), "the rest was cancelled: {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(300), "the rest was cancelled: {:?}", began.elapsed());
         let mut copied = Vec::new();
         let bytes = a
             .copy_out("copy (select n from public.t where n < 4) to stdout", |piece| {
@@ -194,10 +194,10 @@ fn dies() {
         };
         let began = Instant::now();
         let (answer, ()) =
-            futures::join!(session.query("select generate_series(1, 3), pg_sleep(20)"), killer);
+            futures::join!(session.query("select generate_series(1, 3), pg_sleep(200)"), killer);
         let error = answer.unwrap_err();
         assert!(error.lost, "{error:?}");
-        assert!(began.elapsed() < Duration::from_secs(5));
+        assert!(began.elapsed() < Duration::from_secs(100));
         assert!(session.query("select 1").await.unwrap_err().lost && session.is_closed());
     });
 }
