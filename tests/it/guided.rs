@@ -9,6 +9,7 @@ use expectrl::process::unix::WaitStatus;
 use expectrl::session::OsSession;
 
 use crate::harness::{Registry, Sandbox, eventually};
+use crate::play::unsupervised;
 
 /// The tests.
 pub fn register(r: &mut Registry) {
@@ -235,7 +236,8 @@ fn ctrl_c() {
     assert!(!sandbox.join("end").exists());
     // The command goes on without anybody, and ends.
     std::fs::write(sandbox.join("go"), "").unwrap();
-    eventually(LIMIT, "the command ends by itself", exists(&sandbox.join("end")));
+    eventually(SOON, "the command ends by itself", exists(&sandbox.join("end")));
+    unsupervised(&sandbox);
     let mut person = Person::at(&sandbox, "alice", &["resume"], &[]);
     person.sees("ran while nobody watched");
     person.sees("  | the last line");

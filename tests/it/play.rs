@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -61,7 +62,8 @@ impl Play {
 
     /// Starts a command and leaves it running.
     pub fn beside(&self, command: &mut Command) -> Beside {
-        let name = format!("out-{}", std::fs::read_dir(self.sandbox.path()).unwrap().count());
+        static STARTED: AtomicU32 = AtomicU32::new(0);
+        let name = format!("out-{}", STARTED.fetch_add(1, Ordering::Relaxed));
         let (out, err) = (self.path(&name), self.path(&format!("{name}.err")));
         let file = |path: &Path| Stdio::from(std::fs::File::create(path).unwrap());
         let child = command.stdin(Stdio::null()).stdout(file(&out)).stderr(file(&err)).spawn().unwrap();
@@ -144,16 +146,35 @@ impl Play {
 
     /// Every process that has this place in its command line, as pid and words; not this test itself.
     pub fn processes(&self) -> Vec<(i32, String)> {
-        let here = self.sandbox.path().display().to_string();
-        let pids =
-            std::fs::read_dir("/proc").unwrap().filter_map(|e| e.unwrap().file_name().to_str()?.parse().ok());
-        let known = pids.filter_map(|pid: i32| {
-            let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-            let words = String::from_utf8_lossy(&bytes).replace('\0', " ");
-            words.contains(&here).then_some((pid, words))
-        });
-        known.collect()
+        processes_of(&self.sandbox)
     }
+
+    /// Waits until no command is supervised any more: what became of the last one is on record then, as far as it can be.
+    #[track_caller]
+    pub fn unsupervised(&self) {
+        unsupervised(&self.sandbox);
+    }
+}
+
+/// Every process that has a place in its command line, as pid and words.
+fn processes_of(sandbox: &Sandbox) -> Vec<(i32, String)> {
+    let here = sandbox.path().display().to_string();
+    let pids =
+        std::fs::read_dir("/proc").unwrap().filter_map(|e| e.unwrap().file_name().to_str()?.parse().ok());
+    let known = pids.filter_map(|pid: i32| {
+        let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let words = String::from_utf8_lossy(&bytes).replace('\0', " ");
+        words.contains(&here).then_some((pid, words))
+    });
+    known.collect()
+}
+
+/// See [`Play::unsupervised`].
+#[track_caller]
+pub fn unsupervised(sandbox: &Sandbox) {
+    crate::harness::eventually(Duration::from_secs(20), "the supervisor is over", || {
+        !processes_of(sandbox).iter().any(|(_, words)| words.contains("__supervise"))
+    });
 }
 
 impl Drop for Play {

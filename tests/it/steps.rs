@@ -117,11 +117,10 @@ fn other_user() {
 /// TERM is ignored by the command and by what it started; KILL after the grace period is not.
 fn time_limit() {
     let play = play(
-        "  - id: all\n    run: |\n      trap '' TERM\n      (trap '' TERM; echo begun >>\"$place/ledger\"; while :; do sleep 0.1; done) &\n      wait\n      echo after >>\"$place/ledger\"\n    timeout: 1s\n    postconditions: [ file: { path: / } ]\n",
+        "  - id: all\n    run: |\n      trap '' TERM\n      (trap '' TERM; echo begun >>\"$place/ledger\"; while :; do sleep 0.1; done) &\n      wait\n      echo after >>\"$place/ledger\"\n    timeout: 3s\n    postconditions: [ file: { path: / } ]\n",
     );
-    let began = Instant::now();
-    run(&play).exits(1).says("time limit of 1s");
-    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    // It would never end.
+    run(&play).exits(1).says("time limit of 3s");
     assert_eq!(play.ledger(), ["begun"]);
     eventually(Duration::from_secs(5), "nothing of it is left", || play.processes().is_empty());
 }
@@ -266,7 +265,7 @@ fn cut_connection() {
         &format!("targets: {{ db: {{ postgres: \"{}\" }} }}\nsteps:\n", server.conninfo("postgres")),
     );
     play.book(&format!(
-        "{head}  - id: change\n    sql: {{ target: db, statements: [\"insert into t select 1 from pg_sleep(30)\"] }}\n    timeout: 1min\n    postconditions: [ pg_query: {{ target: db, sql: select count(*) from t, equals: \"1\" }} ]\n"
+        "{head}  - id: change\n    sql: {{ target: db, statements: [\"insert into t select 1 from pg_sleep(50)\"] }}\n    timeout: 1min\n    postconditions: [ pg_query: {{ target: db, sql: select count(*) from t, equals: \"1\" }} ]\n"
     ));
     let mut alice = play.start("alice", "run book.yaml");
     let busy = "select count(*) from pg_stat_activity where application_name = 'holdpoint change'";
@@ -331,18 +330,19 @@ fn soak() {
     alice.kill();
     let before = *elapsed().last().unwrap();
     std::thread::sleep(Duration::from_secs(1));
-    let mut alice = play.start("alice", "resume");
+    let resumed = Instant::now();
     let known = elapsed().len();
+    let mut alice = play.start("alice", "resume");
     eventually(Duration::from_secs(10), "it goes on", || elapsed().len() > known);
-    let first = elapsed()[known];
+    let (first, since) = (elapsed()[known], resumed.elapsed().as_millis() as u64);
     assert!(
-        first > before && first < before + 900,
-        "{before}, then {first}: what nobody watched does not count"
+        first > before && first <= before + since,
+        "{before}, then {first} after {since} ms: what nobody watched does not count"
     );
     std::fs::remove_file(play.path("good")).unwrap();
     eventually(Duration::from_secs(10), "it is back at zero", || elapsed().last() == Some(&0));
-    std::fs::write(play.path("good"), "").unwrap();
     let zero = Instant::now();
+    std::fs::write(play.path("good"), "").unwrap();
     alice.ends(Duration::from_secs(20)).exits(0);
     assert!(zero.elapsed() >= Duration::from_millis(2900), "{:?}", zero.elapsed());
     assert!(!play.events("violated").is_empty());
@@ -377,8 +377,8 @@ fn soak_unknown() {
     let looks = play.times("look");
     eventually(Duration::from_secs(10), "more looks", || play.times("look") > looks + 4);
     assert_eq!(elapsed(), before, "nothing is counted, and nothing is lost");
-    turn("0");
     let again = Instant::now();
+    turn("0");
     alice.ends(Duration::from_secs(20)).exits(0).says("stands still").says("watch.inv.file (1 time)");
     let left = Duration::from_millis(2_900 - before.last().unwrap());
     assert!(again.elapsed() >= left, "{:?} for {left:?}", again.elapsed());
@@ -389,10 +389,10 @@ fn soak_unknown() {
     assert_eq!(play.events("ended").last().unwrap()["ending"]["how"], "finished");
 }
 
-/// A command that would take half a minute, watched.
+/// A command that would take ten minutes, watched.
 fn watched(policy: &str) -> Play {
     let play = play(&format!(
-        "  - id: all\n    run: |\n      echo begun >>\"$place/ledger\"\n      for i in $(seq 300); do [ -e \"$place/go\" ] && break; sleep 0.1; date +%s%N >\"$place/tick\"; done\n      echo ended >>\"$place/ledger\"\n    timeout: 1min\n    invariants: [ file: {{ path: \"@/good\", on_violation: {policy}, every: 200ms }} ]\n    postconditions: [ file: {{ path: \"@/ledger\", contains: ended }} ]\n"
+        "  - id: all\n    run: |\n      echo begun >>\"$place/ledger\"\n      for i in $(seq 6000); do [ -e \"$place/go\" ] && break; sleep 0.1; date +%s%N >\"$place/tick\"; done\n      echo ended >>\"$place/ledger\"\n    timeout: 20min\n    invariants: [ file: {{ path: \"@/good\", on_violation: {policy}, every: 200ms }} ]\n    postconditions: [ file: {{ path: \"@/ledger\", contains: ended }} ]\n"
     ));
     std::fs::write(play.path("good"), "").unwrap();
     play
@@ -409,20 +409,18 @@ fn invariant_stops() {
     eventually(Duration::from_secs(5), "nothing of it is left", || play.processes().is_empty());
 }
 
-/// One that answers after half a minute stands beside one that protects something.
+/// One that answers after ten minutes stands beside one that protects something.
 fn slow_invariant() {
     let play = play(
-        "  - id: all\n    run: |\n      echo begun >>\"$place/ledger\"\n      sleep 60\n    timeout: 2min\n    invariants:\n      - command: { id: slow, run: \"echo slow >>$place/ledger; sleep 30\", every: 200ms }\n      - file: { path: \"@/good\", every: 200ms }\n    postconditions: [ file: { path: \"@/ledger\", contains: ended } ]\n",
+        "  - id: all\n    run: |\n      echo begun >>\"$place/ledger\"\n      sleep 600\n    timeout: 20min\n    invariants:\n      - command: { id: slow, run: \"echo slow >>$place/ledger; sleep 600\", timeout: 15min, every: 200ms }\n      - file: { path: \"@/good\", every: 200ms }\n    postconditions: [ file: { path: \"@/ledger\", contains: ended } ]\n",
     );
     std::fs::write(play.path("good"), "").unwrap();
     let mut alice = play.start("alice", "run book.yaml");
     play.until("begun");
     play.until("slow");
-    let removed = Instant::now();
     std::fs::remove_file(play.path("good")).unwrap();
     play.until_event("violated");
     alice.ends(Duration::from_secs(20)).exits(1).says("stopped");
-    assert!(removed.elapsed() < Duration::from_secs(20), "{:?}", removed.elapsed());
     assert_eq!(play.times("slow"), 1, "never two measurements of it at once");
     assert_eq!(play.events("violated")[0]["check"], "all.inv.file");
     eventually(Duration::from_secs(5), "nothing of it is left", || play.processes().is_empty());
@@ -436,11 +434,14 @@ fn invariant_pauses() {
     eventually(Duration::from_secs(5), "it works", || play.path("tick").exists());
     std::fs::remove_file(play.path("good")).unwrap();
     alice.ends(Duration::from_secs(20)).exits(4);
-    std::thread::sleep(Duration::from_millis(300));
     let tick = || std::fs::read_to_string(play.path("tick")).unwrap();
+    // Its supervisor was told, and may be a moment behind.
+    eventually(Duration::from_secs(10), "it is paused", || {
+        let before = tick();
+        std::thread::sleep(Duration::from_millis(500));
+        tick() == before
+    });
     let still = tick();
-    std::thread::sleep(Duration::from_millis(500));
-    assert_eq!(tick(), still, "it is paused");
     // Still violated: still paused.
     play.ran("alice", "resume").exits(4);
     assert_eq!(tick(), still, "it is paused");
