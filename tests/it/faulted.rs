@@ -101,7 +101,7 @@ fn sound() {
 
 /// The copying step moves the old database away for a moment. Killed in that moment it has destroyed without a permit.
 fn planted() {
-    let copy = r#"mv "$place/old" "$place/away"; cp "$place/away/app.db" "$place/new/app.db"; sleep 0.6; mv "$place/away" "$place/old""#;
+    let copy = r#"mv "$place/old" "$place/away"; cp "$place/away/app.db" "$place/new/app.db"; sleep 3; mv "$place/away" "$place/old""#;
     let play = scene(copy);
     let ran = play.ran("ci", "rehearse book.yaml --env staging --faults --faults-of command").exits(1);
     let wrong = "the command of `copy` is killed half-way: VIOLATED: ";

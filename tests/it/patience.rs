@@ -72,7 +72,8 @@ fn later() {
     assert!(play.events("measured").is_empty(), "what does not pass yet is not on record");
     let _service = up(&play, &port);
     let ran = alice.ends(Duration::from_secs(60)).exits(0);
-    assert!(ran.stderr.contains("not yet, 0s of 10min: the service listens: "), "{ran:?}");
+    let first = ran.stderr.lines().find(|line| line.contains("not yet, ")).unwrap();
+    assert!(first.contains("s of 10min: the service listens: "), "{ran:?}");
     let seen = measured(&play, "start.post.port_listening");
     assert_eq!((seen.len(), &seen[0]["verdict"]), (1, &"pass".into()));
     assert!(seen[0]["details"].as_array().unwrap().iter().any(|line| {
@@ -89,13 +90,18 @@ fn never() {
     let began = Instant::now();
     let ran = play.ran("alice", "run book.yaml").exits(1);
     assert!(began.elapsed() >= Duration::from_secs(3));
-    ran.says("(waited 3s)");
+    // Three seconds, and what the last measurement took on a busy machine.
+    let waited = |text: &str| {
+        let (_, rest) = text.split_once("(waited ").unwrap_or_else(|| panic!("{text}"));
+        rest.split_once("s)").unwrap().0.parse::<u64>().unwrap()
+    };
+    assert!((3..30).contains(&waited(&ran.stderr)), "{ran:?}");
     let seen = measured(&play, "start.post.port_listening");
     assert_eq!((seen.len(), &seen[0]["verdict"]), (1, &"fail".into()), "only the last one: {seen:?}");
     // All of it is said, also what was not waited for.
     assert_eq!(measured(&play, "start.post.file")[0]["verdict"], "fail");
     let why = play.events("failed")[0]["why"].as_str().unwrap().to_owned();
-    assert!(why.contains("(waited 3s)"), "{why}");
+    assert_eq!(waited(&why), waited(&ran.stderr), "{why}");
     // Somebody looks again: measured once.
     let again = play.ran("alice", "resume").exits(3);
     assert!(!again.stderr.contains("waited"), "{again:?}");

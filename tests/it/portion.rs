@@ -103,6 +103,16 @@ fn shown(play: &Play) -> Vec<(String, String, Option<u64>)> {
     items.map(|item| (text(&item["kind"]), text(&item["name"]), item["rows"].as_u64())).collect()
 }
 
+/// Ends an application's sessions, and waits until nobody sees them or those of the tests' own queries in `app` any more.
+fn leaves(server: &Cluster, application: &str) {
+    let its = format!("from pg_stat_activity where application_name = '{application}'");
+    server.psql(&format!("select pg_terminate_backend(pid) {its}"));
+    let left = format!("select count(*) {its} or datname = 'app'");
+    crate::harness::eventually(std::time::Duration::from_secs(10), "they are gone", || {
+        server.psql(&left) == "0"
+    });
+}
+
 fn database() {
     let left = "pg_database where datname = 'app'";
     let (play, old, new) = two("database: app", "drop database app", left, "postgres");
@@ -115,7 +125,7 @@ fn database() {
     });
     play.with("ann", "run book.yaml", &CONFIRM).exits(3).says("1 client session of bridge in app");
     drop(guest);
-    old.psql("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'bridge'");
+    leaves(&old, "bridge");
     // The copy lacks a row.
     new.psql_in("app", "delete from t where id = 7");
     play.with("ann", "resume", &CONFIRM).exits(3).says("data_matches");
@@ -145,7 +155,7 @@ fn table() {
         .says("report (pid")
         .says("AccessShareLock on public.t");
     drop(reader);
-    old.psql("select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'report'");
+    leaves(&old, "report");
     play.with("ann", "resume", &CONFIRM).exits(0);
     assert_eq!(shown(&play), [("table".to_owned(), "public.t".to_owned(), Some(1234))]);
 

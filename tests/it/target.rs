@@ -144,12 +144,13 @@ fn query(conninfo: &str, sql: &str) -> String {
 
 /// The slow guard keeps the measurement open while the server is started again behind the quick one.
 fn restarted() {
-    let server = Cluster::start(Major::V15);
+    let server = Cluster::with(Major::V15, "log_duration = on\nlog_statement = all\n");
     server.psql(ROWS);
     let play = Play::new();
     let slow = "touch \"$place/measured\"; until [ -e \"$place/on\" ]; do sleep 0.05; done";
+    // The quick one says what it asks in words that nobody else uses, so that it can be found in the server's log.
     let guard = format!(
-        "preconditions:\n      - command: {{ run: {slow:?}, stdout: {{ lacks: x }}, id: slow }}\n      - pg_query: {{ target: db, sql: select count(*) from t, equals: \"20\" }}"
+        "preconditions:\n      - command: {{ run: {slow:?}, stdout: {{ lacks: x }}, id: slow }}\n      - pg_query: {{ target: db, sql: select count(*) from only t, equals: \"20\" }}"
     );
     let guard = guard.replace(", stdout: { lacks: x }", "");
     let work = PURGE.replace(
@@ -164,6 +165,10 @@ fn restarted() {
     play.until("door");
     std::fs::write(play.path("go"), "").unwrap();
     eventually(Duration::from_secs(20), "the guards are being measured", || play.path("measured").exists());
+    eventually(Duration::from_secs(20), "the quick one has its answer", || {
+        let log = std::fs::read_to_string(server.log()).unwrap();
+        log.split_once("select count(*) from only t").is_some_and(|(_, after)| after.contains("duration: "))
+    });
     std::thread::sleep(Duration::from_millis(500));
     server.restart();
     std::fs::write(play.path("on"), "").unwrap();
