@@ -3,7 +3,9 @@
 mod rows;
 mod synapse;
 
+use std::panic::AssertUnwindSafe;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use holdpoint::check::context::Outside;
@@ -85,11 +87,11 @@ fn round_trips(r: &mut Registry) {
             &sending(),
             "round_trip",
             json!({
-                "send": it.say("irc"), "receive": it.read("irc"), "within": "800ms",
+                "send": it.say("irc"), "receive": it.read("irc"), "within": "5s",
                 "back": { "send": "true", "receive": it.read("matrix") },
             }),
         );
-        is(&half, Verdict::Fail, "back (1 of 3): sent, and not received within 800ms");
+        is(&half, Verdict::Fail, "back (1 of 3): sent, and not received within 5s");
         assert!(half.details.iter().any(|line| line.starts_with("there: all received")), "{half:?}");
         let refused = look(
             &sending(),
@@ -112,7 +114,7 @@ fn round_trips(r: &mut Registry) {
         let unsteady = look(
             &sending(),
             "round_trip",
-            json!({ "send": twice, "receive": it.read("matrix"), "within": "700ms" }),
+            json!({ "send": twice, "receive": it.read("matrix"), "within": "5s" }),
         );
         is(&unsteady, Verdict::Fail, "there (3 of 3)");
         vec![half, refused, echo, unsteady]
@@ -135,7 +137,7 @@ fn round_trips(r: &mut Registry) {
         let began = Instant::now();
         let hangs = json!({ "send": "sleep 60", "receive": it.read("irc"), "within": "500ms" });
         let hangs = look(&sending(), "round_trip", hangs);
-        assert!(began.elapsed() < Duration::from_secs(10));
+        assert!(began.elapsed() < Duration::from_secs(50));
         is(&hangs, Verdict::Unknown, "still running");
         vec![quiet, missing, blind, hangs]
     });
@@ -213,7 +215,7 @@ fn backlogs(r: &mut Registry) {
             let mut params = json!({ "target": "db", "sql": sql, "at_most": 5 });
             if falling {
                 params["falling"] = json!(true);
-                params["apart"] = json!("300ms");
+                params["apart"] = json!("1s");
             }
             look(&cx, "backlog_drained", params)
         };
@@ -225,16 +227,17 @@ fn backlogs(r: &mut Registry) {
         cluster.psql("insert into queue select 'mail' from generate_series(1, 2000)");
         is(&ask(each, false), Verdict::Fail, "2,000 waiting for mail");
         is(&ask(each, true), Verdict::Fail, "not falling");
-        // A consumer at work.
+        // A consumer at work, as long as somebody looks.
+        let looking = AtomicBool::new(true);
         std::thread::scope(|scope| {
-            let worker = scope.spawn(|| {
-                for _ in 0..40 {
-                    cluster.psql("delete from queue where ctid in (select ctid from queue limit 20)");
-                    std::thread::sleep(Duration::from_millis(30));
+            scope.spawn(|| {
+                while looking.load(Ordering::Relaxed) {
+                    cluster.psql("delete from queue where ctid in (select ctid from queue limit 1)");
                 }
             });
-            is(&ask(each, true), Verdict::Pass, "falling");
-            worker.join().unwrap();
+            let seen = std::panic::catch_unwind(AssertUnwindSafe(|| ask(each, true)));
+            looking.store(false, Ordering::Relaxed);
+            is(&seen.unwrap(), Verdict::Pass, "falling");
         });
         is(&ask("truncate queue", false), Verdict::Unknown, "25006");
         assert_ne!(cluster.psql("select count(*) from queue"), "0");

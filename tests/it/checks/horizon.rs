@@ -240,12 +240,12 @@ struct Sleeper(Child);
 impl Sleeper {
     fn start(cluster: &Cluster) -> Sleeper {
         cluster.psql("create table if not exists w (n int)");
-        Sleeper::with(cluster, "insert into w select 1 from pg_sleep(60)")
+        Sleeper::with(cluster, "insert into w select 1 from pg_sleep(600)")
     }
 
     /// One that only reads.
     fn reading(cluster: &Cluster) -> Sleeper {
-        Sleeper::with(cluster, "select count(*) from w, pg_sleep(60)")
+        Sleeper::with(cluster, "select count(*) from w, pg_sleep(600)")
     }
 
     fn with(cluster: &Cluster, sql: &str) -> Sleeper {
@@ -267,7 +267,7 @@ impl Drop for Sleeper {
 
 /// A prepared transaction, a session and a standby's query that are old in transactions and in time.
 fn held() -> Vec<holdpoint::check::Outcome> {
-    let cluster = Cluster::with(Major::V15, "max_prepared_transactions = 5\n");
+    let cluster = Cluster::with(Major::V15, "max_prepared_transactions = 5\nautovacuum = off\n");
     let cx = context([("db", cluster.target("postgres"))]);
     cluster.psql("create table w (n int)");
     cluster.psql("begin; insert into w values (1); prepare transaction 'for''gotten'");
@@ -290,7 +290,7 @@ fn held() -> Vec<holdpoint::check::Outcome> {
 /// A comparison of this process holds a snapshot beside the check; then a program that only has its name does, too.
 fn beside() -> holdpoint::check::Outcome {
     const NAME: &str = "holdpoint data_matches";
-    let cluster = Cluster::start(Major::V15);
+    let cluster = Cluster::with(Major::V15, "autovacuum = off\n");
     cluster.psql("create table w (n int)");
     let target = cluster.target("postgres");
     let cx = context([("db", target.clone())]);
@@ -307,7 +307,7 @@ fn beside() -> holdpoint::check::Outcome {
     is(&own, Verdict::Pass, "nothing but measurements of Holdpoint holds the horizon back");
     let told = own.details.join("\n");
     assert!(told.contains("holds back 20") && told.contains(NAME), "it is told all the same: {told}");
-    let named = format!("set application_name = '{NAME}'; select count(*) from w, pg_sleep(60)");
+    let named = format!("set application_name = '{NAME}'; select count(*) from w, pg_sleep(600)");
     let _other = Sleeper::with(&cluster, &named);
     spend(&cluster, 200);
     let both = ask();
@@ -319,7 +319,10 @@ fn beside() -> holdpoint::check::Outcome {
 
 /// A long query on a standby that tells its primary what it still needs.
 fn fed_back() -> holdpoint::check::Outcome {
-    let pair = Pair::start(Major::V15, "hot_standby_feedback = on\nwal_receiver_status_interval = 1s\n");
+    let pair = Pair::start(
+        Major::V15,
+        "hot_standby_feedback = on\nwal_receiver_status_interval = 1s\nautovacuum = off\n",
+    );
     pair.primary.psql("create table w (n int)");
     pair.until_primary("select sent_lsn = replay_lsn from pg_stat_replication");
     let _sleeper = Sleeper::reading(&pair.standby);

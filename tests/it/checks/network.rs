@@ -70,14 +70,14 @@ pub fn register(r: &mut Registry) {
         let moved = ask("dns_resolves", json!({ "name": "localhost", "addresses": ["192.0.2.10"] }));
         is(&moved, Fail, "localhost leads to");
         // Without any name server the files still know that there is no such name.
-        let files = "mount --bind /dev/null /etc/resolv.conf; printf 'hosts: files\\n' >/tmp/hp-nss && mount --bind /tmp/hp-nss /etc/nsswitch.conf; rm /tmp/hp-nss";
+        let files = "mount --bind /dev/null /etc/resolv.conf; printf 'hosts: files\\n' >nss && mount --bind \"$PWD/nss\" /etc/nsswitch.conf";
         let unknown = inside(files, json!({ "dns_resolves": { "name": "db2.example.org" } }));
         is(&unknown, Fail, "no such name");
         vec![moved, unknown]
     });
     verdict(r, "dns_resolves", Unknown, &[Need::Root], || {
         // The name server is another host that is not there.
-        let dead = "printf 'nameserver 127.0.0.1\\noptions timeout:1 attempts:1\\n' >/tmp/hp-res && mount --bind /tmp/hp-res /etc/resolv.conf; rm /tmp/hp-res";
+        let dead = "printf 'nameserver 127.0.0.1\\noptions timeout:1 attempts:1\\n' >resolv && mount --bind \"$PWD/resolv\" /etc/resolv.conf";
         vec![inside(dead, json!({ "dns_resolves": { "name": "db2.example.org" } }))]
     });
     verdict(r, "http_answers", Pass, &[], || {
@@ -259,7 +259,7 @@ fn answer(mut stream: std::net::TcpStream) {
     let text = match path {
         "/ok" => say("200 OK", "{\"versions\": [\"v1.1\"], \"n\": 3}"),
         "/slow" => {
-            std::thread::sleep(Duration::from_secs(2));
+            std::thread::sleep(Duration::from_secs(30));
             say("200 OK", "")
         }
         "/moved" => {

