@@ -338,13 +338,13 @@ fn block_until_locked(cluster: &Cluster) -> std::process::Child {
             "-c",
             "lock table empty in access exclusive mode",
             "-c",
-            "select pg_sleep(60)",
+            "select pg_sleep(600)",
         ])
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
-    for _ in 0..100 {
+    for _ in 0..1000 {
         if cluster.psql("select count(*) from pg_locks where mode = 'AccessExclusiveLock' and relation = 'empty'::regclass") == "1" {
             return child;
         }

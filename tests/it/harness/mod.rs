@@ -192,7 +192,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
         .block_on(future)
 }
 
-/// No test takes nearly so long. One that hangs must not hold all the others' results back.
+/// No test takes nearly so long, on a loaded machine either. One that hangs must not hold all the others' results back.
 const LONGEST: Duration = Duration::from_secs(40 * 60);
 
 /// Gives the whole program up when it is not dropped in time.

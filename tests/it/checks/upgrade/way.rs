@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::super::{context, is, look, verdict};
 use super::gone;
-use crate::harness::{Cluster, Major, Need, Registry, Sandbox, eventually, must};
+use crate::harness::{Cluster, Major, Need, Registry, Sandbox, copy_program, eventually, must};
 
 pub fn register(r: &mut Registry) {
     versions(r);
@@ -44,8 +44,10 @@ fn versions(r: &mut Registry) {
         assert!(tools.details.iter().any(|line| line.contains("older than the source's 17")), "{tools:#?}");
         // The programs of a release that is months older than the running server's.
         let sandbox = Sandbox::new();
-        let postgres = sandbox.write("bin/postgres", "#!/bin/sh\necho 'postgres (PostgreSQL) 16.9'\n");
-        std::fs::set_permissions(&postgres, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let text = sandbox.write("postgres", "#!/bin/sh\necho 'postgres (PostgreSQL) 16.9'\n");
+        std::fs::set_permissions(&text, std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::create_dir(sandbox.join("bin")).unwrap();
+        copy_program(text, &sandbox.join("bin/postgres"));
         let stale = json!({ "source": "new", "new_bin": sandbox.join("bin"), "client_tools": false });
         let wave = look(&cx, check, stale);
         is(&wave, Verdict::Fail, "to 16.9 (2025-05-08): the target's release is the older one");
