@@ -237,6 +237,12 @@ pub enum Command {
         /// Answers the typed confirmation of an undoing that destroys without a terminal: confirms, never waives.
         #[arg(long, value_name = "STEP=TEXT", value_parser = pair)]
         confirm: Vec<(String, String)>,
+        /// Decides that an undoing that did not hold, or whose end nobody saw, is run again. Needs --reason.
+        #[arg(long, value_name = "STEP=again", value_parser = pair, requires = "reason")]
+        decide: Vec<(String, String)>,
+        /// Why.
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
         /// Values of secret variables; they are never stored.
         #[arg(long = "var", value_name = "NAME=VALUE", value_parser = pair)]
         vars: Vec<(String, String)>,

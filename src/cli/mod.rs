@@ -36,7 +36,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 
-use args::{Cli, Command};
+use args::{Answers, Cli, Command};
 use error::CliError;
 use global::Cmd;
 
@@ -101,8 +101,9 @@ fn dispatch(cmd: &Cmd, command: Command) -> Result<Exit, CliError> {
         Command::Fault { book, fault, go_on } => faulted::child(cmd, &book, &fault, go_on),
         Command::Lint { explain: Some(code), .. } => author::explain(cmd, &code),
         Command::Lint { files, format, explain: None } => author::lint(cmd, &files, format),
-        Command::Rollback { run, to, confirm, vars, .. } => {
-            resume::rollback(cmd, &run, to.as_deref(), &vars, confirm)
+        Command::Rollback { run, to, confirm, decide, reason, vars, .. } => {
+            let answers = Answers { confirm, decide, reason };
+            resume::rollback(cmd, &run, to.as_deref(), &vars, &answers)
         }
         Command::Abandon { run, reason } => change::abandon(cmd, &run, &reason),
         Command::Log { run, format } => show::log(cmd, run.as_deref(), format),

@@ -38,7 +38,7 @@ pub fn rollback(
     run: &str,
     to: Option<&str>,
     vars: &[(String, String)],
-    confirm: Vec<(String, String)>,
+    answers: &Answers,
 ) -> Result<Exit, CliError> {
     let dir = cmd.find(Some(run))?;
     let (journal, state) = open_unfinished(&dir)?;
@@ -49,8 +49,7 @@ pub fn rollback(
         return Err(CliError::usage(format!("the runbook has no step `{step}`")));
     }
     let mode = Mode::Back { to: to.map(StepId::from) };
-    let answers = Answers { confirm, ..Answers::default() };
-    let given = session::given(&bound, &answers, &mode)?;
+    let given = session::given(&bound, answers, &mode)?;
     let taking = Taking { how: LeaseHow::Resume, reason: None, acknowledged: Vec::new() };
     take_and_drive(cmd, dir, journal, state, bound, mode, given, taking)
 }

@@ -59,6 +59,10 @@ pub fn given(bound: &Bound, answers: &super::args::Answers, mode: &Mode) -> Resu
         }
         let decision = match word.as_str() {
             "again" => Decision::Again,
+            _ if back => {
+                let why = format!("`{word}` is no decision about undoing `{step}`; write `again`");
+                return Err(CliError::usage(why).hint("that it is undone, its postconditions show"));
+            }
             "done" => Decision::Done,
             _ => return Err(CliError::usage(format!("`{word}` is no decision; write `again` or `done`"))),
         };

@@ -160,7 +160,16 @@ pub enum Question {
         /// Whether a person may declare it done: its postconditions pass.
         may_finish: bool,
     },
-    /// Nobody knows how a step ended.
+    /// A step is not undone: its undoing ended well and did not hold, or nobody knows how it ended.
+    NotUndone {
+        /// The step.
+        step: StepId,
+        /// What stands in the way of calling it undone.
+        blockers: Vec<Blocker>,
+        /// The last step that is to be undone; all when none is named.
+        to: Option<StepId>,
+    },
+    /// Nobody knows how a step ended; or going back did not undo it, which is known, and it may go forward again.
     Doubt {
         /// The step.
         step: StepId,

@@ -96,7 +96,7 @@ pub fn now(runbook: &Runbook, state: &RunState) -> Horizon {
         let at = state.step(&step.key());
         match at.status {
             Status::RolledBack => answer.undone.push(step.id.clone()),
-            Status::RollingBack => answer.undoing = Some(step.id.clone()),
+            Status::RollingBack | Status::NotUndone => answer.undoing = Some(step.id.clone()),
             Status::InDoubt if at.undo != Undo::No => answer.undoing = Some(step.id.clone()),
             _ => {}
         }

@@ -36,6 +36,8 @@ pub enum Status {
     Reopened,
     /// It is being undone.
     RollingBack,
+    /// Undoing it failed, or left what it should have undone: that is known.
+    NotUndone,
     /// It was undone.
     RolledBack,
 }
@@ -52,6 +54,7 @@ impl Status {
             Status::Failed => "failed",
             Status::Reopened => "reopened",
             Status::RollingBack => "being undone",
+            Status::NotUndone => "not undone",
             Status::RolledBack => "undone",
         }
     }
@@ -66,8 +69,14 @@ pub enum Undo {
     No,
     /// Begun, and not known to have ended.
     Open,
+    /// It ended well; its postconditions are still to be measured.
+    Ended,
     /// It failed, which is known.
     Failed,
+    /// It ended well, and its postconditions did not pass.
+    Unheld,
+    /// It is to be run again: that is decided.
+    Again,
 }
 
 /// One step.
@@ -100,8 +109,23 @@ pub struct StepState {
     pub paused: Option<CheckId>,
     /// How far undoing it is.
     pub undo: Undo,
+    /// How undoing it last ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undo_ending: Option<Ending>,
     /// It was done when the machine ended without warning, and none of its postconditions was seen to hold since.
     pub shaken: bool,
+}
+
+impl StepState {
+    /// True when undoing it ended well, as far as its work goes.
+    pub fn undo_ended_well(&self) -> bool {
+        self.undo_ending.as_ref().is_some_and(Ending::success)
+    }
+
+    /// True when undoing it was begun, is not complete, and nobody knows how it ended.
+    pub fn undo_in_doubt(&self) -> bool {
+        self.undo != Undo::No && matches!(self.undo_ending, None | Some(Ending::Unknown { .. }))
+    }
 }
 
 /// Who holds the run.
@@ -367,6 +391,9 @@ impl RunState {
                 self.last.insert(evidence.check.clone(), evidence.clone());
             }
             Event::Held { step, undo, blockers } => {
+                if *undo {
+                    self.did_not_hold(step, blockers);
+                }
                 self.held = Some((step.clone(), blockers.clone()));
                 self.held_undo = *undo;
             }
@@ -412,7 +439,13 @@ impl RunState {
             Event::Failed { step, why } => self.settle(step, Status::Failed, Some(why)),
             Event::InDoubt { step, why, .. } => self.settle(step, Status::InDoubt, Some(why)),
             Event::Reopened { step, why } => self.settle(step, Status::Reopened, Some(why)),
-            Event::Decided { step, decision, reason, by_runbook } => {
+            Event::Decided { step, reason, by_runbook, undo: true, .. } => {
+                let allowed = if *by_runbook { ", as the runbook allows" } else { "" };
+                self.decisions.push(remark(format!("undoing {step} is to be run again{allowed}: {reason}")));
+                self.step_mut(step).undo = Undo::Again;
+                self.settle(step, Status::NotUndone, Some(&"undoing it is to be run again".to_owned()));
+            }
+            Event::Decided { step, decision, reason, by_runbook, undo: false } => {
                 let word = match decision {
                     Decision::Done => "is done",
                     Decision::Again if *by_runbook => "is run again, as the runbook allows",
@@ -421,6 +454,10 @@ impl RunState {
                 self.decisions.push(remark(format!("{step} {word}: {reason}")));
                 let status = if *decision == Decision::Done { Status::Done } else { Status::Pending };
                 self.settle(step, status, None);
+                if status == Status::Done {
+                    // What an undoing has changed is there again: another one would be the first.
+                    self.step_mut(step).undo = Undo::No;
+                }
             }
             Event::Recorded { step, name, target, digest, tables, rows } => {
                 let recorded = Recorded {
@@ -448,18 +485,28 @@ impl RunState {
                 let state = self.step_mut(step);
                 state.status = Status::RollingBack;
                 state.rollbacks = *attempt;
+                state.why = None;
                 state.undo = Undo::Open;
+                state.undo_ending = None;
             }
             Event::RollbackEnded { step, ending, .. } => {
-                if !ending.success() {
-                    let known = !matches!(ending, Ending::Unknown { .. });
-                    self.step_mut(step).undo = if known { Undo::Failed } else { Undo::Open };
-                    self.settle(step, Status::InDoubt, Some(&format!("undoing it: {}", ending.describe())));
-                }
+                let how = ending.describe();
+                let (undo, status, why) = match ending {
+                    _ if ending.success() => (Undo::Ended, Status::RollingBack, None),
+                    Ending::Unknown { .. } => {
+                        (Undo::Open, Status::InDoubt, Some(format!("undoing it: {how}")))
+                    }
+                    _ => (Undo::Failed, Status::NotUndone, Some(format!("undoing it failed: {how}"))),
+                };
+                self.settle(step, status, why.as_ref());
+                let state = self.step_mut(step);
+                state.undo = undo;
+                state.undo_ending = Some(ending.clone());
             }
             Event::RolledBack { step } => {
                 self.settle(step, Status::RolledBack, None);
-                self.step_mut(step).undo = Undo::No;
+                let state = self.step_mut(step);
+                (state.undo, state.undo_ending) = (Undo::No, None);
             }
             Event::Abandoned { reason } => self.end = Some(End::Abandoned(reason.clone())),
             Event::Completed { .. } => self.end = Some(End::Completed),
@@ -506,6 +553,19 @@ impl RunState {
             rest.and_then(|rest| rest.split_once('.')).is_some_and(|(list, _)| lists.contains(&list))
         };
         self.last.retain(|check, _| !of(check));
+    }
+
+    /// An undoing that ended well is refused by its own postconditions: from then on that is known of it.
+    fn did_not_hold(&mut self, step: &StepId, blockers: &[Blocker]) {
+        let own = format!("{step}.undo.");
+        let first = blockers.iter().find(|blocker| blocker.subject.starts_with(&own));
+        let Some(first) = first.filter(|_| self.step(step).undo == Undo::Ended) else { return };
+        let why = format!(
+            "undoing it ended well and did not hold: {}: {}, wanted {}",
+            first.title, first.observed, first.expected
+        );
+        self.settle(step, Status::NotUndone, Some(&why));
+        self.step_mut(step).undo = Undo::Unheld;
     }
 
     fn step_mut(&mut self, id: &StepId) -> &mut StepState {

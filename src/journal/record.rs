@@ -399,6 +399,9 @@ pub enum Event {
         /// Nobody was asked: the runbook allows it, by `rerun: safe`, whoever drives.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         by_runbook: bool,
+        /// It is about undoing the step, rather than about its work.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        undo: bool,
     },
     /// A manifest was recorded; the file stands beside the journal.
     Recorded {

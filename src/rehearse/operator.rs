@@ -97,6 +97,7 @@ impl Operator for Rehearser {
             | Question::Undo { .. }
             | Question::Held { .. }
             | Question::Failed { .. }
+            | Question::NotUndone { .. }
             | Question::Doubt { .. } => self.nobody.ask(question).await,
         }
     }

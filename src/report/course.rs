@@ -199,7 +199,9 @@ fn fate(state: &RunState, id: &StepId, at: &StepState, stopped: Option<&str>) ->
         Status::Failed => Fate::Failed(why()),
         Status::Reopened => Fate::Failed(format!("it no longer holds: {}", why())),
         Status::InDoubt => Fate::Doubt(why()),
-        Status::Running | Status::Ended | Status::RollingBack => {
+        Status::NotUndone => Fate::Failed(why()),
+        Status::RollingBack => Fate::Doubt("undoing it was begun, and is not complete".to_owned()),
+        Status::Running | Status::Ended => {
             Fate::Doubt("it was begun, and is not known to have ended".to_owned())
         }
         Status::Pending | Status::RolledBack => match &state.held {

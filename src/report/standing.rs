@@ -10,7 +10,7 @@ use crate::check::Verdict;
 use crate::engine::Machine;
 use crate::engine::people::Signers;
 use crate::engine::reverse::{self, Horizon};
-use crate::engine::state::{End, Offer, Remark, RunState, Status, StepState};
+use crate::engine::state::{End, Offer, Remark, RunState, Status, StepState, Undo};
 use crate::journal::record::{Blocker, LeaseHow};
 use crate::runbook::Runbook;
 
@@ -102,8 +102,22 @@ pub struct StepLine {
     pub destroys: Option<String>,
     /// How often it was begun.
     pub attempts: u32,
+    /// An undoing that is not complete.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undoing: Option<UndoLine>,
     /// Processes that it left running.
     pub left_running: Vec<String>,
+}
+
+/// An undoing that was begun and is not complete.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UndoLine {
+    /// How far it is.
+    pub state: Undo,
+    /// How often it was begun.
+    pub attempts: u32,
+    /// How it last ended, where that is known: `exit status 1`.
+    pub ended: Option<String>,
 }
 
 /// Who holds the run.
@@ -188,6 +202,11 @@ pub fn steps(runbook: &Runbook, state: &RunState, now: &Moment) -> Vec<StepLine>
             words: words(&at, step.soak.as_ref().map(|soak| soak.length), now),
             destroys: step.destroys.as_ref().map(|destroys| destroys.what.clone()),
             attempts: at.attempts,
+            undoing: (at.undo != Undo::No).then(|| UndoLine {
+                state: at.undo,
+                attempts: at.rollbacks,
+                ended: at.undo_ending.as_ref().map(|ending| ending.describe()),
+            }),
             left_running: at.left_running,
         }
     };
@@ -235,10 +254,15 @@ fn summary(state: &RunState, steps: &[StepLine], done: usize) -> (&'static str, 
     let so_far = format!("{done} of {all} steps done");
     let find = |wanted: &[Status]| steps.iter().find(|step| wanted.contains(&step.status));
     if let Some(step) = find(&[Status::InDoubt]) {
+        let undoing = if state.step(&step.id).undo == Undo::No { "" } else { "undoing " };
         return (
             "in_doubt",
-            format!("{so_far}. Nobody knows how {} ended; a person has to decide.", step.id),
+            format!("{so_far}. Nobody knows how {undoing}{} ended; a person has to decide.", step.id),
         );
+    }
+    if let Some(step) = find(&[Status::NotUndone]) {
+        let why = state.step(&step.id).why.unwrap_or_default();
+        return ("failed", format!("{so_far}. {} is not undone: {why}.", step.id));
     }
     if let Some(step) = find(&[Status::Failed]) {
         return ("failed", format!("{so_far}. {} failed.", step.id));
@@ -285,7 +309,8 @@ pub fn next(state: &RunState, around: &Around) -> Next {
         );
     }
     // Whoever was on the way back goes on with that.
-    let go_on = match state.held.is_some() && state.held_undo {
+    let not_undone = state.steps.values().any(|step| step.status == Status::NotUndone);
+    let go_on = match not_undone || (state.held.is_some() && state.held_undo) {
         true => commands::rollback(&state.run, None),
         false => commands::resume(&state.run),
     };

@@ -256,13 +256,15 @@ pub fn event(event: &Event, by: &str) -> Words {
             Words::new(Tone::Doubt, "[?]", format!("{step} is IN DOUBT: {why}"))
         }
         Event::Reopened { step, why } => Words::new(Tone::Bad, "[!]", format!("{step} is REOPENED: {why}")),
-        Event::Decided { step, reason, by_runbook: true, .. } => {
-            let head = format!("{step} is run again by {by}; nobody was asked, since the runbook allows it");
+        Event::Decided { step, reason, by_runbook: true, undo, .. } => {
+            let what = if *undo { format!("{step} is undone again") } else { format!("{step} is run again") };
+            let head = format!("{what} by {by}; nobody was asked, since the runbook allows it");
             Words::new(Tone::Plain, "again", head).with("reason", reason)
         }
-        Event::Decided { step, decision, reason, .. } => {
+        Event::Decided { step, decision, reason, undo, .. } => {
             let what = match decision {
                 Decision::Done => "is done",
+                Decision::Again if *undo => "is undone again",
                 Decision::Again => "is run again",
             };
             Words::new(Tone::Strong, "decided", format!("{by} decides that {step} {what}"))

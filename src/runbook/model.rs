@@ -18,7 +18,7 @@ use crate::base::Span;
 pub use check::{COMMON_KEYS, CheckCommon, CheckSpec, Falsify, OnViolation};
 pub use destroys::Destroys;
 pub use step::{Harmless, Rollback, Step, Work};
-pub use work::{Affects, Manual, Record, Rerun, Run, Soak, Sql};
+pub use work::{Affects, Manual, Record, Repeat, Rerun, Run, Soak, Sql};
 
 /// A whole runbook.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]

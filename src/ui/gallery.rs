@@ -66,6 +66,14 @@ fn questions() -> Vec<(&'static str, Question)> {
             },
         ),
         (
+            "not-undone",
+            Question::NotUndone {
+                step: step("copy"),
+                blockers: vec![blocker("the copy is still there")],
+                to: Some(step("copy")),
+            },
+        ),
+        (
             "doubt",
             Question::Doubt {
                 step: step("copy"),
@@ -111,6 +119,7 @@ fn eventful() -> Vec<Line> {
             decision: Decision::Again,
             reason: "the disk was replaced".into(),
             by_runbook: false,
+            undo: false,
         },
         Event::Began { step: "copy".into(), attempt: 2, permit: None },
         Event::Measured {
@@ -343,7 +352,9 @@ fn hostile_text_reaches_no_question() {
                 blast.unmeasured.push(EVIL.into());
                 blast.items.iter_mut().for_each(|item| (item.kind, item.name) = (EVIL.into(), EVIL.into()));
             }
-            Question::Held { blockers, .. } => *blockers = vec![blocker(EVIL)],
+            Question::Held { blockers, .. } | Question::NotUndone { blockers, .. } => {
+                *blockers = vec![blocker(EVIL)];
+            }
             Question::Failed { why, .. } => *why = EVIL.into(),
             Question::Doubt { why, evidence, .. } => {
                 (*why, *evidence) = (EVIL.into(), vec![hostile_evidence()])

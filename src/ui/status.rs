@@ -20,7 +20,7 @@ pub fn mark(status: Status) -> (Tone, &'static str) {
         Status::Running | Status::Ended => (Tone::Strong, "[>]"),
         Status::InDoubt => (Tone::Doubt, "[?]"),
         Status::Done => (Tone::Good, "[x]"),
-        Status::Failed | Status::Reopened => (Tone::Bad, "[!]"),
+        Status::Failed | Status::Reopened | Status::NotUndone => (Tone::Bad, "[!]"),
         Status::RollingBack | Status::RolledBack => (Tone::Plain, "[<]"),
     }
 }

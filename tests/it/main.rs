@@ -48,6 +48,7 @@ mod supervise;
 mod target;
 mod ui;
 mod undo;
+mod undo_again;
 
 use harness::Registry;
 
@@ -98,5 +99,6 @@ fn main() -> std::process::ExitCode {
     storefaults::register(&mut registry);
     target::register(&mut registry);
     undo::register(&mut registry);
+    undo_again::register(&mut registry);
     registry.run()
 }

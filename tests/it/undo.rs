@@ -228,8 +228,10 @@ fn all_killed() {
     let id = play.id();
     let mut alice =
         Person::at(&play.sandbox, "alice", &["--operator", "alice", "rollback", &id, "--to", "copy"], &[]);
-    alice.sees("DESTROYS");
-    alice.answers("g");
+    alice.sees("NOT UNDONE");
+    alice.sees("nobody knows how it ended");
+    alice.answers("r");
+    alice.answers("it is half undone");
     alice.sees("THIS DESTROYS DATA");
     alice.sees("Nothing brings it back.");
     alice.answers("the copy");
@@ -237,6 +239,7 @@ fn all_killed() {
     assert_eq!(alice.leaves(), 0);
     assert!(!play.path("copy").exists());
     assert_eq!((play.times("undo-copy"), play.events("permitted").len()), (2, 2));
+    assert_eq!(play.events("decided")[0]["reason"], "it is half undone");
     play.verified();
 }
 

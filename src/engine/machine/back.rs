@@ -6,7 +6,7 @@ use crate::engine::event::{Answer, Undoing};
 use crate::engine::reverse;
 use crate::engine::state::{Status, Undo};
 use crate::gate::Cleared;
-use crate::journal::record::{Blocker, Event, Purpose};
+use crate::journal::record::{Blocker, Decision, Event, Purpose};
 use crate::runbook::graph::Section;
 
 impl Machine {
@@ -21,7 +21,8 @@ impl Machine {
             return self.leave(Exit::Done, "undone");
         };
         let id = step.key();
-        match self.state.status(&id) {
+        let at = self.state.step(&id);
+        match at.status {
             Status::Running => {
                 let next = format!(
                     "`holdpoint resume {}` finds out what became of it; then go back",
@@ -29,19 +30,23 @@ impl Machine {
                 );
                 return self.refuse_back(&id, "it was begun and is not known to have ended", next);
             }
-            Status::RollingBack => return self.look(&id, true),
-            Status::InDoubt if self.state.step(&id).undo == Undo::Open && !self.begun.contains(&id) => {
-                return self.unfinished_undo(&id);
+            // How it ended is on record: what is left is to measure what it was to leave.
+            Status::RollingBack
+                if at.undo == Undo::Ended && !self.plan.checks(&id, Section::Undo).is_empty() =>
+            {
+                return self.measure_undone(&id);
             }
+            Status::RollingBack => return self.look(&id, true),
+            Status::InDoubt if at.undo == Undo::Open => return self.unfinished_undo(&id),
             _ => {}
         }
+        if at.undo == Undo::Unheld || (at.undo == Undo::Again && at.undo_ended_well()) {
+            return self.review_undo(&id);
+        }
         if step.undoing().is_some() {
-            if (self.present || self.by_hand(&id, true)) && !self.begun.contains(&id) {
-                let to = self.going_back().to;
-                self.ask(Asked::Undo(id.clone()), Question::Undo { step: id, to });
-                self.leave_unless_present(Exit::Waiting);
-            } else {
-                self.undo(&id);
+            match self.given.decide.remove(&id) {
+                Some((Decision::Again, reason)) => self.undo_again(&id, reason, false),
+                _ => self.ask_or_undo(&id),
             }
         } else if let Some(why) = reverse::irreversible(&step) {
             let next = "go forward, or abandon the run and put things right by hand".to_owned();
@@ -49,6 +54,17 @@ impl Machine {
         } else {
             self.append(vec![Event::RolledBack { step: id }]);
             self.choose();
+        }
+    }
+
+    /// Where somebody is there, each undoing is asked for. One by hand waits for somebody.
+    pub(super) fn ask_or_undo(&mut self, id: &StepId) {
+        if (self.present || self.by_hand(id, true)) && !self.begun.contains(id) {
+            let to = self.going_back().to;
+            self.ask(Asked::Undo(id.clone()), Question::Undo { step: id.clone(), to });
+            self.leave_unless_present(Exit::Waiting);
+        } else {
+            self.undo(id);
         }
     }
 
@@ -126,41 +142,10 @@ impl Machine {
             self.out.push(Effect::Say(format!("Undoing `{id}` failed: {}.", ending.describe())));
             return self.leave(Exit::Failed, "undoing a step failed");
         }
-        let checks = self.plan.checks(id, Section::Undo);
-        if checks.is_empty() {
+        if self.plan.checks(id, Section::Undo).is_empty() {
             self.append(vec![Event::RolledBack { step: id.clone() }]);
             return self.choose();
         }
-        self.phase = Phase::Undone(id.clone());
-        self.measure_patiently(id, checks);
-    }
-
-    pub(super) fn undone(&mut self, id: &StepId, measured: &super::Measured) {
-        let blockers = self.blockers(&measured.evidence, |e| self.is_advisory(e));
-        if blockers.is_empty() {
-            self.use_waivers(id, &measured.evidence);
-            self.append(vec![Event::RolledBack { step: id.clone() }]);
-            self.choose();
-        } else {
-            self.hold(id, true, blockers);
-        }
-    }
-
-    /// Undoing a step was begun, and nobody knows how it ended.
-    pub(super) fn unfinished_undo(&mut self, id: &StepId) {
-        let why = self.state.step(id).why.unwrap_or_else(|| "it is not known to have ended".to_owned());
-        if matches!(self.mode, Mode::Back { .. }) && self.present {
-            self.out.push(Effect::Say(format!("Undoing `{id}` was begun: {why}.")));
-            let to = self.going_back().to;
-            return self.ask(Asked::Undo(id.clone()), Question::Undo { step: id.clone(), to });
-        }
-        let blocker = Blocker {
-            subject: id.to_string(),
-            title: format!("Step `{id}` is either done or undone"),
-            observed: format!("undoing it was begun: {why}"),
-            expected: "done, or undone".to_owned(),
-            next: format!("go on with `holdpoint rollback {}`", self.state.run),
-        };
-        self.hold(id, true, vec![blocker]);
+        self.measure_undone(id);
     }
 }

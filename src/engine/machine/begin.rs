@@ -4,7 +4,7 @@ use super::{Asked, Effect, Exit, Machine, Measured, Mode, Phase, Question};
 use crate::base::StepId;
 use crate::engine::event::Answer;
 use crate::engine::plan::Placed;
-use crate::engine::state::{Status, Undo};
+use crate::engine::state::Status;
 use crate::journal::record::Purpose;
 use crate::runbook::Work;
 use crate::runbook::graph::Section;
@@ -27,8 +27,10 @@ impl Machine {
             Status::Running => self.look(&step, false),
             Status::RollingBack => self.unfinished_undo(&step),
             Status::Ended => self.measure_postconditions(&step),
-            Status::InDoubt if self.state.step(&step).undo == Undo::Open => self.unfinished_undo(&step),
-            Status::InDoubt | Status::Failed | Status::Reopened => self.review(&step),
+            Status::InDoubt | Status::NotUndone if self.state.step(&step).undo_in_doubt() => {
+                self.unfinished_undo(&step);
+            }
+            Status::InDoubt | Status::NotUndone | Status::Failed | Status::Reopened => self.review(&step),
             Status::Done => {}
         }
     }

@@ -26,6 +26,7 @@ mod start;
 mod tests;
 #[cfg(test)]
 mod tests_overlay;
+mod unheld;
 mod watch;
 mod work;
 
@@ -80,6 +81,7 @@ enum Phase {
     Asking(Asked),
     BeforeUndo(StepId),
     Undone(StepId),
+    UndoReview(StepId),
     Closing,
     Left,
 }
@@ -95,6 +97,7 @@ enum Asked {
     Failed(StepId),
     Doubt(StepId),
     Undo(StepId),
+    NotUndone(StepId),
 }
 
 /// The machine.
@@ -357,6 +360,7 @@ impl Machine {
             Asked::Held(_) => self.held_answer(&answer),
             Asked::Failed(step) | Asked::Doubt(step) => self.review_answer(&step, answer),
             Asked::Undo(step) => self.undo_answer(&step, &answer),
+            Asked::NotUndone(step) => self.not_undone_answer(&step, answer),
         }
     }
 
@@ -377,6 +381,7 @@ impl Machine {
             Phase::Review(step) => self.reviewed(&step, &measured),
             Phase::BeforeUndo(step) => self.undo_proved(&step, &measured),
             Phase::Undone(step) => self.undone(&step, &measured),
+            Phase::UndoReview(step) => self.undo_reviewed(&step, &measured),
             Phase::Closing => self.closed(&measured),
             _ => {}
         }

@@ -43,12 +43,15 @@ impl Machine {
         let nothing_measured = measured.evidence.iter().all(|e| self.is_advisory(e));
         let measured_well = blockers.is_empty() && !nothing_measured && self.has_captured(step);
         let ended_well = state.ending.as_ref().is_some_and(|ending| ending.success());
-        if measured_well && ended_well && state.status != Status::InDoubt {
+        let open = matches!(state.status, Status::InDoubt | Status::NotUndone);
+        if measured_well && ended_well && !open {
             self.use_waivers(step, &measured.evidence);
             self.append(vec![Event::Done { step: step.clone() }]);
             return self.choose();
         }
-        let on_their_word = state.status == Status::InDoubt && nothing_measured && self.has_captured(step);
+        // An undoing that ran to its end speaks against a mere word.
+        let word_counts = open && !state.undo_ended_well();
+        let on_their_word = word_counts && nothing_measured && self.has_captured(step);
         let may_finish = measured_well || on_their_word;
         let given = self.given.decide.remove(step);
         // Who said "done" did not say "again".
@@ -86,12 +89,13 @@ impl Machine {
         let state = self.state.step(step);
         let may_rerun = self.may_rerun(step);
         let why = state.why.clone().unwrap_or_else(|| state.status.word().to_owned());
-        if state.status == Status::InDoubt {
+        if matches!(state.status, Status::InDoubt | Status::NotUndone) {
             let evidence = measured.evidence.clone();
             let question = Question::Doubt { step: step.clone(), why, evidence, may_rerun, may_finish };
             self.ask(Asked::Doubt(step.clone()), question);
             if !self.present {
-                self.answer_confirmed(step, Exit::Waiting, "a step is in doubt");
+                let why = Self::open_word(state.status);
+                self.answer_confirmed(step, Exit::Waiting, why);
             }
             return;
         }
@@ -128,11 +132,17 @@ impl Machine {
                 self.out.push(Effect::Say(format!("`{step}` says `rerun: never`: it cannot be run again.")));
                 self.review(step);
             }
-            _ if self.state.status(step) == Status::InDoubt => {
-                self.leave(Exit::Waiting, "a step is in doubt")
-            }
-            _ => self.leave(Exit::Failed, "a step has failed"),
+            _ => match self.state.status(step) {
+                status @ (Status::InDoubt | Status::NotUndone) => {
+                    self.leave(Exit::Waiting, Self::open_word(status));
+                }
+                _ => self.leave(Exit::Failed, "a step has failed"),
+            },
         }
+    }
+
+    fn open_word(status: Status) -> &'static str {
+        if status == Status::NotUndone { "a step is not undone" } else { "a step is in doubt" }
     }
 
     fn decide(&mut self, step: &StepId, decision: Decision, reason: String) {
@@ -141,7 +151,7 @@ impl Machine {
 
     fn decided(&mut self, step: &StepId, decision: Decision, reason: String, by_runbook: bool) {
         self.begun.insert(step.clone());
-        self.append(vec![Event::Decided { step: step.clone(), decision, reason, by_runbook }]);
+        self.append(vec![Event::Decided { step: step.clone(), decision, reason, by_runbook, undo: false }]);
         self.choose();
     }
 

@@ -93,7 +93,7 @@ impl Machine {
         };
         let Some(line) = lines.iter().find(decision) else { return };
         let waits = match &self.phase {
-            Phase::Asking(Asked::Held(_)) => true,
+            Phase::Asking(Asked::Held(_) | Asked::NotUndone(_)) => true,
             Phase::Asking(Asked::Confirm { .. }) => !matches!(line.event, Event::Waived { .. }),
             // Where a command is paused, its invariants are judged anew by the next measurement.
             _ => false,

@@ -4,7 +4,7 @@ use super::{Asked, Effect, Exit, Machine, Measured, Mode, Phase, Question};
 use crate::base::StepId;
 use crate::check::Evidence;
 use crate::engine::event::Answer;
-use crate::engine::state::Status;
+use crate::engine::state::{Status, Undo};
 use crate::journal::record::{Event, Purpose};
 use crate::runbook::model::Work;
 
@@ -33,19 +33,23 @@ impl Machine {
     /// A decision from the command line is about a step as it stands when it is given. One about a step that is done, or
     /// was not begun, would decide in advance what nobody has seen yet.
     fn scope_decisions(&mut self) {
-        let open = |status| {
-            matches!(
-                status,
-                Status::Failed | Status::InDoubt | Status::Reopened | Status::Running | Status::Ended
-            )
+        let back = matches!(self.mode, Mode::Back { .. });
+        let open = |step: &StepId| match self.state.status(step) {
+            status if back => {
+                let known = matches!(status, Status::InDoubt | Status::NotUndone);
+                known && self.state.step(step).undo != Undo::No
+            }
+            Status::Failed | Status::InDoubt | Status::NotUndone | Status::Reopened => true,
+            Status::Running | Status::Ended => true,
+            _ => false,
         };
-        let early: Vec<StepId> =
-            self.given.decide.keys().filter(|step| !open(self.state.status(step))).cloned().collect();
+        let early: Vec<StepId> = self.given.decide.keys().filter(|step| !open(step)).cloned().collect();
         for step in early {
             self.given.decide.remove(&step);
             let word = self.state.status(&step).word();
-            self.out
-                .push(Effect::Say(format!("`{step}` is {word}: there is nothing to decide about it yet.")));
+            let what = if back { "undoing it" } else { "it" };
+            let text = format!("`{step}` is {word}: there is nothing to decide about {what} yet.");
+            self.out.push(Effect::Say(text));
         }
     }
 

@@ -12,6 +12,7 @@ mod patience;
 mod scripted;
 mod second;
 mod soak;
+mod unheld;
 
 use super::*;
 use crate::check::{Outcome, Seen, Verdict};
@@ -106,6 +107,8 @@ struct World {
     /// Work that was begun, and how often somebody allowed a repetition.
     begun: BTreeMap<StepId, u32>,
     allowed: BTreeMap<StepId, u32>,
+    /// Steps whose undoing ended well, and nobody decided anything since.
+    undone: BTreeSet<StepId>,
     destroyed: u32,
     removed: u32,
 }
@@ -163,14 +166,28 @@ impl World {
             Effect::Append(events) => {
                 for event in events {
                     match event {
+                        Event::Decided { step, undo: true, .. } => drop(self.undone.remove(&step)),
                         Event::Decided { step, decision: Decision::Again, .. } => {
+                            self.undone.remove(&step);
                             *self.allowed.entry(step).or_default() += 1;
                         }
                         Event::Ended { step, ending: Ending::NotStarted { .. }, .. } => {
                             *self.allowed.entry(step).or_default() += 1;
                         }
-                        Event::RolledBack { step } => *self.allowed.entry(step).or_default() += 1,
-                        Event::Ended { .. } | Event::RollbackEnded { .. } => self.worked = self.happened,
+                        Event::RolledBack { step } => {
+                            self.undone.remove(&step);
+                            *self.allowed.entry(step).or_default() += 1;
+                        }
+                        Event::Decided { step, .. } | Event::Began { step, .. } => {
+                            self.undone.remove(&step);
+                        }
+                        Event::RollbackEnded { step, ending, .. } => {
+                            self.worked = self.happened;
+                            if ending.success() {
+                                self.undone.insert(step);
+                            }
+                        }
+                        Event::Ended { .. } => self.worked = self.happened,
                         Event::Completed { .. } => self.assert_holds(&WANTED_AT_THE_END),
                         Event::Confirmed { step, undo, blast, text } => {
                             assert_eq!(text, if undo { "new" } else { "old" });
@@ -222,6 +239,7 @@ impl World {
                 let typed = self.typed.take();
                 if undo {
                     assert!(cleared.undo(), "the work was cleared, and not its undoing");
+                    assert!(!self.undone.contains(&step), "{step} was undone again, and nobody decided so");
                     if step.as_str() == "copy" {
                         self.removed += 1;
                         assert_eq!(typed, Some((step.clone(), true)), "nobody typed the text");
@@ -423,6 +441,7 @@ fn play(turns: &[Turn], present: bool, way: Way) -> (World, RunState) {
         typed: None,
         begun: BTreeMap::new(),
         allowed: BTreeMap::new(),
+        undone: BTreeSet::new(),
         destroyed: 0,
         removed: 0,
     };

@@ -29,6 +29,9 @@ impl Machine {
     pub(super) fn set_to_work(&mut self, step: &StepId, cleared: Cleared, attempt: u32) {
         self.void_evidence();
         let undo = cleared.undo();
+        if undo {
+            self.retried.insert(step.clone());
+        }
         match self.plan.work(step, undo) {
             Some(Work::Manual(manual)) => {
                 let observe = manual.observe.clone();

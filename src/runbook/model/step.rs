@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{CheckSpec, Destroys, Manual, Record, Rerun, Run, Soak, Sql};
+use super::{CheckSpec, Destroys, Manual, Record, Repeat, Rerun, Run, Soak, Sql};
 use crate::base::{Span, StepId};
 use crate::runbook::limits::ChangeWindow;
 use crate::runbook::space::Space;
@@ -211,6 +211,10 @@ pub struct Rollback {
     /// The user that the command runs as.
     #[serde(default)]
     pub user: Option<String>,
+    /// May it be repeated when it ended well and left what it should have undone? `safe`: without asking; `ask`: a person
+    /// decides.
+    #[serde(default)]
+    pub rerun: Repeat,
     /// Must pass afterwards.
     #[serde(default)]
     pub postconditions: Vec<CheckSpec>,

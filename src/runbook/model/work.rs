@@ -19,6 +19,17 @@ pub enum Rerun {
     Never,
 }
 
+/// May an undoing be repeated?
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Repeat {
+    /// Without asking, by the next `rollback`.
+    Safe,
+    /// A person decides, with a reason.
+    #[default]
+    Ask,
+}
+
 /// A command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Run {

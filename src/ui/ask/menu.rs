@@ -68,6 +68,9 @@ pub fn choices(question: &Question) -> Vec<Choice> {
         }
         Question::Confirm { .. } => return vec![NOTE, HANDOFF, QUIT],
         Question::Held { .. } => all.push(MEASURE),
+        Question::NotUndone { .. } => {
+            all.extend([MEASURE, choice("run again", Act::Again, "run its undoing again; asks why")]);
+        }
         Question::Failed { may_rerun, may_finish, .. } | Question::Doubt { may_rerun, may_finish, .. } => {
             all.push(MEASURE);
             if *may_finish {
@@ -127,6 +130,7 @@ mod tests {
             Question::Manual { step: step.clone(), observe: Some("how many?".into()) },
             Question::Held { step: step.clone(), undo: false, blockers: vec![] },
             Question::Failed { step: step.clone(), why: String::new(), may_rerun: true, may_finish: true },
+            Question::NotUndone { step: step.clone(), blockers: vec![], to: None },
             Question::Doubt {
                 step: step.clone(),
                 why: String::new(),

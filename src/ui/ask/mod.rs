@@ -31,6 +31,9 @@ pub fn page(question: &Question, snapshot: &Snapshot, now: &Moment, style: &Styl
         Question::Failed { step, why, may_rerun, may_finish } => {
             trouble::failed(&mut page, snapshot, step, (why, *may_rerun, *may_finish), now);
         }
+        Question::NotUndone { step, blockers, .. } => {
+            trouble::not_undone(&mut page, snapshot, step, blockers);
+        }
         Question::Doubt { step, why, evidence, may_rerun, may_finish } => {
             trouble::doubt(&mut page, snapshot, step, (why, evidence, *may_rerun, *may_finish));
         }
@@ -88,6 +91,12 @@ pub fn unanswered(question: &Question, snapshot: &Snapshot, now: &Moment, style:
         Question::Failed { step, .. } => {
             format!("{step} failed, and nothing after it was begun. A person decides.")
         }
+        Question::NotUndone { step, .. } => {
+            format!("{step} is not undone. Put the cause right; then a person decides to undo it again.")
+        }
+        Question::Doubt { step, .. } if trouble::came_back(snapshot, step) => {
+            format!("{step} is not undone. Go on going back, or decide to go forward again.")
+        }
         Question::Doubt { step, .. } => format!("{step} is in doubt: is it done, or is it run again?"),
         Question::Paused { step, .. } => format!("{step} is paused: continue or stop its command?"),
         Question::Interrupted { .. } => "what about the running work?".to_owned(),
@@ -95,7 +104,7 @@ pub fn unanswered(question: &Question, snapshot: &Snapshot, now: &Moment, style:
     let (tone, label) = match question {
         Question::Failed { .. } => (Tone::Bad, "FAILED"),
         Question::Held { blockers, .. } if Machine::only_people(blockers) => (Tone::Strong, "WAITING"),
-        Question::Held { .. } => (Tone::Bad, "HELD"),
+        Question::Held { .. } | Question::NotUndone { .. } => (Tone::Bad, "HELD"),
         _ => (Tone::Doubt, "NOT ANSWERED"),
     };
     page.item(0, (tone, label), 14, &asked);
@@ -121,12 +130,19 @@ pub fn unanswered(question: &Question, snapshot: &Snapshot, now: &Moment, style:
             };
             vec![("somebody who has read the list above:", format!("{command} --confirm {step}=TEXT"))]
         }
+        Question::NotUndone { step, to, .. } => {
+            let back = commands::rollback(&snapshot.state.run, to.as_ref());
+            let decide = format!("{back} --decide {step}=again --reason TEXT");
+            vec![("it may pass by now, measure it:", back), ("it has to run again:", decide)]
+        }
         Question::Failed { step, may_rerun, may_finish, .. }
         | Question::Doubt { step, may_rerun, may_finish, .. } => {
             let decide = |word: &str| format!("{resume} --decide {step}={word} --reason TEXT");
             let again = may_rerun.then(|| ("the cause is put right, run it again:", decide("again")));
             let done = may_finish.then(|| ("somebody knows that it is done:", decide("done")));
-            again.into_iter().chain(done).collect()
+            let back = trouble::came_back(snapshot, step)
+                .then(|| ("to go on going back:", commands::rollback(&snapshot.state.run, None)));
+            back.into_iter().chain(again).chain(done).collect()
         }
         _ => Vec::new(),
     };

@@ -3,6 +3,7 @@
 use super::begin::{LABEL, top};
 use crate::base::{Moment, Span, StepId};
 use crate::check::{Evidence, Verdict};
+use crate::engine::state::{Status, StepState};
 use crate::journal::record::Blocker;
 use crate::report::{Tone, commands, when, words};
 use crate::runbook::graph::{self, Section};
@@ -32,6 +33,38 @@ pub fn held(page: &mut Page<'_>, snapshot: &Snapshot, (id, undo): (&StepId, bool
     blockers(page, all);
     page.blank();
     page.item(2, (Tone::Plain, "way back"), LABEL, &snapshot.horizon().sentence());
+}
+
+/// A step is not undone, and its undoing ended, or nobody knows how it did.
+pub fn not_undone(page: &mut Page<'_>, snapshot: &Snapshot, id: &StepId, all: &[Blocker]) {
+    top(page, snapshot, id, Tone::Bad, "NOT UNDONE");
+    let at = snapshot.state.step(id);
+    let known = match at.undo_ended_well() {
+        true => "Its undoing ended well, and what it was to leave is not there. It is not run again unasked.",
+        false => "Its undoing was begun, and nobody knows how it ended. It is not run again unasked.",
+    };
+    page.say(Tone::Plain, known);
+    undoing(page, &at);
+    blockers(page, all);
+    if let Some(guide) = snapshot.step(id).and_then(|(_, step)| step.undoing()?.guide.as_ref()) {
+        page.blank();
+        page.say(Tone::Strong, "From the runbook:");
+        page.guide(2, guide);
+    }
+    page.blank();
+    page.item(2, (Tone::Plain, "way back"), LABEL, &snapshot.horizon().sentence());
+}
+
+/// How an undoing ended, and which attempt it was.
+fn undoing(page: &mut Page<'_>, at: &StepState) {
+    let ended = at.undo_ending.as_ref().map_or_else(|| "not known".to_owned(), |ending| ending.describe());
+    let attempt = if at.rollbacks > 1 { format!(" (attempt {})", at.rollbacks) } else { String::new() };
+    page.item(2, (Tone::Plain, "undoing"), LABEL, &format!("{ended}{attempt}"));
+}
+
+/// True for a step that going back did not undo, which is known.
+pub fn came_back(snapshot: &Snapshot, id: &StepId) -> bool {
+    snapshot.state.status(id) == Status::NotUndone
 }
 
 /// A step failed or no longer holds.
@@ -102,9 +135,20 @@ pub fn doubt(
     id: &StepId,
     (why, seen, may_rerun, may_finish): (&str, &[Evidence], bool, bool),
 ) {
-    top(page, snapshot, id, Tone::Doubt, "IN DOUBT");
-    page.say(Tone::Plain, "The step was begun. Nobody knows how it ended: it is neither done nor failed.");
-    page.item(2, (Tone::Doubt, "known"), LABEL, why);
+    if came_back(snapshot, id) {
+        top(page, snapshot, id, Tone::Bad, "NOT UNDONE");
+        let text = "The step was to be undone, and is not. How far it is undone, its undoing does not tell.";
+        page.say(Tone::Plain, text);
+        page.item(2, (Tone::Bad, "why"), LABEL, why);
+        undoing(page, &snapshot.state.step(id));
+    } else {
+        top(page, snapshot, id, Tone::Doubt, "IN DOUBT");
+        page.say(
+            Tone::Plain,
+            "The step was begun. Nobody knows how it ended: it is neither done nor failed.",
+        );
+        page.item(2, (Tone::Doubt, "known"), LABEL, why);
+    }
     page.blank();
     if seen.is_empty() {
         page.say(
@@ -118,6 +162,10 @@ pub fn doubt(
     page.blank();
     page.say(Tone::Plain, "You decide, with a reason, and both go on record under your name.");
     page.item(2, (Tone::Plain, "way back"), LABEL, &snapshot.horizon().sentence());
+    if came_back(snapshot, id) {
+        let next = format!("quit, then {}", commands::rollback(&snapshot.state.run, None));
+        page.item(2, (Tone::Strong, "go back"), LABEL, &next);
+    }
     unable(page, may_rerun, may_finish);
 }
 

@@ -501,6 +501,7 @@ fn what_a_begun_step_has_released_stays_so_when_an_earlier_one_is_reopened() {
             decision: Decision::Again,
             reason: "?".to_owned(),
             by_runbook: false,
+            undo: false,
         },
     ];
     let again = after([well("one"), well("two"), vec![began("three", 1)], again].concat());
@@ -725,11 +726,12 @@ fn a_permitted_undoing_that_nobody_saw_the_end_of_wants_another_permit() {
     assert_eq!((play.works(), play.left()), (0, Some(Exit::Held)), "a person decides");
     let mut play = back(removable(json!({})), events, true, None);
     lost(&mut play);
-    assert!(matches!(play.asked().1, Question::Undo { .. }));
-    play.answer(Answer::Go);
+    assert!(matches!(play.asked().1, Question::NotUndone { .. }));
+    play.answer(Answer::Again("it is half gone".to_owned()));
     play.measured(pass);
     play.answer(Answer::Typed("the copy".to_owned()));
     play.measured(pass);
+    assert!(seen(&play, |e| matches!(e, Event::Decided { undo: true, by_runbook: false, .. })));
     assert!(seen(&play, |e| matches!(e, Event::RollbackBegan { attempt: 2, permit: Some(2), .. })));
     play.ends(OK);
     assert_eq!(play.status("copy"), Status::RolledBack);
