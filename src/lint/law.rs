@@ -5,7 +5,7 @@ use super::proof::{Known, Proofs, holds, is_file};
 use crate::problem::Problem;
 use crate::runbook::containers::{ELSEWHERE, elsewhere};
 use crate::runbook::graph::{self, Section};
-use crate::runbook::model::{Destroys, Rerun, Run};
+use crate::runbook::model::{Destroys, Repeat, Rerun, Run};
 use crate::runbook::{CheckSpec, Runbook, Step, Work};
 
 /// Adds what breaks the rules.
@@ -90,6 +90,12 @@ fn undoing(
     problems: &mut Vec<Problem>,
 ) {
     let rollback = step.rollback.as_ref();
+    if rollback.is_some_and(|r| r.rerun == Repeat::Safe) {
+        let message = format!("undoing `{}` destroys, so it cannot be repeated without asking", step.id);
+        problems.push(
+            Problem::error("HP045", message, places.key(at, "rollback.rerun")).help("leave `rerun` out"),
+        );
+    }
     let own = rollback.is_some_and(|r| r.preconditions.iter().any(|check| !check.common.advisory));
     if !own {
         let message = format!("nothing guards the undoing of `{}`, and it destroys", step.id);
