@@ -437,7 +437,14 @@ impl RunState {
             }
             Event::Done { step } => self.settle(step, Status::Done, None),
             Event::Failed { step, why } => self.settle(step, Status::Failed, Some(why)),
-            Event::InDoubt { step, why, .. } => self.settle(step, Status::InDoubt, Some(why)),
+            Event::InDoubt { step, why, .. } => {
+                self.settle(step, Status::InDoubt, Some(why));
+                let state = self.step_mut(step);
+                if state.undo == Undo::Ended {
+                    // Looked for once more, and not found: what it said of its end is not believed.
+                    (state.undo, state.undo_ending) = (Undo::Open, None);
+                }
+            }
             Event::Reopened { step, why } => self.settle(step, Status::Reopened, Some(why)),
             Event::Decided { step, reason, by_runbook, undo: true, .. } => {
                 let allowed = if *by_runbook { ", as the runbook allows" } else { "" };

@@ -31,11 +31,7 @@ impl Machine {
                 return self.refuse_back(&id, "it was begun and is not known to have ended", next);
             }
             // How it ended is on record: what is left is to measure what it was to leave.
-            Status::RollingBack
-                if at.undo == Undo::Ended && !self.plan.checks(&id, Section::Undo).is_empty() =>
-            {
-                return self.measure_undone(&id);
-            }
+            Status::RollingBack if at.undo == Undo::Ended => return self.prove_undone(&id),
             Status::RollingBack => return self.look(&id, true),
             Status::InDoubt if at.undo == Undo::Open => return self.unfinished_undo(&id),
             _ => {}
@@ -142,6 +138,11 @@ impl Machine {
             self.out.push(Effect::Say(format!("Undoing `{id}` failed: {}.", ending.describe())));
             return self.leave(Exit::Failed, "undoing a step failed");
         }
+        self.prove_undone(id);
+    }
+
+    /// An undoing ended well. Without postconditions, its own word is all there is.
+    fn prove_undone(&mut self, id: &StepId) {
         if self.plan.checks(id, Section::Undo).is_empty() {
             self.append(vec![Event::RolledBack { step: id.clone() }]);
             return self.choose();

@@ -223,6 +223,15 @@ fn an_undoing_whose_end_is_on_record_is_measured_and_not_looked_for() {
     let mut play = play(sql(), events(vec![began(1), ended(OK)]), false, true, false);
     play.measured(pass);
     assert_eq!((looks(&play), status(&play).0), (0, Status::RolledBack));
+    // The release before looked for it all the same, and where it found nothing that is in doubt.
+    let doubt = Event::InDoubt { step: "one".into(), attempt: 1, why: "?".to_owned() };
+    let doubted = self::play(sql(), events(vec![began(1), ended(OK), doubt]), false, true, false);
+    assert_eq!((doubted.works(), doubted.left()), (0, Some(Exit::Held)));
+    // Without postconditions its end is all there is to know.
+    let mut bare = sql();
+    bare[0]["rollback"].as_object_mut().unwrap().remove("postconditions");
+    let bare = self::play(bare, events(vec![began(1), ended(OK)]), false, true, false);
+    assert_eq!((looks(&bare), status(&bare).0), (0, Status::RolledBack));
 }
 
 #[test]
