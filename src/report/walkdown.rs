@@ -122,7 +122,7 @@ pub fn open_points(state: &RunState, walkdown: &[Evidence]) -> Vec<OpenPoint> {
             Status::Ended => format!("{step} ended, and its postconditions have not been measured."),
             Status::NotUndone => format!("{step} is not undone{why}."),
             Status::RollingBack if at.undo_ended_well() => {
-                format!("undoing {step} ended, and what it was to leave has not been measured.")
+                format!("undoing {step} ended, and its postconditions have not been measured.")
             }
             Status::RollingBack => format!("{step} is being undone, and that has not ended on record."),
             Status::Pending | Status::Done | Status::RolledBack => String::new(),

@@ -30,7 +30,7 @@ impl Machine {
                 );
                 return self.refuse_back(&id, "it was begun and is not known to have ended", next);
             }
-            // How it ended is on record: what is left is to measure what it was to leave.
+            // How it ended is on record: what is left is to measure its postconditions.
             Status::RollingBack if at.undo == Undo::Ended => return self.prove_undone(&id),
             Status::RollingBack => return self.look(&id, true),
             Status::InDoubt if at.undo == Undo::Open => return self.unfinished_undo(&id),

@@ -105,7 +105,7 @@ impl Machine {
         let at = self.state.step(id);
         let known = match &at.undo_ending {
             Some(ending) if ending.success() => {
-                format!("it ended: {}; what it was to leave was not measured", ending.describe())
+                format!("it ended: {}; its postconditions were not measured", ending.describe())
             }
             _ => at.why.unwrap_or_else(|| "it is not known to have ended".to_owned()),
         };

@@ -95,7 +95,15 @@ fn onward(page: &mut Page<'_>, snapshot: &Snapshot, number: usize, step: &Step) 
 /// What the step does: the command itself, who runs it, its limit.
 fn work(page: &mut Page<'_>, step: &Step) {
     let Some(work) = step.work() else { return };
-    let text = plan::work_text(&work);
+    does(page, &work);
+    let terms = plan::terms(step);
+    if !terms.is_empty() {
+        page.item(2, (Tone::Plain, ""), LABEL, &terms.join(", "));
+    }
+}
+
+fn does(page: &mut Page<'_>, work: &Work<'_>) {
+    let text = plan::work_text(work);
     match work {
         Work::Run(Run::Argv(_)) => {
             page.item(2, (Tone::Plain, "runs"), LABEL, "this command:");
@@ -114,10 +122,6 @@ fn work(page: &mut Page<'_>, step: &Step) {
             page.guide(4, &text);
         }
         Work::Record(_) | Work::Soak(_) => page.item(2, (Tone::Plain, "does"), LABEL, &text),
-    }
-    let terms = plan::terms(step);
-    if !terms.is_empty() {
-        page.item(2, (Tone::Plain, ""), LABEL, &terms.join(", "));
     }
 }
 
@@ -168,8 +172,7 @@ pub fn undo(page: &mut Page<'_>, snapshot: &Snapshot, id: &StepId) {
         page.blank();
     }
     if let Some(work) = rollback.work() {
-        page.item(2, (Tone::Plain, "runs"), LABEL, "");
-        page.block(LABEL + 2, " ", &plan::work_text(&work));
+        does(page, &work);
     }
     if let Some(destroys) = &rollback.destroys {
         page.item(2, (Tone::Bad, "DESTROYS"), LABEL, &destroys.what);

@@ -40,7 +40,7 @@ pub fn not_undone(page: &mut Page<'_>, snapshot: &Snapshot, id: &StepId, all: &[
     top(page, snapshot, id, Tone::Bad, "NOT UNDONE");
     let at = snapshot.state.step(id);
     let known = match at.undo_ended_well() {
-        true => "Its undoing ended well, and what it was to leave is not there. It is not run again unasked.",
+        true => "Its undoing ended well, and its postconditions do not pass. It is not run again unasked.",
         false => "Its undoing was begun, and nobody knows how it ended. It is not run again unasked.",
     };
     page.say(Tone::Plain, known);
