@@ -1,6 +1,8 @@
 //! `rehearse --faults`: the rehearsal again and again with one fault each, and a planted mistake that it has to find.
 
-use crate::harness::{Cluster, Major, Need, Ran, Registry};
+use std::time::Duration;
+
+use crate::harness::{Cluster, Major, Need, Ran, Registry, eventually};
 use crate::play::Play;
 
 pub fn register(r: &mut Registry) {
@@ -24,6 +26,7 @@ environments:
       rm -rf "$place"
       mkdir -p "$place/old" "$place/new"
       cp "$place/../seed.db" "$place/old/app.db"
+      (sleep 0.5; touch "$place/../late") </dev/null >/dev/null 2>&1 &
 steps:
   - id: copy
     run: |
@@ -82,6 +85,7 @@ fn sound() {
     assert!(text.contains("night.faults") && text.contains("failures=\"0\""), "{text}");
     // Staging is as it was, and nothing of the repetitions is left.
     assert!(play.path("staging/old/app.db").exists());
+    eventually(Duration::from_secs(20), "what it leaves in the background", || play.path("late").exists());
     let left = std::fs::read_dir(play.sandbox.store()).unwrap().map(|e| e.unwrap().file_name());
     assert!(left.into_iter().all(|name| !name.to_string_lossy().starts_with("faults-")));
     assert_eq!(play.runs().len(), 1, "repetitions are no runs of this store");

@@ -8,6 +8,7 @@ use crate::play::{Play, lines};
 pub fn register(r: &mut Registry) {
     r.add("notify::each_occasion_is_told_once", &[], occasions);
     r.add("notify::a_hook_that_hangs_or_fails_stops_nothing", &[], broken);
+    r.add("notify::a_hook_may_deliver_in_the_background", &[], background);
     r.add("notify::no_secret_and_no_control_sequence_is_told", &[], secrets);
 }
 
@@ -88,6 +89,17 @@ fn broken() {
         rustix::process::test_kill_process_group(group).is_err()
     });
     play.verified();
+}
+
+fn background() {
+    let hook = "  - { on: [completed], run: [sh, -c, \"(sleep 0.5; echo late >>@/told) </dev/null >/dev/null 2>&1 &\"] }\n";
+    let steps = "  - { id: one, run: [touch, \"@/made\"], timeout: 1min, postconditions: [ file: { path: \"@/made\" } ] }\n";
+    let play = Play::new();
+    play.book(&book(hook, steps));
+    play.ran("alice", "run book.yaml").exits(0);
+    assert_eq!(play.events("notified")[0]["delivered"], true);
+    let told = || lines(&play.path("told"));
+    crate::harness::eventually(Duration::from_secs(20), "it is told", || told() == ["late"]);
 }
 
 fn secrets() {

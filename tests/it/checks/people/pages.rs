@@ -68,6 +68,10 @@ fn acknowledged() -> Vec<Outcome> {
     let other = json!({ "send": format!("true; {}", inbox(&here)), "within": "20s", "by_other": false });
     let own = answered(&here, &cx, other, 2, "alice");
     is(&own, Verdict::Pass, "alice@");
+    // A pager that has only taken it when it exits, and delivers in the background.
+    let slow = format!("(sleep 0.5; {}) </dev/null >/dev/null 2>&1 &", inbox(&here));
+    let late = answered(&here, &cx, json!({ "send": slow, "within": "20s" }), 3, "bob");
+    is(&late, Verdict::Pass, "bob@");
     // The code is nowhere in the store.
     let code = codes(here.path()).remove(0);
     for entry in std::fs::read_dir(here.store().join("pages")).unwrap() {
@@ -75,7 +79,7 @@ fn acknowledged() -> Vec<Outcome> {
         assert!(!text.contains(&format!("\"{code}\"")), "{text}");
     }
     here.run(&["--operator", "eve", "ack", &code]).exits(0).says("bob@").says("already");
-    vec![first, again, looked, own]
+    vec![first, again, looked, own, late]
 }
 
 fn not_acknowledged() -> Vec<Outcome> {
